@@ -102,7 +102,7 @@ const fn kept(tables: Tables, others: usize) -> Option<&'static str> {
         deliveries,
         waiting,
         unappended,
-        confirmations,
+        awaited_replicas,
         followers,
         channels,
         held,
@@ -138,7 +138,7 @@ const fn kept(tables: Tables, others: usize) -> Option<&'static str> {
         + deliveries
         + waiting
         + unappended
-        + confirmations
+        + awaited_replicas
         + topic_pushes
         + topic_lookups
         > 0

@@ -54,7 +54,7 @@ pub(crate) use push::refuse;
 use lane::{Lane, PartId, Sequence};
 use logs::LogCalls;
 use receipt::OpenPush;
-use replicas::Confirmations;
+use replicas::AwaitedReplicas;
 use topics::TopicPushes;
 use waiting::WaitsForView;
 
@@ -87,7 +87,7 @@ pub(crate) struct Publish {
     topics: TopicPushes,
     /// What was read of members of topics, until it is taken.
     members_read: Vec<MembersRead>,
-    confirmations: Confirmations,
+    awaited_replicas: AwaitedReplicas,
 }
 
 /// What is kept of a delivery until it is answered.
@@ -113,7 +113,7 @@ impl Publish {
             log_calls: LogCalls::default(),
             topics: TopicPushes::default(),
             members_read: Vec::new(),
-            confirmations: Confirmations::default(),
+            awaited_replicas: AwaitedReplicas::default(),
         }
     }
 
@@ -341,7 +341,7 @@ impl Publish {
 
     /// Whether nothing waits for the end of the turn.
     pub(crate) const fn turn_is_over(&self) -> bool {
-        self.members_read.is_empty() && !self.confirmations.can_ask()
+        self.members_read.is_empty() && !self.awaited_replicas.can_ask()
     }
 
     pub(crate) fn fingerprint_turn(&self, hasher: &mut impl Hasher) {
@@ -387,7 +387,7 @@ impl Publish {
         tables.deliveries = self.deliveries.len();
         tables.waiting = self.waiting.len();
         tables.unappended = self.unappended.len();
-        tables.confirmations = self.confirmations.len();
+        tables.awaited_replicas = self.awaited_replicas.len();
         self.topics.count(tables);
     }
 
@@ -402,7 +402,7 @@ impl Publish {
             && self.log_calls.is_empty()
             && self.topics.is_empty()
             && self.members_read.is_empty()
-            && self.confirmations.is_empty()
+            && self.awaited_replicas.is_empty()
     }
 }
 
@@ -419,7 +419,7 @@ impl Fingerprint for Publish {
         self.unappended.hash(hasher);
         self.log_calls.fingerprint(now, hasher);
         self.topics.fingerprint(now, hasher);
-        self.confirmations.fingerprint(now, hasher);
+        self.awaited_replicas.fingerprint(now, hasher);
         for (since, waits) in &self.waiting {
             since.fingerprint(now, hasher);
             waits.hash(hasher);

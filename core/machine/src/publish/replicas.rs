@@ -59,20 +59,20 @@ impl Replication {
 
 /// Records of which a replica is asked for.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Confirmations {
-    waiting: Vec<Confirmation>,
+pub(super) struct AwaitedReplicas {
+    waiting: Vec<AwaitedReplica>,
     /// Those that the round trip under way asks for, which are not answered.
     asked: usize,
 }
 
 #[derive(Clone, Debug, Hash)]
-struct Confirmation {
+struct AwaitedReplica {
     push: PushKey,
     key: Key,
     position: Position,
 }
 
-impl Confirmations {
+impl AwaitedReplicas {
     pub(super) fn len(&self) -> usize {
         self.waiting.len() + self.asked
     }
@@ -88,10 +88,10 @@ impl Confirmations {
     }
 }
 
-impl Fingerprint for Confirmations {
+impl Fingerprint for AwaitedReplicas {
     fn fingerprint(&self, _: Instant, hasher: &mut impl Hasher) {
-        for confirmation in &self.waiting {
-            confirmation.hash(hasher);
+        for awaited in &self.waiting {
+            awaited.hash(hasher);
         }
         if self.asked > 0 {
             self.asked.hash(hasher);
@@ -109,7 +109,7 @@ impl Publish {
             return;
         }
         open.unfinished += 1;
-        self.confirmations.waiting.push(Confirmation {
+        self.awaited_replicas.waiting.push(AwaitedReplica {
             push,
             key: key.clone(),
             position,
@@ -119,15 +119,15 @@ impl Publish {
     /// Asks for a replica, if none is asked for at present. Nothing is asked for a push whose deadline has come
     /// meanwhile.
     pub(super) fn ask_replica(&mut self, wings: &mut Wings<'_>) {
-        if !self.confirmations.can_ask() {
+        if !self.awaited_replicas.can_ask() {
             return;
         }
-        for confirmation in std::mem::take(&mut self.confirmations.waiting) {
-            let Confirmation {
+        for awaited in std::mem::take(&mut self.awaited_replicas.waiting) {
+            let AwaitedReplica {
                 push,
                 key,
                 position,
-            } = confirmation;
+            } = awaited;
             let Some(open) = self.open.get(push) else {
                 continue;
             };
@@ -138,7 +138,7 @@ impl Publish {
                     push: open.receipt.push,
                 },
             };
-            self.confirmations.asked += 1;
+            self.awaited_replicas.asked += 1;
             (wings.membership).ask_replica(operation, PublishPurpose::Confirm { push, key });
         }
     }
@@ -151,7 +151,7 @@ impl Publish {
         key: Key,
         conclusion: &Conclusion,
     ) {
-        self.confirmations.asked -= 1;
+        self.awaited_replicas.asked -= 1;
         // Its deadline may have come.
         let Some(open) = self.open.get_mut(push) else {
             return;

@@ -141,7 +141,7 @@ fn a_replica_is_asked_for_by_one_round_trip_at_a_time() {
     for call in [first, last] {
         assert_eq!(said(cluster.receipt(call)), [(true, Some(true))]);
     }
-    assert_eq!(cluster.instances[0].tables().confirmations, 0);
+    assert_eq!(cluster.instances[0].tables().awaited_replicas, 0);
 }
 
 /// The records that each round trip asks for that waits for a replica.

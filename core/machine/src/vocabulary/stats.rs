@@ -238,7 +238,7 @@ pub struct Tables {
     /// Parts of durable pushes that are appended on the next link.
     pub unappended: usize,
     /// Records of which a replica is asked for, or is to be.
-    pub confirmations: usize,
+    pub awaited_replicas: usize,
     /// Terminals that follow their log.
     pub followers: usize,
     /// Logs that are followed.

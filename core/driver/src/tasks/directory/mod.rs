@@ -26,7 +26,7 @@ use crate::log::{Cause, damped};
 use crate::runtime::Runtime;
 use crate::task;
 
-use replica_link::Links;
+use replica_link::LinksOpened;
 
 pub use probe::{Findings, examine_directory};
 pub(crate) use trouble::Troubles;
@@ -139,7 +139,7 @@ async fn keep_links<R: Runtime>(
     orders: Receiver<DirectoryOrder>,
     for_replica: Receiver<RoundTrip>,
 ) {
-    let links = Links::default();
+    let links = LinksOpened::default();
     let link = || redis_link::run::<R>(context.clone(), url.clone(), links.clone(), orders.clone());
     let replica_link = || {
         let trips = for_replica.clone();

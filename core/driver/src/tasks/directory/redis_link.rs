@@ -21,7 +21,7 @@ use tracing::warn;
 
 use super::backoff::Backoff;
 use super::primary::{CONNECT, Primary, Standing, standing};
-use super::replica_link::Links;
+use super::replica_link::LinksOpened;
 use super::trouble::Trouble;
 use super::{DirectoryContext, DirectoryOrder, convert, lost, mark};
 use crate::alarm::Alarm;
@@ -42,7 +42,7 @@ const SILENCE: u32 = 4;
 pub(super) async fn run<R: Runtime>(
     context: DirectoryContext,
     url: RedisUrl,
-    links: Links,
+    links: LinksOpened,
     orders: Receiver<DirectoryOrder>,
 ) {
     let mut backoff = Backoff::new();

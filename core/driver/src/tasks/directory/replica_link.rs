@@ -28,13 +28,13 @@ use crate::runtime::{Runtime, race};
 const REPLICAS: i64 = 1;
 
 /// How often the directory link of an instance was established.
-pub(super) type Links = Rc<Cell<u64>>;
+pub(super) type LinksOpened = Rc<Cell<u64>>;
 
 /// Serves one instance for as long as it lives.
 pub(super) async fn run<R: Runtime>(
     context: DirectoryContext,
     url: RedisUrl,
-    links: Links,
+    links: LinksOpened,
     trips: Receiver<RoundTrip>,
 ) {
     let mut link = ReplicaLink {
@@ -67,7 +67,7 @@ pub(super) async fn run<R: Runtime>(
 struct ReplicaLink {
     context: DirectoryContext,
     url: RedisUrl,
-    links: Links,
+    links: LinksOpened,
     connection: Option<Connection>,
 }
 
