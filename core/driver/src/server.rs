@@ -213,7 +213,8 @@ fn new_instance(
         secret: secret.clone(),
     };
     let seed = Seed::new(crate::random_bytes());
-    let instance = Instance::new(settings.core.clone(), identity, seed, clock::now())?;
+    let instance = Instance::new(settings.core.clone(), identity, seed, clock::now())?
+        .with_strangers_at_most(settings.strangers());
     let (sender, inbox) = Inbox::new();
     Ok((instance, Member::new(id, sender), inbox))
 }

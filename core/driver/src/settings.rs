@@ -165,6 +165,13 @@ impl Settings {
         }
     }
 
+    /// Terminals of an instance that have not said who they are, at most, by the sockets that there are for all.
+    pub(crate) fn strangers(&self) -> usize {
+        let percent = usize::from(self.core.authenticating_percent);
+        let share = self.sockets.terminals / 100 * percent;
+        (share / self.process.workers.max(1)).max(1)
+    }
+
     /// What the sessions of terminals have in common.
     pub(crate) fn sessions(&self) -> centrifuge::Settings {
         centrifuge::Settings {
@@ -230,6 +237,25 @@ mod tests {
         );
         assert_eq!(settings.process.frame_bytes, 125);
         assert!(read(r#"{"worker": 3}"#).is_err());
+    }
+
+    /// H08: so that those who say who they are find a place, whatever strangers do.
+    #[test]
+    fn strangers_have_a_share_of_the_sockets() {
+        let settings = |terminals, workers| Settings {
+            process: ProcessConfig {
+                workers,
+                ..ProcessConfig::default()
+            },
+            sockets: Sockets {
+                terminals,
+                ..Sockets::default()
+            },
+            ..Settings::default()
+        };
+        assert_eq!(settings(60_000, 1).strangers(), 6000);
+        assert_eq!(settings(60_000, 4).strangers(), 1500);
+        assert_eq!(settings(50, 4).strangers(), 1);
     }
 
     #[test]

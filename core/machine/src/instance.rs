@@ -214,6 +214,14 @@ impl Instance {
         self
     }
 
+    /// The same instance, where there is room for no more than so many terminals that have not said who they are: a
+    /// share of what the operating system has room for.
+    #[must_use]
+    pub const fn with_strangers_at_most(mut self, most: usize) -> Self {
+        self.terminals.limit_strangers(most);
+        self
+    }
+
     /// Takes a terminal that passed the authenticator, before the upgrade is answered. The caller
     /// reports `Opened` within `handshake_timeout`, and `Closed` in any case. It has executed all
     /// commands before: the key may be in the slot of a connection that they are about.

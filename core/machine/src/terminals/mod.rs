@@ -30,6 +30,8 @@ use topics::Topics;
 #[derive(Clone, Debug)]
 pub(crate) struct Terminals {
     registry: Registry,
+    /// Connections that have not said who they are, at most, whatever the settings say.
+    strangers: usize,
     topics: Topics,
     /// Connections with frames to write at the end of the turn.
     unflushed: Vec<ConnectionKey>,
@@ -42,10 +44,16 @@ impl Terminals {
     pub(crate) fn new(hash: &SeededHash) -> Self {
         Self {
             registry: Registry::new(hash),
+            strangers: usize::MAX,
             topics: Topics::new(hash),
             unflushed: Vec::new(),
             outcomes: VecDeque::new(),
         }
+    }
+
+    /// The world has room for no more than so many that have not said who they are.
+    pub(crate) const fn limit_strangers(&mut self, most: usize) {
+        self.strangers = most;
     }
 
     /// A connection that is not forgotten, and that has said who it is.

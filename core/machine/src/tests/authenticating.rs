@@ -29,6 +29,17 @@ fn a_share_of_the_connections_is_for_those_who_have_not_said_who_they_are() {
     assert!(rig.cluster.accept_stranger(0).is_ok());
 }
 
+/// H08: settings may promise more connections than there are descriptors.
+#[test]
+fn strangers_have_no_more_than_the_world_has_room_for() {
+    let mut rig = Rig::new(Config::default());
+    let instance = rig.cluster.instances.remove(0);
+    (rig.cluster.instances).insert(0, instance.with_strangers_at_most(1));
+    rig.open_stranger();
+    let second = rig.cluster.accept_stranger(0);
+    assert_eq!(second, Err(Refused::Full { limit: 1 }));
+}
+
 #[test]
 fn the_share_is_one_connection_at_least() {
     for (connections, percent, share) in [

@@ -158,7 +158,7 @@ impl Terminals {
         size: EncodedSize,
     ) -> Result<ConnectionKey, Refused> {
         self.admit_one(cx)?;
-        let limit = cx.config.strangers();
+        let limit = cx.config.strangers().min(self.strangers);
         if self.registry.strangers() >= limit {
             return Err(Refused::Full { limit });
         }
