@@ -6,6 +6,8 @@
 //! of which a terminal becomes a member by its token, through the API or by itself. A position is its offset alone, with one
 //! epoch for all: clients keep no more of it.
 
+#[cfg(test)]
+mod any_bytes;
 mod code;
 mod json;
 mod message;
