@@ -179,6 +179,8 @@ pub(crate) struct TerminalContext {
     pub(crate) questions: Rc<Questions>,
     /// How long a terminal stays that can renew its token.
     pub(crate) refresh_grace: Duration,
+    /// The time between two pings of a terminal that answers them, at most.
+    pub(crate) pinged_within: Duration,
     pub(crate) sessions: Arc<centrifuge::Settings>,
     /// What frames are gathered in before they are written.
     pub(crate) scratch: RefCell<Vec<u8>>,

@@ -68,7 +68,6 @@ fn command(id: u32, channel: String, number: u64, kind: u8) -> Command {
             command.connect = Some(ConnectRequest {
                 token: "t".to_owned(),
                 subs,
-                ..ConnectRequest::default()
             });
         }
         1 => {

@@ -41,9 +41,9 @@ impl Renewal {
     }
 
     /// In how many seconds its token runs out, if that is before the ping after the next one, and it was not told.
-    fn soon(&mut self, interval: Duration) -> Option<u32> {
+    fn soon(&mut self, pinged_within: Duration) -> Option<u32> {
         let now = clock::now().wall.as_millis();
-        let two = u64::try_from(2 * interval.as_millis()).unwrap_or(u64::MAX);
+        let two = u64::try_from(2 * pinged_within.as_millis()).unwrap_or(u64::MAX);
         let ends = (self.ends).filter(|ends| ends.as_millis() <= now.saturating_add(two))?;
         self.ends = None;
         Some(until(ends))
@@ -97,7 +97,7 @@ impl<T: Transport> Pump<T> {
         if !T::KIND.upgrades() || self.phase != Phase::Open || !self.greeted {
             return;
         }
-        if let Some(seconds) = self.renewal.soon(self.context.sessions.ping_interval) {
+        if let Some(seconds) = self.renewal.soon(self.context.pinged_within) {
             self.tell_of_token(OfToken::Ends(seconds));
         }
     }
