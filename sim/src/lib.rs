@@ -12,6 +12,7 @@ pub mod bugs;
 pub mod checker;
 pub mod checkers;
 mod context;
+pub mod coverage;
 mod deployments;
 mod directory;
 pub mod explain;

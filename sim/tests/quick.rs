@@ -3,10 +3,14 @@
 use std::path::Path;
 
 use switchboard_sim::checker::Verdict;
+use switchboard_sim::coverage::{Counted, CoverageTables};
 use switchboard_sim::schedule::{Act, Item, Schedule};
 use switchboard_sim::{Trial, World, shrink, swarm};
 
 const SEEDS: u64 = 300;
+
+/// Seeds that are looked at for what they come by.
+const COVERED: u64 = 60;
 
 /// Each of these once violated an invariant.
 #[test]
@@ -112,6 +116,21 @@ fn a_failing_schedule_is_shrunk_to_what_matters() {
     assert_eq!(checker, "empty-at-rest");
     let small = shrink::shrink(&Trial::new(), &schedule, checker, |_| ());
     assert_eq!(small.items.len(), 2, "{small}");
+}
+
+/// `coverage` asks of 10,000 seeds that they come by the rest, too.
+#[test]
+fn a_swarm_comes_by_much_and_by_nothing_that_cannot_be() {
+    let counted = Counted::default();
+    let trial = counted.trial();
+    for seed in 0..COVERED {
+        trial.run(&swarm::schedule(seed));
+    }
+    let cells = counted.take();
+    assert!(cells.len() > 300, "{} cells", cells.len());
+    let mut wrong = CoverageTables::kept().wrong(&cells);
+    wrong.retain(|what| !what.ends_with(" was never come by"));
+    assert_eq!(wrong, Vec::<String>::new());
 }
 
 #[test]

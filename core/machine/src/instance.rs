@@ -3,6 +3,7 @@
 mod across;
 mod figures;
 mod fingerprint;
+mod states;
 mod turn;
 
 use std::time::Duration;

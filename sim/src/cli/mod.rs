@@ -8,6 +8,7 @@ macro_rules! println {
 }
 
 mod bugs;
+mod coverage;
 mod determinism;
 mod explain;
 mod golden;
@@ -88,6 +89,7 @@ enum Command {
     Swarm(swarm::Swarm),
     Shrink(shrink::Shrink),
     CheckDeterminism(determinism::CheckDeterminism),
+    Coverage(coverage::Coverage),
     Bugs(bugs::Bugs),
     Golden(golden::Compare),
     Grammar(grammar::Grammar),
@@ -103,6 +105,7 @@ impl Command {
             Self::Swarm(command) => command.execute(),
             Self::Shrink(command) => command.execute(),
             Self::CheckDeterminism(command) => Ok(command.execute()),
+            Self::Coverage(command) => command.execute(),
             Self::Bugs(command) => command.execute(),
             Self::Golden(command) => command.execute(),
             Self::Grammar(command) => Ok(command.execute()),

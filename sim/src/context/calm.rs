@@ -72,6 +72,7 @@ impl Calm {
             | Observed::PushRefused { .. }
             | Observed::Logged { .. }
             | Observed::StrangerSaid { .. }
+            | Observed::Met { .. }
             | Observed::Carried { .. }
             | Observed::Took { .. }
             | Observed::Gave { .. }

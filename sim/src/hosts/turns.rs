@@ -10,7 +10,7 @@ use switchboard_core::id::{ConnectionId, ConnectionKey, LinkKey};
 use switchboard_core::time::{Instant, Now};
 
 use super::Hosts;
-use crate::boundary::Intake;
+use crate::boundary::{Intake, Met};
 use crate::context::Context;
 use crate::noise::Purpose;
 use crate::observed::{Account, Life, Observed, Topic};
@@ -86,9 +86,11 @@ impl Hosts {
         // Whether the instance takes the answer in, or has given the round trip up.
         let leases = leases_in(&event);
         let watched = cx.watches(Topic::Boundary);
+        let states = cx.watches(Topic::States);
         let Some(instance) = self.instance_mut(life) else {
             return;
         };
+        let met = (states.then(|| Met::of(instance, &event))).unwrap_or_default();
         let late = instance.stats().late_answers;
         let of_the_world = Now {
             mono: cx.now,
@@ -99,6 +101,9 @@ impl Hosts {
         let in_time = instance.stats().late_answers == late;
         if let Some(Intake::TripAnswered { in_time: told, .. }) = &mut intake {
             *told = in_time;
+        }
+        for met in met {
+            cx.observe(Observed::Met { life, met });
         }
         if let Some(intake) = intake {
             cx.observe(Observed::Took { life, intake });

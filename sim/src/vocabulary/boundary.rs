@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
+use switchboard_core::Instance;
 use switchboard_core::command::{Command, RoundTrip};
 use switchboard_core::directory::{Operation, OperationError, OperationResult, Reply};
 use switchboard_core::event::{Answer, Event, Life as Sign, LinkFailure, Notice};
 use switchboard_core::frame::{CloseCode, Outgoing};
-use switchboard_core::id::{CallId, ConnectionId, ConnectionKey, Epoch, InstanceId, LinkKey, OpId};
+use switchboard_core::id::{
+    CallId, ConnectionId, ConnectionKey, Epoch, InstanceId, LinkKey, OpId, TopicId,
+};
 use switchboard_core::time::{Instant, Now};
+use switchboard_core::topic::TopicWish;
 
 /// What an instance takes in.
 #[derive(Clone, Copy, Debug)]
@@ -218,6 +222,116 @@ pub struct TripOutline {
     pub views: bool,
     /// The lease is claimed, renewed or released, by the operation at this place.
     pub lease: Option<(usize, LeaseStep)>,
+    /// Rows are removed.
+    pub unregisters: bool,
+    /// Rows are read, of users or of topics.
+    pub looks_up: bool,
+    /// Rows of topics are written or removed.
+    pub topics: Vec<TopicStep>,
+}
+
+/// What happens to the row of a topic.
+#[derive(Clone, Debug)]
+pub struct TopicStep {
+    /// By the operation at this place.
+    pub place: usize,
+    /// The topic.
+    pub topic: TopicId,
+    /// Whose row it is.
+    pub instance: InstanceId,
+    /// It is written, and not removed.
+    pub enters: bool,
+}
+
+/// The state of a part before it takes something in, and what that is.
+#[derive(Clone, Debug)]
+pub enum Met {
+    /// Of a link.
+    Link(&'static str, &'static str),
+    /// Of a terminal.
+    Terminal(&'static str, &'static str),
+    /// Of the row of a topic.
+    Topic(&'static str, &'static str),
+    /// Of the lease.
+    Lease(&'static str, &'static str),
+    /// An answer of the directory, of which the intake says more.
+    Answer {
+        /// The state of the lease.
+        lease: &'static str,
+        /// The states of the rows of topics.
+        topics: Vec<(TopicId, &'static str)>,
+    },
+}
+
+impl Met {
+    /// What an event meets.
+    pub(crate) fn of(instance: &Instance, event: &Event) -> Vec<Self> {
+        let terminal = |key, event| {
+            let state = instance.terminal_state(key);
+            state
+                .map(|state| Self::Terminal(state, event))
+                .into_iter()
+                .collect()
+        };
+        let link = |key, event| {
+            let state = instance.link_state(key);
+            state
+                .map(|state| Self::Link(state, event))
+                .into_iter()
+                .collect()
+        };
+        let lease = |event| Self::Lease(instance.lease_state(), event);
+        let all_topics = |event| {
+            instance
+                .topic_states()
+                .map(move |(_, state)| Self::Topic(state, event))
+        };
+        match event {
+            Event::Opened { connection } => terminal(*connection, "opened"),
+            Event::Authenticated { connection, .. } => terminal(*connection, "authenticated"),
+            Event::Refreshed { connection, .. } => terminal(*connection, "refreshed"),
+            Event::Heard { connection, .. } => terminal(*connection, "heard"),
+            Event::Written { connection } => terminal(*connection, "written"),
+            Event::Closed { connection, .. } => terminal(*connection, "closed"),
+            Event::Probed { connection, .. } => terminal(*connection, "probed"),
+            Event::Topic { connection, wish } => {
+                let (topic, event) = match wish {
+                    TopicWish::Join(topic) => (topic, "joins"),
+                    TopicWish::Leave(topic) => (topic, "leaves"),
+                };
+                let known = instance.topic_states().find(|(one, _)| *one == topic);
+                let state = known.map_or("absent", |(_, state)| state);
+                let mut met: Vec<Self> = terminal(*connection, "wishes");
+                met.push(Self::Topic(state, event));
+                met
+            }
+            Event::LinkUp { link: key } => link(*key, "up"),
+            Event::LinkReceived { link: key, .. } => link(*key, "received"),
+            Event::LinkWritten { link: key } => link(*key, "written"),
+            Event::LinkDown { link: key, .. } => link(*key, "down"),
+            Event::DirectoryUp => {
+                let topics = all_topics("directory-up");
+                topics.chain([lease("directory-up")]).collect()
+            }
+            Event::DirectoryDown => {
+                let topics = all_topics("directory-down");
+                topics.chain([lease("directory-down")]).collect()
+            }
+            Event::Directory { .. } => {
+                let topics = instance.topic_states();
+                let topics = topics.map(|(topic, state)| (topic.clone(), state));
+                vec![Self::Answer {
+                    lease: instance.lease_state(),
+                    topics: topics.collect(),
+                }]
+            }
+            Event::Drain { .. } => vec![lease("drain")],
+            Event::Push { .. }
+            | Event::Connections { .. }
+            | Event::Log { .. }
+            | Event::Instances { .. } => Vec::new(),
+        }
+    }
 }
 
 /// What happens to the own lease.
@@ -386,6 +500,9 @@ impl TripOutline {
             registers: Vec::new(),
             views: false,
             lease: None,
+            unregisters: false,
+            looks_up: false,
+            topics: Vec::new(),
         };
         for (place, operation) in trip.operations.iter().enumerate() {
             match operation {
@@ -404,12 +521,20 @@ impl TripOutline {
                     outline.lease = Some((place, LeaseStep::Renew { unchanged }));
                 }
                 Operation::Release { .. } => outline.lease = Some((place, LeaseStep::Release)),
-                Operation::Unregister { .. }
-                | Operation::Lookup { .. }
-                | Operation::RemoveRow { .. }
-                | Operation::EnterTopic { .. }
-                | Operation::LeaveTopic { .. }
-                | Operation::LookupTopic { .. }
+                Operation::Unregister { .. } => outline.unregisters = true,
+                Operation::Lookup { .. } | Operation::LookupTopic { .. } => outline.looks_up = true,
+                Operation::EnterTopic {
+                    topic, instance, ..
+                }
+                | Operation::LeaveTopic {
+                    topic, instance, ..
+                } => outline.topics.push(TopicStep {
+                    place,
+                    topic: topic.clone(),
+                    instance: *instance,
+                    enters: matches!(operation, Operation::EnterTopic { .. }),
+                }),
+                Operation::RemoveRow { .. }
                 | Operation::KeepTopic { .. }
                 | Operation::ReadLease { .. }
                 | Operation::Log { .. } => {}

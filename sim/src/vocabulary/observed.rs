@@ -12,7 +12,7 @@ use switchboard_core::message::{PushRefused, Receipt};
 use switchboard_core::position::Position;
 use switchboard_core::topic::TopicWish;
 
-use crate::boundary::{Intake, Output};
+use crate::boundary::{Intake, Met, Output};
 use crate::fingerprint::timeless;
 use crate::ledger::Excuse;
 use crate::trace::InstanceLabel;
@@ -229,6 +229,13 @@ pub enum Observed {
         answer: Box<Answer>,
     },
 
+    /// An instance is about to take something in.
+    Met {
+        /// The instance.
+        life: Life,
+        /// The state that it meets.
+        met: Met,
+    },
     /// The directory has executed an operation, or refused it.
     Executed(Box<Executed>),
     /// An instance has taken in an answer of the directory that tells the leases.
@@ -380,11 +387,13 @@ pub enum Topic {
     Boundary,
     /// Batches on links, with what they say.
     Links,
+    /// In which states instances take things in: for whoever counts.
+    States,
 }
 
 impl Topic {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Lives,
         Self::Turns,
         Self::Sessions,
@@ -398,6 +407,7 @@ impl Topic {
         Self::Log,
         Self::Boundary,
         Self::Links,
+        Self::States,
     ];
 }
 
@@ -433,6 +443,7 @@ impl Observed {
             Self::Took { .. } | Self::Gave { .. } => Topic::Boundary,
             Self::StrangerSaid { .. } => Topic::Boundary,
             Self::Carried { .. } => Topic::Links,
+            Self::Met { .. } => Topic::States,
         }
     }
 }

@@ -48,12 +48,24 @@ fn op() -> OpId {
     trips().last().expect("a round trip").op
 }
 
-fn asks(step: LeaseStep) -> Observed {
-    gave(Output::Trip(Box::new(TripOutline {
+/// A round trip with nothing in it.
+fn outline() -> TripOutline {
+    TripOutline {
         op: op(),
         registers: Vec::new(),
+        views: false,
+        lease: None,
+        unregisters: false,
+        looks_up: false,
+        topics: Vec::new(),
+    }
+}
+
+fn asks(step: LeaseStep) -> Observed {
+    gave(Output::Trip(Box::new(TripOutline {
         views: true,
         lease: Some((0, step)),
+        ..outline()
     })))
 }
 
@@ -78,10 +90,8 @@ fn viewed(nobody: bool) -> Vec<Observed> {
     let leases = world.scene().leases().collect::<Vec<_>>();
     let leases = if nobody { Vec::new() } else { leases };
     let reads = gave(Output::Trip(Box::new(TripOutline {
-        op: op(),
-        registers: Vec::new(),
         views: true,
-        lease: None,
+        ..outline()
     })));
     vec![reads, answered(true, 0), Observed::Viewed { life, leases }]
 }

@@ -500,6 +500,16 @@ impl Membership {
         tables.known = self.view.alive();
     }
 
+    /// The state of the lease, for people.
+    pub(crate) const fn lease_state(&self) -> &'static str {
+        self.shard.lease_state()
+    }
+
+    /// The states of the rows of topics, for people.
+    pub(crate) fn topic_states(&self) -> impl Iterator<Item = (&TopicId, &'static str)> {
+        self.shard.topic_states()
+    }
+
     /// What is known of one connection's row.
     pub(crate) fn fingerprint_row(
         &self,

@@ -59,6 +59,20 @@ pub(super) enum LinkStage {
 }
 
 impl LinkStage {
+    /// For people.
+    pub(super) const fn name(&self) -> &'static str {
+        match self {
+            Self::Dialled => "dialled",
+            Self::Greeting { .. } => "greeting",
+            Self::Accepted => "accepted",
+            Self::Proving { .. } => "proving",
+            Self::Proven => "proven",
+            Self::Open => "open",
+        }
+    }
+}
+
+impl LinkStage {
     /// Whether batches may leave.
     pub(super) const fn carries(&self) -> bool {
         match self {

@@ -106,6 +106,11 @@ pub(crate) struct Said {
 }
 
 impl Peers {
+    /// The state of a link, for people.
+    pub(crate) fn link_state(&self, link: LinkKey) -> Option<&'static str> {
+        Some(self.links.get(link)?.stage.name())
+    }
+
     /// No peers. The directory does not serve the instance yet.
     pub(crate) fn new() -> Self {
         Self {

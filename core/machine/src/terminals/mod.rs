@@ -66,6 +66,11 @@ impl Terminals {
         Some(self.registry.get(connection)?.id)
     }
 
+    /// How far a connection is that is not forgotten, for people.
+    pub(crate) fn state(&self, connection: ConnectionKey) -> Option<&'static str> {
+        Some(self.registry.get(connection)?.state())
+    }
+
     /// Whether a batch of a connection is with the driver.
     #[cfg(test)]
     pub(crate) fn is_writing(&self, connection: ConnectionKey) -> bool {

@@ -68,7 +68,32 @@ enum Renewal {
     Unknown { perhaps: Lease },
 }
 
+impl Hold {
+    /// For people.
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Unlinked => "unlinked",
+            Self::Unclaimed { .. } => "unclaimed",
+            Self::Claiming => "claiming",
+            Self::Held { renewal, lease } => match (renewal, lease.state) {
+                (Renewal::Due { .. }, LeaseState::Up) => "up",
+                (Renewal::Due { .. }, LeaseState::Settling) => "settling",
+                (Renewal::Due { .. }, LeaseState::Draining | LeaseState::Released) => "draining",
+                (Renewal::Asked, _) => "renewing",
+                (Renewal::Refused { .. }, _) => "renewal-refused",
+                (Renewal::Unknown { .. }, _) => "renewal-unknown",
+            },
+            Self::Released => "released",
+        }
+    }
+}
+
 impl LeaseHolder {
+    /// Its state, for people.
+    pub(super) const fn state_name(&self) -> &'static str {
+        self.hold.name()
+    }
+
     pub(super) const fn new(now: Now) -> Self {
         Self {
             hold: Hold::Unlinked,

@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::directory::{Lease, LeaseState, Load, Operation, OperationResult};
 use crate::event::TripLost;
-use crate::id::{Epoch, OpId};
+use crate::id::{Epoch, OpId, TopicId};
 use crate::membership::trips::{Completion, RoundTrips, TripEnd};
 use crate::membership::view::View;
 use crate::stats::{Stats, Tables};
@@ -155,6 +155,16 @@ impl Shard {
         tables.topic_rows = self.rows.topics.len();
         tables.refused_rows = self.rows.refused();
         self.settlement.count(tables);
+    }
+
+    /// The state of the lease, for people.
+    pub(super) const fn lease_state(&self) -> &'static str {
+        self.lease.state_name()
+    }
+
+    /// The states of the rows of topics, for people.
+    pub(super) fn topic_states(&self) -> impl Iterator<Item = (&TopicId, &'static str)> {
+        self.rows.topics.states()
     }
 
     /// Whether there is a link.

@@ -77,6 +77,19 @@ pub(super) enum RowState {
     Removing,
 }
 
+impl RowState {
+    /// For people.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Absent => "absent",
+            Self::Due => "due",
+            Self::Writing { .. } => "writing",
+            Self::Written { .. } => "written",
+            Self::Removing => "removing",
+        }
+    }
+}
+
 impl Rows {
     pub(super) const fn new() -> Self {
         Self {

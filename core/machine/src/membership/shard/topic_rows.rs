@@ -95,6 +95,11 @@ impl KnownTopicRows {
         topics.next().map(|(topic, _)| topic)
     }
 
+    /// What is known of each, for people.
+    pub(super) fn states(&self) -> impl Iterator<Item = (&TopicId, &'static str)> {
+        (self.known.iter()).map(|(topic, known)| (topic, known.row.state.name()))
+    }
+
     /// Topics of which anything is known.
     pub(super) fn len(&self) -> usize {
         self.known.len()

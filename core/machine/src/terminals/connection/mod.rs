@@ -90,6 +90,11 @@ enum Waiting {
 }
 
 impl Connection {
+    /// How far it is, for people.
+    pub(super) const fn state(&self) -> &'static str {
+        self.phase.name()
+    }
+
     /// Itself, as other wings see it. `None` if nobody knows who it is.
     pub(super) fn terminal(&self) -> Option<Terminal<'_>> {
         Some(Terminal {

@@ -45,6 +45,25 @@ pub(crate) enum Phase {
     },
 }
 
+impl Phase {
+    /// For people.
+    pub(crate) const fn name(&self) -> &'static str {
+        match self {
+            Self::Upgrading { .. } => "upgrading",
+            Self::Authenticating { .. } => "authenticating",
+            Self::Registering { .. } => "registering",
+            Self::Live(Greeting::Reachable) => "live",
+            Self::Live(Greeting::Degraded) => "degraded",
+            Self::Closing { stage, .. } => match stage {
+                ClosingStage::Writing => "closing",
+                ClosingStage::Sent => "told-to-end",
+                ClosingStage::Aborted => "aborted",
+            },
+            Self::Gone => "gone",
+        }
+    }
+}
+
 /// How far a connection came before its end began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Reached {
