@@ -296,7 +296,9 @@ impl Met {
             Event::Probed { connection, .. } => terminal(*connection, "probed"),
             Event::Topic { connection, wish } => {
                 let (topic, event) = match wish {
-                    TopicWish::Join(topic) | TopicWish::JoinAllowed(topic) => (topic, "joins"),
+                    TopicWish::Join(topic)
+                    | TopicWish::Watch(topic)
+                    | TopicWish::JoinAllowed(topic) => (topic, "joins"),
                     TopicWish::Leave(topic) => (topic, "leaves"),
                 };
                 let known = instance.topic_states().find(|(one, _)| *one == topic);
