@@ -225,7 +225,7 @@ impl Presences {
 
     fn arm(&mut self, cx: &mut Context<'_>) {
         if let Some((at, _)) = self.due.first() {
-            // A step is not repeated in one turn.
+            // What is left of what is due makes a step of its own.
             cx.set(&mut self.step, *at, PresenceTimer);
         }
     }
