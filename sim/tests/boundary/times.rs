@@ -182,7 +182,7 @@ fn all() -> Vec<Doctored> {
             schedule: crowd(300, "10s  push i2 everyone m1\n20s  heal"),
             set: |config| config.broadcast_rate = 1000,
             sooner: Some(|real| real.broadcast_rate = 2000),
-            later: Some(|real| real.broadcast_rate = 100),
+            later: Some(|real| real.broadcast_rate = 20),
         },
     ]
 }
