@@ -6,7 +6,7 @@ mod watch;
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::mpsc::{Receiver, Sender, channel};
 
 use crate::checker::Checker;
 use crate::trial::Trial;
@@ -19,25 +19,33 @@ const KEPT: &str = include_str!("../../coverage.txt");
 /// How often each cell was come by: by table, state and event.
 pub type Cells = BTreeMap<(&'static str, &'static str, String), u64>;
 
-/// What is counted in one place for all worlds of a thread.
-#[derive(Clone, Debug, Default)]
-pub struct Counted(Arc<Mutex<Cells>>);
+/// Where worlds say at their end what they have come by.
+#[derive(Debug)]
+pub struct Counted {
+    said: Sender<Cells>,
+    heard: Receiver<Cells>,
+}
+
+impl Default for Counted {
+    fn default() -> Self {
+        let (said, heard) = channel();
+        Self { said, heard }
+    }
+}
 
 impl Counted {
-    pub(crate) fn add(&self, table: &'static str, state: &'static str, event: &str) {
-        let mut cells = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let cell = (table, state, event.to_owned());
-        *cells.entry(cell).or_default() += 1;
-    }
-
-    /// All that was counted.
+    /// All that was counted since the last time.
     pub fn take(&self) -> Cells {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        let mut all = Cells::new();
+        for (cell, times) in self.heard.try_iter().flatten() {
+            *all.entry(cell).or_default() += times;
+        }
+        all
     }
 
     /// Runs schedules with nobody else watching.
     pub fn trial(&self) -> Trial {
-        let watch: Box<dyn Checker> = Box::new(CoverageWatch::new(self.clone()));
+        let watch: Box<dyn Checker> = Box::new(CoverageWatch::new(self.said.clone()));
         Trial::watched_by(vec![watch])
     }
 }

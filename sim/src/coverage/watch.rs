@@ -1,19 +1,21 @@
 //! What is counted: in which state of a part an event came, and what was under way when a fault began.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::mpsc::Sender;
 
 use switchboard_core::id::{CallId, ConnectionKey, OpId, TopicId};
 
-use super::Counted;
+use super::Cells;
 use crate::boundary::{CallKind, Intake, LeaseStep, Met, Output, TripOutline};
 use crate::checker::{Checker, Watch};
 use crate::ledger::{Excuse, Scope};
 use crate::observed::{Life, Observed, Topic};
 
-/// Counts, and judges nothing.
+/// Counts, judges nothing, and says at its end what it has counted.
 #[derive(Clone, Debug)]
 pub struct CoverageWatch {
-    counted: Counted,
+    said: Sender<Cells>,
+    counted: Cells,
     running: BTreeMap<usize, Running>,
 }
 
@@ -33,11 +35,19 @@ struct Running {
 }
 
 impl CoverageWatch {
-    pub(super) const fn new(counted: Counted) -> Self {
+    pub(super) const fn new(said: Sender<Cells>) -> Self {
         Self {
-            counted,
+            said,
+            counted: Cells::new(),
             running: BTreeMap::new(),
         }
+    }
+}
+
+impl Drop for CoverageWatch {
+    fn drop(&mut self) {
+        // Whoever does not listen any more wants to hear nothing.
+        let _ = self.said.send(std::mem::take(&mut self.counted));
     }
 }
 
@@ -74,10 +84,10 @@ impl Checker for CoverageWatch {
 impl CoverageWatch {
     fn met(&mut self, life: Life, met: &Met) {
         match met {
-            Met::Link(state, event) => self.counted.add("links", state, event),
-            Met::Terminal(state, event) => self.counted.add("terminals", state, event),
-            Met::Topic(state, event) => self.counted.add("topics", state, event),
-            Met::Lease(state, event) => self.counted.add("leases", state, event),
+            Met::Link(state, event) => count(&mut self.counted, "links", state, event),
+            Met::Terminal(state, event) => count(&mut self.counted, "terminals", state, event),
+            Met::Topic(state, event) => count(&mut self.counted, "topics", state, event),
+            Met::Lease(state, event) => count(&mut self.counted, "leases", state, event),
             Met::Answer { lease, topics } => {
                 if let Some(running) = self.running.get_mut(&life.host) {
                     running.before = Some((lease, topics.clone()));
@@ -106,15 +116,19 @@ impl CoverageWatch {
         };
         if intake_is_loss(intake) {
             running.trips.clear();
-            self.counted.add("leases", lease, "trip-lost");
+            count(&mut self.counted, "leases", lease, "trip-lost");
             return;
         }
         let Some(outline) = outline else {
             return;
         };
         let step = outline.lease.map(|(_, step)| step);
-        self.counted
-            .add("leases", lease, of_step(step, in_time, granted));
+        count(
+            &mut self.counted,
+            "leases",
+            lease,
+            of_step(step, in_time, granted),
+        );
         // Whoever finds a row of an instance that is gone removes it as well.
         let here = watch.scene().instance_of(life);
         for step in outline.topics.iter().filter(|step| step.instance == here) {
@@ -128,11 +142,11 @@ impl CoverageWatch {
                 (true, false, false) => "left",
                 (true, false, true) => "leave-refused",
             };
-            self.counted.add("topics", state, event);
+            count(&mut self.counted, "topics", state, event);
         }
     }
 
-    fn fault(&self, fault: &Excuse, watch: &Watch<'_>) {
+    fn fault(&mut self, fault: &Excuse, watch: &Watch<'_>) {
         let holder = |session: usize| Some(watch.scene().sessions()[session].life()?.host);
         let concerns = |host: usize| match fault.scope {
             Scope::All => true,
@@ -146,9 +160,13 @@ impl CoverageWatch {
             .flat_map(|(_, running)| running.phases())
             .collect();
         for phase in phases {
-            self.counted.add("faults", phase, &kind);
+            count(&mut self.counted, "faults", phase, &kind);
         }
     }
+}
+
+fn count(counted: &mut Cells, table: &'static str, state: &'static str, event: &str) {
+    *counted.entry((table, state, event.to_owned())).or_default() += 1;
 }
 
 /// Whether all trips end without an answer.

@@ -90,7 +90,10 @@ impl Hosts {
         let Some(instance) = self.instance_mut(life) else {
             return;
         };
-        let met = (states.then(|| Met::of(instance, &event))).unwrap_or_default();
+        let met = match states {
+            true => Met::of(instance, &event),
+            false => Vec::new(),
+        };
         let late = instance.stats().late_answers;
         let of_the_world = Now {
             mono: cx.now,
