@@ -192,7 +192,7 @@ impl Neighbour {
                 let says = ["nonsense", "misdirects i2", "replays i2", "skips-proof i1"];
                 format!("stranger i{host} {}", says[choice])
             }
-            Self::StandsStill if nth % 10 == 0 => "pause i3 1s".to_owned(),
+            Self::StandsStill if nth.is_multiple_of(10) => "pause i3 1s".to_owned(),
             Self::StandsStill => burst(3, nth),
             Self::Links => [
                 format!("cut i{one} <-> i3"),
