@@ -44,9 +44,9 @@ use websocket::WebSocket;
 pub(crate) enum TransportKind {
     /// Frames of RFC 6455, in both directions.
     WebSocket,
-    /// Server-Sent AsEvents, to the terminal only.
+    /// Server-Sent Events, to the terminal only.
     EventStream,
-    /// AsLines, to the terminal only, as the body of an answer.
+    /// Lines, to the terminal only, as the body of an answer.
     HttpStream,
 }
 

@@ -292,7 +292,7 @@ impl Pushes {
             to,
             action: Action::Frame(payload),
             deadline: self.options.deadline,
-            durable: self.options.durable.clone(),
+            durable: self.options.durable,
         };
         let source = Source {
             line,

@@ -58,6 +58,11 @@ impl Claims {
         Ok((!rights.is_empty()).then(|| rights.into()))
     }
 
+    /// Whether it is for a subscription to some topic, and for nothing else.
+    pub(super) fn is_for_one_topic(&self) -> bool {
+        self.channel.as_str().is_some_and(|name| !name.is_empty())
+    }
+
     /// Whether it is for a subscription to this topic.
     pub(super) fn is_for(&self, topic: &TopicId) -> bool {
         self.channel.as_str() == Some(topic.as_str())

@@ -148,6 +148,11 @@ fn judge(decoded: Result<TokenData<Claims>, Error>, keys: &KeySet) -> Result<Cla
 
 /// The login that a token proves which says this.
 fn login(claims: Claims) -> Result<Login, AuthError> {
+    if claims.is_for_one_topic() {
+        return Err(AuthError::InvalidToken(
+            "the token is for a subscription to the topic that its `channel` names, and logs nobody in".to_owned(),
+        ));
+    }
     let user = UserId::new(&claims.sub).map_err(|error| {
         AuthError::InvalidToken(format!("`sub` of the token cannot be a user: {error}"))
     })?;
@@ -519,6 +524,11 @@ mod tests {
         ] {
             assert!(matches!(judged(claims), Err(AuthError::InvalidToken(_))));
         }
+        assert_refused(
+            &jwt,
+            &hs(&json!({"sub": "ann", "exp": exp, "channel": "news"})),
+            "`channel`",
+        );
         let expired = judged(json!({"sub": "ann", "exp": exp - 1200, "channel": "news"}));
         assert!(matches!(expired, Err(AuthError::TokenExpired(_))));
     }

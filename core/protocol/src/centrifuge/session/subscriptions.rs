@@ -241,7 +241,12 @@ impl Session {
                 self.subscriptions.remove(topic);
                 Told::Frame(self.unsubscribe_push(topic, SUBSCRIPTION_EXPIRED))
             }
-            Some(Subscription::Asked(_)) | None => Told::Nothing,
+            // It was taken back before it counted.
+            Some(Subscription::Asked(id)) => {
+                self.subscriptions.remove(topic);
+                Told::Frame(self.refusal(id, ErrorCode::PermissionDenied))
+            }
+            None => Told::Nothing,
         }
     }
 

@@ -518,6 +518,19 @@ fn a_terminal_that_does_not_become_a_member_is_told_why() {
     }
 }
 
+/// An application takes back what is not a membership yet.
+#[test]
+fn a_subscription_that_is_taken_back_while_it_is_asked_for_is_refused() {
+    let mut session = live();
+    says(&mut session, r#"{"id":2,"subscribe":{"channel":"chat"}}"#);
+    deeds(&mut session);
+    let reply = told(&mut session, &Outgoing::Left(topic("chat")));
+    assert_eq!(
+        (&reply["id"], &reply["error"]["code"]),
+        (&json!(2), &json!(103))
+    );
+}
+
 #[test]
 fn the_server_subscribes_and_unsubscribes() {
     let mut session = live();
