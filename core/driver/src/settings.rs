@@ -108,8 +108,7 @@ switchboard_core::settings! {
             /// allow: PREFIX=ACT+ACT,... with `subscribe` (any client), `publish` and `presence` (members).
             /// The longest beginning counts, and an empty one stands for all topics.
             namespaces: Vec<String> as List = Vec::new(),
-                rule: |process| Namespaces::new(&process.namespaces).is_ok(), Namespaces::RULE,
-                example: "chat:=publish+presence";
+                rule: |process| Namespaces::new(&process.namespaces).is_ok(), Namespaces::RULE;
         }
 
         "Connections of an instance" {
