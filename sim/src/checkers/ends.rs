@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use switchboard_core::command::TripKind;
 use switchboard_core::config::Config;
 use switchboard_core::id::{CallId, ConnectionKey, LinkKey, OpId};
 use switchboard_core::time::Instant;
@@ -31,7 +32,7 @@ struct Begun {
     calls: BTreeMap<CallId, (CallKind, Instant)>,
     connections: BTreeMap<ConnectionKey, BegunConnection>,
     links: BTreeMap<LinkKey, BegunLink>,
-    trips: BTreeMap<OpId, Instant>,
+    trips: BTreeMap<OpId, (Instant, TripKind)>,
     last_trip: Option<OpId>,
 }
 
@@ -247,7 +248,7 @@ impl Begun {
                     BegunConnection { .. } => Ok(()),
                 }
             }
-            Output::Trip(trip) => self.ask(watch, trip.op),
+            Output::Trip(trip) => self.ask(watch, trip.op, trip.kind),
             Output::Dial { link, .. } => {
                 self.begin_link(watch, life, *link);
                 Ok(())
@@ -292,7 +293,7 @@ impl Begun {
         }
     }
 
-    fn ask(&mut self, watch: &mut Watch<'_>, op: OpId) -> Result<(), &'static str> {
+    fn ask(&mut self, watch: &mut Watch<'_>, op: OpId, kind: TripKind) -> Result<(), &'static str> {
         let now = watch.now();
         if self.last_trip.is_some_and(|last| last >= op) {
             return Err("asks under a number that it had used");
@@ -300,9 +301,14 @@ impl Begun {
         self.last_trip = Some(op);
         // Those that were given up need no answer.
         let given_up = now.before(watch.scene().config().directory_timeout);
-        self.trips.retain(|_, asked| *asked > given_up);
-        self.trips.insert(op, now);
-        match self.trips.len() > Config::TRIPS_IN_FLIGHT {
+        self.trips.retain(|_, (asked, _)| *asked > given_up);
+        self.trips.insert(op, (now, kind));
+        let under_way = self.trips.values().filter(|(_, other)| *other == kind);
+        let most = match kind {
+            TripKind::Ordered => Config::TRIPS_IN_FLIGHT,
+            TripKind::ForReplica => 1,
+        };
+        match under_way.count() > most {
             true => Err("has too many round trips under way"),
             false => Ok(()),
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use switchboard_core::Instance;
-use switchboard_core::command::{Command, RoundTrip};
+use switchboard_core::command::{Command, RoundTrip, TripKind};
 use switchboard_core::directory::{Operation, OperationError, OperationResult, Reply};
 use switchboard_core::event::{Answer, Event, Life as Sign, LinkFailure, Notice};
 use switchboard_core::frame::{CloseCode, Outgoing};
@@ -216,6 +216,8 @@ pub enum Output {
 pub struct TripOutline {
     /// Its number.
     pub op: OpId,
+    /// Which link it takes.
+    pub kind: TripKind,
     /// Rows to be written, each with its epoch.
     pub registers: Vec<(ConnectionId, Epoch)>,
     /// All leases are read.
@@ -499,6 +501,7 @@ impl TripOutline {
     fn of(trip: &RoundTrip) -> Self {
         let mut outline = Self {
             op: trip.op,
+            kind: trip.kind,
             registers: Vec::new(),
             views: false,
             lease: None,

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use switchboard_core::command::Log;
+use switchboard_core::command::{Log, TripKind};
 use switchboard_core::id::{Epoch, OpId};
 use switchboard_core::message::{Counts, Receipt};
 use switchboard_sim::boundary::{Intake, LeaseStep, Output, Service, TripOutline};
@@ -52,6 +52,7 @@ fn op() -> OpId {
 fn outline() -> TripOutline {
     TripOutline {
         op: op(),
+        kind: TripKind::Ordered,
         registers: Vec::new(),
         views: false,
         lease: None,

@@ -19,7 +19,7 @@ impl Publish {
         wings: &mut Wings<'_>,
         topic: TopicId,
     ) {
-        if self.open.len() >= cx.config.pushes {
+        if self.readings >= cx.config.pushes {
             let members = None;
             return self.members_read.push(MembersRead { topic, members });
         }
@@ -34,6 +34,7 @@ impl Publish {
         let id = PushId::new(uuid::Uuid::nil());
         let caller = Caller::Presence(topic.clone());
         let asked = (action, Until::Written, Replication::default());
+        self.readings += 1;
         let push = (self.open).insert(OpenPush::new(caller, id, asked, hurries, due));
         cx.arm(hurries, PublishTimer::Push(push));
         self.push_to_topics(cx, wings, push, (vec![topic], None));
@@ -41,6 +42,7 @@ impl Publish {
 
     /// The list of a topic's members has come, as far as it will.
     pub(super) fn members_listed(&mut self, topic: TopicId, receipt: Receipt) {
+        self.readings -= 1;
         let members = Some(MembersSeen {
             users: receipt.listed.into_iter().map(|one| one.user).collect(),
             count: receipt.counts.written,

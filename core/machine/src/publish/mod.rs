@@ -67,8 +67,10 @@ use waiting::WaitsForView;
 /// terminals, and from the peers what they cannot send.
 #[derive(Clone, Debug)]
 pub(crate) struct Publish {
-    /// Pushes whose receipts are not complete.
+    /// Pushes whose receipts are not complete, and readings of members.
     open: Slots<PushKey, OpenPush>,
+    /// Readings among them. They take no place of a push: terminals decide how many there are.
+    readings: usize,
     lanes: SeededMap<Key, Lane>,
     /// Deliveries that were not answered.
     deliveries: BTreeMap<DeliveryId, OpenDelivery>,
@@ -103,6 +105,7 @@ impl Publish {
     pub(crate) fn new(hash: &SeededHash) -> Self {
         Self {
             open: Slots::new(),
+            readings: 0,
             lanes: SeededMap::with_hasher(hash.clone()),
             deliveries: BTreeMap::new(),
             next_delivery: DeliveryId::new(1),
@@ -350,12 +353,12 @@ impl Publish {
 
     /// Pushes whose receipts are not complete.
     pub(crate) fn len(&self) -> usize {
-        self.open.len()
+        self.open.len() - self.readings
     }
 
     /// Writes down what there is to see of them.
     pub(crate) fn gauge(&self, gauges: &mut Gauges) {
-        gauges.pushes = self.open.len();
+        gauges.pushes = self.len();
     }
 
     /// How full its tables are; of the lanes, the longest.
@@ -364,7 +367,7 @@ impl Publish {
         [
             Level {
                 setting: "pushes",
-                used: self.open.len(),
+                used: self.len(),
                 limit: config.pushes,
             },
             Level {

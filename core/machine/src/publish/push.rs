@@ -204,7 +204,7 @@ impl Publish {
             | Audience::Topics { .. }
             | Audience::Everyone => {}
         }
-        if self.open.len() >= cx.config.pushes {
+        if self.len() >= cx.config.pushes {
             return Err(PushRefused::Overloaded);
         }
         Ok(())
