@@ -87,7 +87,8 @@ fn who_asks_for_no_replica_waits_for_none() {
     assert!(!receipt.degraded);
 }
 
-/// Terminals do not wait for the replica, and neither do other pushes; the receipt does, until its deadline.
+/// Terminals do not wait for the replica, and neither do other pushes; the receipt does, until the directory has had its
+/// time.
 #[test]
 fn nothing_but_the_receipt_waits_for_a_replica() {
     let mut cluster = pair();
