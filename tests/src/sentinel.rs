@@ -94,6 +94,10 @@ impl Replicated {
             let about: redis::InfoDict = replica.command(&["INFO", "replication"]);
             about.get::<String>("master_link_status").as_deref() == Some("up")
         });
+        // A primary finds up to a second later that a replica can follow it.
+        eventually("the primary counts on the replica", || {
+            primary.command::<u8>(&["WAIT", "1", "1000"]) == 1
+        });
         let sentinel = Sentinel::start(free_address(), primary.port());
         eventually("the Sentinel knows the replica", || {
             sentinel.replicas() == 1

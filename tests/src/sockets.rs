@@ -1,5 +1,6 @@
 //! What the kernel says of processes and their sockets (Linux).
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::net::TcpStream;
@@ -9,16 +10,24 @@ use socket2::SockRef;
 
 /// TCP connections of this machine with this local port, in whatever state but listening: also
 /// those that have ended a short time ago.
+///
+/// The kernel lists its sockets piece by piece. What begins or ends meanwhile, wherever on the machine, can have a
+/// line skipped or listed twice: so the list is read several times, and each connection counts once.
 pub fn connections_at(port: u16) -> usize {
     const LISTENING: &str = "0A";
+    const READINGS: usize = 3;
     let local = format!(":{port:04X}");
-    let table = fs::read_to_string("/proc/net/tcp").expect("Linux lists its sockets");
-    table
-        .lines()
-        .skip(1)
-        .map(|line| line.split_whitespace().collect::<Vec<_>>())
-        .filter(|fields| fields[1].ends_with(&local) && fields[3] != LISTENING)
-        .count()
+    let mut connections = BTreeSet::new();
+    for _ in 0..READINGS {
+        let table = fs::read_to_string("/proc/net/tcp").expect("Linux lists its sockets");
+        for line in table.lines().skip(1) {
+            let fields: Vec<_> = line.split_whitespace().collect();
+            if fields[1].ends_with(&local) && fields[3] != LISTENING {
+                connections.insert((fields[1].to_owned(), fields[2].to_owned()));
+            }
+        }
+    }
+    connections.len()
 }
 
 /// Open descriptors of a process.

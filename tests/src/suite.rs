@@ -4,7 +4,9 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::env;
 use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -18,7 +20,7 @@ pub const MATRIX: &str = "SWITCHBOARD_MATRIX";
 
 /// Runs the behaviours as `cargo test` runs tests, with the same arguments, and says what of the
 /// matrix was tried and what was not.
-pub fn main(behaviours: &[&[Behaviour]]) -> ExitCode {
+pub fn main(behaviours: &[&'static [Behaviour]]) -> ExitCode {
     let mut arguments = Arguments::from_args();
     // Behaviours wait for others most of their time.
     arguments.test_threads = arguments.test_threads.or(Some(THREADS));
@@ -30,10 +32,11 @@ pub fn main(behaviours: &[&[Behaviour]]) -> ExitCode {
         }
     };
     let mut coverage = Coverage::default();
+    let times = Arc::new(Times::default());
     let mut trials = Vec::new();
-    for behaviour in behaviours.iter().copied().flatten() {
+    for behaviour in in_turns(behaviours) {
         for (number, cell) in Cell::all().enumerate() {
-            let trial = trial(*behaviour, cell);
+            let trial = trial(*behaviour, cell, &times);
             let place = if let Some(reason) = behaviour.needs.obstacle(cell) {
                 CellPlace::DoesNotApply(reason)
             } else if extent == Extent::EveryChange && !behaviour.needs.with_every_change(cell) {
@@ -52,13 +55,22 @@ pub fn main(behaviours: &[&[Behaviour]]) -> ExitCode {
     }
     let conclusion = libtest_mimic::run(&arguments, trials);
     if !arguments.list {
+        times.print();
         coverage.print();
     }
     conclusion.exit_code()
 }
 
 /// How many behaviours are tried at a time.
-const THREADS: usize = 6;
+const THREADS: usize = 8;
+
+/// The first of each theme, then the second of each: those of one theme tend to wait for the same, or to compute
+/// the same, and the processors are to have something of both at any time.
+fn in_turns(themes: &[&'static [Behaviour]]) -> impl Iterator<Item = &'static Behaviour> {
+    let longest = themes.iter().map(|theme| theme.len()).max();
+    (0..longest.unwrap_or(0))
+        .flat_map(|turn| themes.iter().filter_map(move |theme| theme.get(turn)))
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Extent {
@@ -85,16 +97,42 @@ fn build_servers() {
 }
 
 /// `smol/redis/push::pushes_arrive_in_order`, in a thread of that name.
-fn trial(behaviour: Behaviour, cell: Cell) -> Trial {
+fn trial(behaviour: Behaviour, cell: Cell, times: &Arc<Times>) -> Trial {
+    let times = Arc::clone(times);
     let (_crate, module) = behaviour.module.split_once("::").unwrap_or_default();
     let name = format!("{cell}/{module}::{}", behaviour.name);
     let thread = thread::Builder::new().name(name.clone());
-    Trial::test(name, move || {
+    Trial::test(name.clone(), move || {
+        let begin = Instant::now();
         let running = thread.spawn(move || (behaviour.run)(cell))?;
-        running
-            .join()
-            .map_err(|panic| Failed::from(message(&*panic)))
+        let ended = running.join();
+        times.add(begin.elapsed(), name);
+        ended.map_err(|panic| Failed::from(message(&*panic)))
     })
+}
+
+/// How long each behaviour took.
+#[derive(Default)]
+struct Times(Mutex<Vec<(Duration, String)>>);
+
+impl Times {
+    /// How many are printed.
+    const SLOWEST: usize = 10;
+
+    fn add(&self, took: Duration, name: String) {
+        let mut times = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        times.push((took, name));
+    }
+
+    fn print(&self) {
+        let mut times = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        times.sort_unstable_by(|one, other| other.cmp(one));
+        println!("seconds  the slowest");
+        for (took, name) in times.iter().take(Self::SLOWEST) {
+            println!("{:>7.1}  {name}", took.as_secs_f64());
+        }
+        println!();
+    }
 }
 
 fn message(panic: &(dyn Any + Send)) -> String {

@@ -106,8 +106,7 @@ fn a_push_to_a_topic_reaches_its_members_at_all_instances(cell: Cell) {
     members.truncate(0);
     eventually("nobody is a member", || {
         let receipt = cluster[0].api().push_topic("news/today", "nobody");
-        assert_eq!(receipt.written, 0, "{receipt:?}");
-        receipt.instances.is_empty()
+        receipt.written == 0 && receipt.instances.is_empty()
     });
 }
 
