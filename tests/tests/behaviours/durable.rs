@@ -32,6 +32,14 @@ pub(crate) const LIST: &[Behaviour] = behaviours![
         a_receipt_says_whether_a_replica_has_the_record
     ),
     (
+        ONE.sentinel(),
+        whatever_becomes_of_the_link_for_replicas_no_receipt_is_wrong
+    ),
+    (
+        ONE.sentinel(),
+        a_redis_that_forbids_to_wait_for_a_replica_costs_no_push
+    ),
+    (
         ONE.single_redis(),
         where_there_is_no_replica_no_receipt_says_that_one_has_the_record
     ),
@@ -276,6 +284,80 @@ fn a_receipt_says_whether_a_replica_has_the_record(cell: Cell) {
             .receipt(for_replica("once more"))
             .replicated
             == true
+    });
+}
+
+/// Redis forgets the scripts, ends the connection over which it is asked to wait, or all of them, or is demoted while
+/// it waits.
+fn whatever_becomes_of_the_link_for_replicas_no_receipt_is_wrong(cell: Cell) {
+    let mut cluster = cell.start(1);
+    let mut ann = follow(&cluster, 0, "ann");
+    let replicated = |cluster: &Cluster, text: &str| {
+        let receipt = cluster[0].api().receipt(for_replica(text));
+        assert!(receipt.logged.is_string(), "{receipt:?}");
+        receipt.replicated == true
+    };
+    assert!(replicated(&cluster, "first"));
+    ann.expect_record("first");
+
+    let primary = cluster.replicated().primary();
+    primary.command::<()>(&["SCRIPT", "FLUSH"]);
+    assert!(replicated(&cluster, "scripts forgotten"));
+    ann.expect_record("scripts forgotten");
+
+    let primary = cluster.replicated().primary();
+    let clients: String = primary.command(&["CLIENT", "LIST", "TYPE", "normal"]);
+    let waiting = clients.lines().find(|line| line.contains("cmd=wait"));
+    let waiting = waiting.and_then(|line| {
+        line.split_whitespace()
+            .find_map(|field| field.strip_prefix("id="))
+    });
+    let waiting = waiting.expect("it was asked to wait over this connection last");
+    primary.command::<()>(&["CLIENT", "KILL", "ID", waiting]);
+    assert!(replicated(&cluster, "one connection ended"));
+    ann.expect_record("one connection ended");
+
+    after_settling(&mut cluster, |cluster| {
+        let primary = cluster.replicated().primary();
+        primary.command::<()>(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
+    });
+    assert!(replicated(&cluster, "all connections ended"));
+    ann.expect_record("all connections ended");
+
+    cluster.replicated().other().pause();
+    let mut waiting = cluster[0].api().publisher();
+    waiting.send(for_replica("demoted"));
+    ann.expect_record("demoted");
+    let replicated = cluster.replicated();
+    let replica = replicated.other().port().to_string();
+    replicated
+        .primary()
+        .command::<()>(&["REPLICAOF", "127.0.0.1", &replica]);
+    let receipt = waiting.receipt();
+    assert_ne!(receipt.replicated, true, "{receipt:?}");
+    assert_eq!(receipt.written, 1);
+}
+
+/// Who may not be asked to wait is not the primary's fault, nor that of those who push.
+fn a_redis_that_forbids_to_wait_for_a_replica_costs_no_push(cell: Cell) {
+    let mut cluster = cell.start(1);
+    let mut ann = follow(&cluster, 0, "ann");
+    let primary = cluster.replicated().primary();
+    primary.command::<()>(&["ACL", "SETUSER", "default", "-wait"]);
+    for text in ["one", "two"] {
+        let receipt = cluster[0].api().receipt(for_replica(text));
+        assert_eq!(receipt.replicated, json!(false));
+        assert_eq!(receipt.logged, ann.expect_record(text));
+        assert!(!receipt.degraded, "{receipt:?}");
+    }
+    eventually("the log says why", || {
+        let log = cluster[0].log();
+        log.contains("no replica of the directory can be asked for") && log.contains("NOPERM")
+    });
+    let primary = cluster.replicated().primary();
+    primary.command::<()>(&["ACL", "SETUSER", "default", "+wait"]);
+    eventually("it is asked again", || {
+        cluster[0].api().receipt(for_replica("three")).replicated == true
     });
 }
 
