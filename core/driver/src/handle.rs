@@ -22,7 +22,7 @@ use switchboard_core::frame::CloseCode;
 use switchboard_core::id::{ConnectionId, InstanceId, TopicId, UserId};
 use switchboard_core::logs::LogRefused;
 use switchboard_core::message::{
-    Action, Audience, Connections, InstanceInfo, ListOrder, Push, PushRefused, Receipt,
+    Action, Audience, Connections, InstanceInfo, ListOrder, Push, PushRefused, PushedBy, Receipt,
 };
 
 use crate::admission::{Admission, Admitted};
@@ -165,6 +165,7 @@ impl Handle {
             },
             deadline: Config::DEADLINE_DEFAULT,
             durable: None,
+            by: PushedBy::Application,
         })
         .await
     }
@@ -192,6 +193,7 @@ impl Handle {
             action: Action::Close(CloseCode::Kicked),
             deadline: Config::DEADLINE_DEFAULT,
             durable: None,
+            by: PushedBy::Application,
         })
         .await
     }

@@ -260,7 +260,7 @@ mod tests {
 
     use futures_channel::oneshot;
     use switchboard_core::config::Config;
-    use switchboard_core::message::Audience;
+    use switchboard_core::message::{Audience, PushedBy};
 
     use super::*;
 
@@ -291,6 +291,7 @@ mod tests {
             action: Action::Frame(Payload::binary(vec![0; bytes].into())),
             deadline: Config::DEADLINE_DEFAULT,
             durable: None,
+            by: PushedBy::Application,
         };
         let (answer, _) = oneshot::channel();
         Box::pin(inbox.send(Input::Push(Box::new(push), answer)))

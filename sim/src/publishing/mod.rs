@@ -13,7 +13,7 @@ use switchboard_core::event::Answer;
 use switchboard_core::frame::{CloseCode, Payload};
 use switchboard_core::id::{CallId, PushId, UserId};
 use switchboard_core::message::{
-    Action, Audience, Durability, Durable, InLog, Push, Until, UserLog,
+    Action, Audience, Durability, Durable, InLog, Push, PushedBy, Until, UserLog,
 };
 use switchboard_core::position::Position;
 use switchboard_core::time::Instant;
@@ -350,6 +350,7 @@ impl Publishing {
                 }),
                 None => published.keeps.then(Durable::default),
             },
+            by: PushedBy::Application,
         };
         cx.observe(Observed::HandedIn(hand_in));
         (call, push)

@@ -1,5 +1,6 @@
 //! Clients of the Centrifuge protocol: what they are told, and by which numbers they decide what to do.
 
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -12,6 +13,7 @@ use switchboard_tests::matrix::Cell;
 use switchboard_tests::patience::eventually;
 use switchboard_tests::server::Server;
 use switchboard_tests::settings::Settings;
+use switchboard_tests::terminal::Connect;
 use switchboard_tests::token::{hs256, seconds_from_now};
 
 pub(crate) const LIST: &[Behaviour] = behaviours![
@@ -33,6 +35,11 @@ pub(crate) const LIST: &[Behaviour] = behaviours![
         INSTANCES,
         members_publish_and_see_each_other_where_that_is_allowed
     ),
+    (
+        INSTANCES,
+        pushes_of_the_application_are_not_crowded_out_by_publications
+    ),
+    (ONE, a_client_that_publishes_too_often_is_told_so),
     (INSTANCES, what_a_client_has_missed_follows_anywhere),
     (ONE, a_client_whose_position_is_lost_is_told_so),
     (ONE.in_redis(), a_record_that_nobody_can_read_is_left_out),
@@ -318,6 +325,83 @@ fn members_publish_and_see_each_other_where_that_is_allowed(cell: Cell) {
         assert_eq!(stats, json!({"num_clients": 2, "num_users": 2}));
         assert_eq!(ann.refused("history", json!({"channel": &channel})), 108);
         assert_eq!(ann.refused("subscribe", json!({"channel": "other"})), 103);
+    }
+}
+
+/// H24: three of many members publish as fast as they can, and are told to come later.
+fn pushes_of_the_application_are_not_crowded_out_by_publications(cell: Cell) {
+    let cluster = start(cell, 2, |s| {
+        s.with("namespaces", vec!["lobby=publish"])
+            .with("broadcasts", 4)
+            .with("broadcast_rate", 1000)
+            .with("topic_publications", 1000)
+    });
+    let server = &cluster[0];
+    let claim = json!({"topics": ["lobby"]});
+    let listeners: Vec<_> = (0..140)
+        .map(|number| {
+            let token = token(&format!("user{number}"), 600, &claim);
+            let mut terminal = Connect::to(server.terminals()).bearer(&token).open();
+            terminal.expect_topic("joined", "lobby");
+            terminal
+        })
+        .collect();
+    let over = AtomicBool::new(false);
+    let refused = AtomicUsize::new(0);
+    let flood = |server: &Server, name: &str| {
+        let connect = json!({"token": token(name, 600, &claim)});
+        let (mut client, _) = Client::connect(server, Encoding::Json, connect);
+        while !over.load(Ordering::Relaxed) {
+            let reply = client.call("publish", json!({"channel": "lobby", "data": "flood"}));
+            match reply["error"]["code"].as_u64() {
+                None => {}
+                Some(111) => _ = refused.fetch_add(1, Ordering::Relaxed),
+                Some(other) => panic!("refused by {other}"),
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for (name, server) in [
+            ("eve", &cluster[0]),
+            ("mia", &cluster[0]),
+            ("joe", &cluster[1]),
+        ] {
+            scope.spawn(move || flood(server, name));
+        }
+        let tried = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            eventually("some are refused", || refused.load(Ordering::Relaxed) > 10);
+            for via in [0, 1, 0] {
+                let to_everyone = cluster[via].api().broadcast("news");
+                let to_members = cluster[via].api().push_topic("lobby", "news");
+                for receipt in [to_everyone, to_members] {
+                    let reached = receipt.written + receipt.queued;
+                    assert!(receipt.failed == 0 && reached >= 140, "{receipt:?}");
+                }
+            }
+        }));
+        over.store(true, Ordering::Relaxed);
+        if let Err(cause) = tried {
+            std::panic::resume_unwind(cause);
+        }
+    });
+    drop(listeners);
+}
+
+/// Each has a pace of its own.
+fn a_client_that_publishes_too_often_is_told_so(cell: Cell) {
+    let cluster = start(cell, 1, |s| {
+        s.with("namespaces", vec!["chat=subscribe+publish"])
+            .with("topic_publications", 5)
+    });
+    for encoding in Encoding::ALL {
+        let (mut hasty, _) = connect(&cluster[0], encoding, "ann");
+        hasty.call("subscribe", json!({"channel": "chat"}));
+        let publish = json!({"channel": "chat", "data": 1});
+        eventually("it is refused", || {
+            let ids = [(); 20].map(|()| hasty.ask("publish", publish.clone()));
+            let codes = ids.map(|id| hasty.reply(id)["error"]["code"].as_u64());
+            codes.contains(&Some(111))
+        });
     }
 }
 

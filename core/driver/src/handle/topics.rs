@@ -2,7 +2,7 @@
 
 use switchboard_core::config::Config;
 use switchboard_core::id::{ConnectionId, TopicId, UserId};
-use switchboard_core::message::{Action, Audience, Durable, ListOrder, Push, Receipt};
+use switchboard_core::message::{Action, Audience, Durable, ListOrder, Push, PushedBy, Receipt};
 
 use super::{CallError, Handle};
 
@@ -133,5 +133,6 @@ fn with_default_deadline(to: Audience, action: Action) -> Push {
         action,
         deadline: Config::DEADLINE_DEFAULT,
         durable: None,
+        by: PushedBy::Application,
     }
 }

@@ -181,6 +181,8 @@ pub(crate) struct TerminalContext {
     pub(crate) refresh_grace: Duration,
     /// The time between two pings of a terminal that answers them, at most.
     pub(crate) pinged_within: Duration,
+    /// What one may publish in a second.
+    pub(crate) topic_publications: u32,
     pub(crate) sessions: Arc<centrifuge::Settings>,
     /// What frames are gathered in before they are written.
     pub(crate) scratch: RefCell<Vec<u8>>,

@@ -16,7 +16,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::request::Parts;
 use http_body::{Body, Frame};
 use serde::Serialize;
-use switchboard_core::message::{Action, Audience, Push, Receipt};
+use switchboard_core::message::{Action, Audience, Push, PushedBy, Receipt};
 use switchboard_driver::{CallError, Handed, Handle, new_push_id};
 
 use super::answer::BODY;
@@ -293,6 +293,7 @@ impl Pushes {
             action: Action::Frame(payload),
             deadline: self.options.deadline,
             durable: self.options.durable,
+            by: PushedBy::Application,
         };
         let source = Source {
             line,

@@ -12,7 +12,7 @@ use switchboard_core::config::Config;
 use switchboard_core::id::UserId;
 use switchboard_core::message::{
     Action, Audience, ConnectionInfo, Connections, FollowerStand, InstanceOutcome, ListOrder,
-    Listed, Push, Receipt,
+    Listed, Push, PushedBy, Receipt,
 };
 use switchboard_driver::{new_push_id, query};
 
@@ -121,6 +121,7 @@ impl Call<'_> {
             action: Action::List { order, limit },
             deadline,
             durable: None,
+            by: PushedBy::Application,
         };
         let late = sleep(deadline + PATIENCE);
         in_time(self.server.push(push), late).await

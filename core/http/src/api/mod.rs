@@ -37,7 +37,7 @@ use hyper::body::Incoming;
 use switchboard_core::config::{Config, ConfigError};
 use switchboard_core::frame::CloseCode;
 use switchboard_core::id::UserId;
-use switchboard_core::message::{Action, Audience, Push, Receipt};
+use switchboard_core::message::{Action, Audience, Push, PushedBy, Receipt};
 use switchboard_driver::runtime::race;
 use switchboard_driver::{
     Answers, ApiBody, ApiFuture, ApiService, AuthKind, CallError, Handle, MakeSleep, Scope,
@@ -196,6 +196,7 @@ impl Call<'_> {
             action,
             deadline: options.deadline,
             durable: options.durable,
+            by: PushedBy::Application,
         };
         let late = sleep(push.deadline + PATIENCE);
         let receipt = in_time(self.server.push(push), late).await?;

@@ -10,7 +10,7 @@ use switchboard_core::directory::memory::MemoryDirectory;
 use switchboard_core::event::{Answer, Event, Handshake};
 use switchboard_core::frame::Payload;
 use switchboard_core::id::{CallId, InstanceId, LinkKey, PushId, UserId};
-use switchboard_core::message::{Action, Audience, Push};
+use switchboard_core::message::{Action, Audience, Push, PushedBy};
 use switchboard_core::time::{Instant, Now, WallTime};
 use switchboard_core::{Instance, Seed};
 use uuid::Uuid;
@@ -100,6 +100,7 @@ impl World {
                 action: Action::Frame(Payload::binary(vec![0; 100].into())),
                 deadline: Config::DEADLINE_MAX,
                 durable: None,
+                by: PushedBy::Application,
             };
             let call = CallId::new(self.pushes as u64);
             self.events.push_back((0, Event::Push { call, push }));

@@ -7,6 +7,7 @@ pub mod flaws;
 pub mod id;
 pub mod key;
 mod name;
+pub mod pace;
 pub mod position;
 pub(crate) mod rng;
 pub(crate) mod slots;

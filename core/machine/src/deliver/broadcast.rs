@@ -2,17 +2,21 @@
 //!
 //! Walks for the same terminals are done one after the other, so that pushes keep their order; others take
 //! turns. Few members are served at once, which are all that most topics have.
+//!
+//! What terminals publish leaves the application its own: a part of the walks that may wait, half of the pace, and
+//! no walk of the application waits for one of theirs.
 
 use std::hash::Hasher;
 
 use crate::base::fingerprint::Fingerprint;
 use crate::base::flaws::Flaws;
+use crate::config::Config;
 use crate::context::Context;
 use crate::deliver::Deliveries;
 use crate::deliver::inbound::InboundProgress;
 use crate::deliver::repeat::{Earlier, WalkId};
 use crate::id::{ConnectionId, ConnectionKey, InboundKey, PushId, TopicId};
-use crate::message::{Action, Counts, Outcome};
+use crate::message::{Action, Counts, Outcome, PushedBy};
 use crate::terminals::Terminals;
 use crate::time::Instant;
 use crate::vocabulary::delivery::{Deed, Ticket};
@@ -26,6 +30,7 @@ const AT_ONCE: u64 = 128;
 #[derive(Clone, Debug)]
 pub(super) struct Broadcasting {
     route: WalkRoute,
+    by: PushedBy,
     /// What it does to terminals, by the topic whose members they are; one for everyone.
     deeds: Vec<Deed>,
     walk: Walk,
@@ -100,7 +105,7 @@ impl Broadcasting {
         flaws: Flaws,
         push: PushId,
         action: &Action,
-        route: WalkRoute,
+        (route, by): (WalkRoute, PushedBy),
         terminals: &Terminals,
     ) -> Self {
         let topics: Vec<_> = match &route {
@@ -114,9 +119,21 @@ impl Broadcasting {
             deeds: deeds.collect(),
             unvisited: route.terminals(terminals) as u64,
             route,
+            by,
             walk: Walk::At { age: Age::YOUNGEST },
             counts: ZERO,
             open: 0,
+        }
+    }
+
+    /// Whether it waits for an earlier one.
+    fn waits_for(&self, earlier: &Self) -> bool {
+        match (self.by, earlier.by) {
+            (PushedBy::Application, PushedBy::Terminal) => false,
+            (PushedBy::Application, PushedBy::Application)
+            | (PushedBy::Terminal, PushedBy::Application | PushedBy::Terminal) => {
+                earlier.route.meets(&self.route)
+            }
         }
     }
 
@@ -198,6 +215,22 @@ impl Broadcasting {
     }
 }
 
+/// Terminals that one walk may serve in a step, at most.
+#[derive(Clone, Copy)]
+struct Shares {
+    application: u32,
+    published: u32,
+}
+
+impl Shares {
+    const fn of(self, by: PushedBy) -> u32 {
+        match by {
+            PushedBy::Application => self.application,
+            PushedBy::Terminal => self.published,
+        }
+    }
+}
+
 const ZERO: Counts = Counts {
     kept: 0,
     acked: 0,
@@ -219,6 +252,7 @@ impl Deliveries {
     ) {
         let now = cx.now.mono;
         let at_once = self.is_served_at_once(key);
+        let is_full = self.has_no_room(cx.config, key);
         let Some(inbound) = self.inbound.get_mut(key) else {
             cx.bug("a broadcast ended before it began");
             return;
@@ -240,7 +274,7 @@ impl Deliveries {
                 queued: present,
                 ..ZERO
             }),
-            None if !at_once && self.broadcasts.len() >= cx.config.broadcasts => {
+            None if !at_once && is_full => {
                 broadcasting.skip(Counts {
                     overflow: present,
                     ..ZERO
@@ -253,6 +287,30 @@ impl Deliveries {
             }
         }
         self.answer_if_complete(cx, key);
+    }
+
+    /// Whether as many walks wait as may, with those of whoever pushes in this one.
+    fn has_no_room(&self, config: &Config, key: InboundKey) -> bool {
+        let is_full = self.broadcasts.len() >= config.broadcasts;
+        match self.pushed_by(key) {
+            PushedBy::Application => is_full,
+            PushedBy::Terminal => {
+                let published = self
+                    .broadcasts
+                    .iter()
+                    .filter(|key| self.is_published(**key));
+                is_full || published.count() >= config.published_broadcasts()
+            }
+        }
+    }
+
+    fn pushed_by(&self, key: InboundKey) -> PushedBy {
+        self.walking(key)
+            .map_or(PushedBy::Application, |walk| walk.by)
+    }
+
+    fn is_published(&self, key: InboundKey) -> bool {
+        self.pushed_by(key) == PushedBy::Terminal
     }
 
     /// Whether a walk has few terminals and waits for no other.
@@ -286,20 +344,23 @@ impl Deliveries {
         }
     }
 
-    fn route(&self, key: InboundKey) -> Option<&WalkRoute> {
+    fn walking(&self, key: InboundKey) -> Option<&Broadcasting> {
         match &self.inbound.get(key)?.progress {
-            InboundProgress::Walk(broadcasting) => Some(&broadcasting.route),
+            InboundProgress::Walk(broadcasting) => Some(broadcasting),
             InboundProgress::Keys { .. } => None,
         }
     }
 
-    /// Whether one of the first walks, so many of them, has terminals in common with this one.
+    /// Whether this one waits for one of the first walks, so many of them.
     fn waits_for_another(&self, first: usize, key: InboundKey) -> bool {
-        let Some(route) = self.route(key) else {
+        let Some(walk) = self.walking(key) else {
             return false;
         };
         let mut earlier = self.broadcasts.iter().take(first);
-        earlier.any(|other| self.route(*other).is_some_and(|other| other.meets(route)))
+        earlier.any(|other| {
+            self.walking(*other)
+                .is_some_and(|other| walk.waits_for(other))
+        })
     }
 
     /// Serves the next terminals of a walk, one for each of the budget. Returns whether none is left.
@@ -362,12 +423,12 @@ impl Deliveries {
         let pace = cx.config.broadcast_pace();
         let mut budget = pace.terminals;
         while budget > 0 && !self.free.is_empty() {
-            let share = (budget / self.free.len() as u32).max(1);
+            let shares = self.shares(budget);
             for _ in 0..self.free.len() {
                 let Some(key) = self.free.pop_front_if(|_| budget > 0) else {
                     break;
                 };
-                let mut left = share.min(budget);
+                let mut left = shares.of(self.pushed_by(key)).min(budget);
                 budget -= left;
                 if self.walk_on(cx, terminals, key, &mut left) {
                     self.walk_ended(key);
@@ -388,6 +449,25 @@ impl Deliveries {
             cx.now.mono + pace.step
         };
         cx.set(&mut self.step, next, DeliverTimer::Broadcast);
+    }
+
+    /// The application has half of it, however many walks there are of terminals.
+    fn shares(&self, budget: u32) -> Shares {
+        let all = self.free.len() as u32;
+        let published = self.free.iter().filter(|key| self.is_published(**key));
+        let published = published.count() as u32;
+        let each = |budget: u32, walks: u32| (budget / walks.max(1)).max(1);
+        if published == 0 || published == all {
+            let each = each(budget, all);
+            return Shares {
+                application: each,
+                published: each,
+            };
+        }
+        Shares {
+            application: each(budget / 2, all - published),
+            published: each(budget / 2, published),
+        }
     }
 
     /// A walk that waited for no other has ended, for which others may have waited.
@@ -462,7 +542,7 @@ impl Fingerprint for Broadcasting {
         self.deeds
             .iter()
             .for_each(|deed| deed.fingerprint(now, hasher));
-        std::hash::Hash::hash(&(&self.route, &self.walk), hasher);
+        std::hash::Hash::hash(&(&self.route, self.by, &self.walk), hasher);
         self.counts.fingerprint(now, hasher);
         self.open.fingerprint(now, hasher);
         self.unvisited.fingerprint(now, hasher);

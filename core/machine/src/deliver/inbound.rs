@@ -17,7 +17,7 @@ use crate::follow::{Confirmation, Followers};
 use crate::frame::{CloseCode, Pushed};
 use crate::id::{ConnectionId, ConnectionKey, DeliveryId, InboundKey, LinkKey, PushId, TopicId};
 use crate::key::Key;
-use crate::message::{Action, Outcome, Until};
+use crate::message::{Action, Outcome, PushedBy, Until};
 use crate::terminals::Terminals;
 use crate::time::Instant;
 use crate::vocabulary::delivery::{ChainedRecord, Deed, Ticket};
@@ -153,11 +153,12 @@ impl Deliveries {
         match delivery.to {
             Addressees::Everyone => {
                 let route = WalkRoute::Everyone;
-                self.begin_on_route(cx, terminals, inbound, (delivery.action, route));
+                let by = PushedBy::Application;
+                self.begin_on_route(cx, terminals, inbound, (delivery.action, route, by));
             }
-            Addressees::Members { topics, except } => {
+            Addressees::Members { topics, except, by } => {
                 let route = WalkRoute::of_members(topics, except);
-                self.begin_on_route(cx, terminals, inbound, (delivery.action, route));
+                self.begin_on_route(cx, terminals, inbound, (delivery.action, route, by));
             }
             Addressees::Keys(addressees) => {
                 let key = self.begin_inbound(cx, inbound);
@@ -192,9 +193,10 @@ impl Deliveries {
         cx: &mut Context<'_>,
         terminals: &mut Terminals,
         mut inbound: Inbound,
-        (action, route): (Action, WalkRoute),
+        (action, route, by): (Action, WalkRoute, PushedBy),
     ) {
-        let broadcasting = Broadcasting::new(cx.flaws, inbound.push, &action, route, terminals);
+        let broadcasting =
+            Broadcasting::new(cx.flaws, inbound.push, &action, (route, by), terminals);
         inbound.progress = InboundProgress::Walk(Box::new(broadcasting));
         let key = self.begin_inbound(cx, inbound);
         self.begin_broadcast(cx, terminals, key);

@@ -3,7 +3,7 @@
 use crate::config::Config;
 use crate::context::Context;
 use crate::id::{PushId, TopicId};
-use crate::message::{Action, ListOrder, Receipt, Until};
+use crate::message::{Action, ListOrder, PushedBy, Receipt, Until};
 use crate::publish::Publish;
 use crate::publish::receipt::{Caller, OpenPush};
 use crate::publish::replicas::Replication;
@@ -37,7 +37,7 @@ impl Publish {
         self.readings += 1;
         let push = (self.open).insert(OpenPush::new(caller, id, asked, hurries, due));
         cx.arm(hurries, PublishTimer::Push(push));
-        self.push_to_topics(cx, wings, push, (vec![topic], None));
+        self.push_to_topics(cx, wings, push, (vec![topic], None), PushedBy::Application);
     }
 
     /// The list of a topic's members has come, as far as it will.

@@ -71,6 +71,8 @@ pub(crate) struct Publish {
     open: Slots<PushKey, OpenPush>,
     /// Readings among them. They take no place of a push: terminals decide how many there are.
     readings: usize,
+    /// What terminals publish among them.
+    publications: usize,
     lanes: SeededMap<Key, Lane>,
     /// Deliveries that were not answered.
     deliveries: BTreeMap<DeliveryId, OpenDelivery>,
@@ -106,6 +108,7 @@ impl Publish {
         Self {
             open: Slots::new(),
             readings: 0,
+            publications: 0,
             lanes: SeededMap::with_hasher(hash.clone()),
             deliveries: BTreeMap::new(),
             next_delivery: DeliveryId::new(1),

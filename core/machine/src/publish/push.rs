@@ -7,7 +7,7 @@ use crate::delivery::{Addressees, Delivery};
 use crate::event::Answer;
 use crate::id::{CallId, ConnectionId, DeliveryId, InstanceId, PushKey, TopicId};
 use crate::key::Key;
-use crate::message::{Action, Audience, Durable, InLog, Push, PushRefused, WithoutLog};
+use crate::message::{Action, Audience, Durable, InLog, Push, PushRefused, PushedBy, WithoutLog};
 use crate::publish::lane::{Lane, Part, PartId, PartRecord};
 use crate::publish::receipt::{Caller, OpenPush};
 use crate::publish::replicas::Replication;
@@ -101,6 +101,7 @@ impl Publish {
             action,
             deadline,
             durable: _,
+            by,
         } = push;
         let search = search(to);
         let full = |(key, _): &(Key, Selection)| {
@@ -122,13 +123,19 @@ impl Publish {
             Logging::Wanted(durable) => (durable.until, durable.durability),
         };
         let wanted = (action, until, Replication::new(durability));
-        let caller = Caller::Application(call);
+        let caller = match by {
+            PushedBy::Application => Caller::Application(call),
+            PushedBy::Terminal => {
+                self.publications += 1;
+                Caller::Terminal(call)
+            }
+        };
         let push = (self.open).insert(OpenPush::new(caller, id, wanted, hurries, due));
         cx.arm(hurries, PublishTimer::Push(push));
         match search {
             Search::Keys(keys) => self.begin_parts(cx, wings, push, keys, logging),
             Search::Topics(topics, except) => {
-                self.push_to_topics(cx, wings, push, (topics, except));
+                self.push_to_topics(cx, wings, push, (topics, except), by);
             }
             Search::Everywhere => self.push_to_everyone(cx, wings, push),
         }
@@ -203,6 +210,13 @@ impl Publish {
             | Audience::Users(_)
             | Audience::Topics { .. }
             | Audience::Everyone => {}
+        }
+        match push.by {
+            PushedBy::Application => {}
+            PushedBy::Terminal if self.publications >= Config::PUBLICATIONS => {
+                return Err(PushRefused::Overloaded);
+            }
+            PushedBy::Terminal => {}
         }
         if self.len() >= cx.config.pushes {
             return Err(PushRefused::Overloaded);

@@ -42,6 +42,8 @@ pub(super) struct OpenPush {
 pub(super) enum Caller {
     /// The application, in this call.
     Application(CallId),
+    /// A terminal that publishes, in this call.
+    Terminal(CallId),
     /// Those who watch the members of a topic.
     Presence(TopicId),
 }
@@ -182,6 +184,10 @@ impl Publish {
         open.replication.write(receipt);
         let call = match open.caller {
             Caller::Application(call) => call,
+            Caller::Terminal(call) => {
+                self.publications -= 1;
+                call
+            }
             Caller::Presence(topic) => return self.members_listed(topic, open.receipt),
         };
         (receipt.instances).sort_unstable_by_key(|outcome| outcome.instance);

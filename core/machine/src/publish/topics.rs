@@ -18,7 +18,7 @@ use crate::delivery::{Addressees, Delivery};
 use crate::directory::{Keeping, Operation};
 use crate::id::{ConnectionId, DeliveryId, Epoch, InstanceId, PushKey, TopicId};
 use crate::key::Key;
-use crate::message::Action;
+use crate::message::{Action, PushedBy};
 use crate::publish::push::send;
 use crate::publish::waiting::WaitsForView;
 use crate::publish::{Publish, hooks};
@@ -49,6 +49,7 @@ struct TopicPush {
     push: PushKey,
     topics: Vec<TopicId>,
     except: Option<ConnectionId>,
+    by: PushedBy,
     since: Instant,
     rows: BTreeMap<TopicId, TopicRows>,
     stage: TopicStage,
@@ -136,6 +137,7 @@ impl Publish {
         wings: &mut Wings<'_>,
         push: PushKey,
         (mut topics, except): (Vec<TopicId>, Option<ConnectionId>),
+        by: PushedBy,
     ) {
         topics.sort_unstable();
         topics.dedup();
@@ -156,6 +158,7 @@ impl Publish {
             push,
             topics,
             except,
+            by,
             since: cx.now.mono,
             rows: BTreeMap::new(),
             stage,
@@ -424,6 +427,7 @@ impl Publish {
                 to: Addressees::Members {
                     topics: routed.topics.clone(),
                     except: routed.except,
+                    by: routed.by,
                 },
             };
             send(cx, wings, to, delivery, due);
@@ -463,6 +467,7 @@ impl Fingerprint for TopicPushes {
             (
                 &waiting.topics,
                 waiting.except,
+                waiting.by,
                 &waiting.rows,
                 waiting.stage,
             )

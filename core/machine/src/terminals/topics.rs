@@ -7,9 +7,9 @@
 
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
-use std::time::Duration;
 
 use crate::base::fingerprint::Fingerprint;
+use crate::base::pace::ActPace;
 use crate::base::rng::{SeededHash, SeededMap};
 use crate::command::Command;
 use crate::context::Context;
@@ -25,9 +25,6 @@ use crate::topic::TopicWish;
 use crate::vocabulary::delivery::{FrameOutcome, Ticket};
 use crate::vocabulary::effect::Effect;
 use crate::vocabulary::terminal::{Age, TerminalChange};
-
-/// The time over which the joins of a terminal are counted.
-const PACE: Duration = Duration::from_secs(1);
 
 /// The members of all topics at this instance.
 #[derive(Clone, Debug)]
@@ -63,8 +60,8 @@ pub(super) struct Memberships {
     /// Topics of its user as the directory said last, and those that an application has taken back since: what is
     /// said again makes no member of a terminal that has left.
     known: Vec<TopicId>,
-    /// When the pace of its joins was last begun to be counted, and how many there were since.
-    pace: (Instant, u32),
+    /// The pace of its joins.
+    pace: ActPace,
 }
 
 /// One topic of one connection.
@@ -155,7 +152,7 @@ impl Memberships {
             of: Vec::new(),
             watching: Vec::new(),
             known: Vec::new(),
-            pace: (Instant::START, 0),
+            pace: ActPace::NEW,
         }
     }
 
@@ -173,16 +170,6 @@ impl Memberships {
                 JoinStage::Degraded | JoinStage::Joined => None,
             });
         untils.min()
-    }
-
-    /// Whether the terminal joins more often than it may.
-    fn is_too_fast(&mut self, now: Instant, most: u32) -> bool {
-        let (since, joins) = &mut self.pace;
-        if now.since(*since) >= PACE {
-            (*since, *joins) = (now, 0);
-        }
-        *joins += 1;
-        *joins > most
     }
 }
 
@@ -239,7 +226,7 @@ impl Terminals {
             JoinWish::Allowed => true,
             JoinWish::Watch => by_right || memberships.position(&topic).is_some(),
         };
-        let refused = if memberships.is_too_fast(cx.now.mono, cx.config.topic_joins) {
+        let refused = if (memberships.pace).is_exceeded(cx.now.mono, cx.config.topic_joins) {
             Some(NotJoined::TooFast)
         } else if !may {
             Some(NotJoined::NotAllowed)
@@ -746,9 +733,6 @@ impl Fingerprint for Memberships {
                 JoinStage::Degraded | JoinStage::Joined => {}
             }
         }
-        let (since, joins) = self.pace;
-        if now.since(since) < PACE {
-            (since, u64::from(joins)).fingerprint(now, hasher);
-        }
+        self.pace.fingerprint(now, hasher);
     }
 }

@@ -11,7 +11,7 @@ use crate::event::{Answer, Closure, Event, Handshake, Heard, Login, TripLost};
 use crate::frame::{CloseCode, Payload};
 use crate::id::{CallId, ConnectionKey, Epoch, InstanceId, OpId, PushId, UserId};
 use crate::instance::Instance;
-use crate::message::{Action, Audience, Push};
+use crate::message::{Action, Audience, Push, PushedBy};
 use crate::time::WallTime;
 
 /// One instance, its directory, and a clock.
@@ -154,6 +154,7 @@ impl Rig {
             action,
             deadline: Config::DEADLINE_DEFAULT,
             durable: None,
+            by: PushedBy::Application,
         };
         let call = CallId::new(self.pushes as u64);
         self.event(Event::Push { call, push })

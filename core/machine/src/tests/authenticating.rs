@@ -115,6 +115,7 @@ fn nothing_is_routed_to_a_terminal_that_has_not_said_who_it_is() {
             action: Action::Frame(Payload::from("hi".to_owned())),
             deadline: Config::DEADLINE_DEFAULT,
             durable: None,
+            by: crate::message::PushedBy::Application,
         };
         let call = CallId::new(number as u64);
         let told = rig.event(Event::Push { call, push });

@@ -14,7 +14,7 @@ use crate::event::{Closure, Event, Handshake, Heard, Life, LinkFailure, Login, T
 use crate::frame::CloseCode;
 use crate::id::{CallId, ConnectionKey, Epoch, LinkKey, OpId, UserId};
 use crate::logs::{LogQuery, LogRequest};
-use crate::message::Push;
+use crate::message::{Push, PushedBy};
 use crate::peers::wire::Batch;
 use crate::time::WallTime;
 
@@ -80,6 +80,7 @@ impl Feeder {
                 action: action(*kick, *bytes),
                 deadline: Duration::from_millis((*millis).into()),
                 durable: None,
+                by: PushedBy::Application,
             }),
             Step::Connections { user } => self.ask_connections(user_id(*user)),
             Step::Log { user, delete } => self.ask_log(user_id(*user), *delete),

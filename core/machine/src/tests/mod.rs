@@ -22,6 +22,7 @@ mod missed;
 mod order;
 mod peers;
 mod presence;
+mod publications;
 mod receipts;
 mod refusals;
 mod replicas;

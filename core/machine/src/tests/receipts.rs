@@ -428,6 +428,7 @@ fn each_call_is_answered_once() {
         action: Action::Frame(payload),
         deadline: Config::DEADLINE_MIN,
         durable: None,
+        by: crate::message::PushedBy::Application,
     };
     for _ in 0..3 {
         cluster.hand_in(0, push.clone());

@@ -93,6 +93,10 @@ crate::settings! {
             topic_joins: u32 as Count = 200,
                 rule: |config| config.topic_joins > 0, "must be above zero";
 
+            /// What one terminal may publish to topics in a second, at most.
+            topic_publications: u32 as Count = 20,
+                rule: |config| config.topic_publications > 0, "must be above zero";
+
             /// Topics that one push may name, at most.
             push_topics: usize as Count = 100,
                 rule: |config| (1..=1000).contains(&config.push_topics), "must be between 1 and 1000";
@@ -340,6 +344,13 @@ impl Config {
     pub const PRESENCE_DEADLINE: Duration = Duration::from_secs(2);
     /// Members of a topic above which those that watch it are told of their number alone.
     pub const PRESENCE_NAMED_MAX: u32 = 200;
+    /// What terminals publish and that has no receipt, at an instance, at most. It is few beside `pushes`, and with 64 KiB
+    /// each half of what may wait for one peer: both are the application's.
+    pub const PUBLICATIONS: usize = 512;
+    /// The deadline of what a terminal publishes. A member that reads slowly keeps the place of a publication for so long.
+    pub const PUBLICATION_DEADLINE: Duration = Duration::from_secs(1);
+    /// Of the broadcasts that wait to be written at an instance this fraction may be what terminals publish.
+    const PUBLISHED_BROADCASTS: usize = 4;
     /// A push waits for the directory for this fraction of its deadline: the rest is for the way to others
     /// and back.
     pub const HURRIES_AFTER: u32 = 3;
@@ -362,6 +373,11 @@ impl Config {
             used_log: self.log_expiry,
             unused_log: self.unused_log_expiry,
         }
+    }
+
+    /// Broadcasts that wait to be written at an instance and that terminals have published, at most.
+    pub fn published_broadcasts(&self) -> usize {
+        self.broadcasts.div_ceil(Self::PUBLISHED_BROADCASTS)
     }
 
     /// In which steps broadcasts are written.

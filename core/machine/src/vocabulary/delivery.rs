@@ -19,7 +19,7 @@ use crate::frame::{CloseCode, Pushed};
 use crate::id::{ConnectionId, DeliveryId, InboundKey, PushId, TopicId};
 use crate::key::Key;
 
-use crate::message::{Action, Counts, Listed, Outcome, Until};
+use crate::message::{Action, Counts, Listed, Outcome, PushedBy, Until};
 use crate::time::Instant;
 
 /// One push, or the part of it that one instance serves.
@@ -51,6 +51,8 @@ pub(crate) enum Addressees {
         topics: Vec<TopicId>,
         /// A connection that is left out.
         except: Option<ConnectionId>,
+        /// Who pushes to them.
+        by: PushedBy,
     },
 }
 

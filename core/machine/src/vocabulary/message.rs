@@ -25,6 +25,29 @@ pub struct Push {
     /// `None`: it is in no log, and is gone when it is written. One that has terminals of a user join or leave a
     /// topic counts for those that connect later if it is durable.
     pub durable: Option<Durable>,
+    /// Who hands it in.
+    #[serde(skip_serializing_if = "PushedBy::is_application")]
+    pub by: PushedBy,
+}
+
+/// Who hands in a push. What terminals push leaves room for the application, however much that is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, serde::Deserialize)]
+pub enum PushedBy {
+    /// The application.
+    #[default]
+    Application,
+    /// A terminal, for members of topics.
+    Terminal,
+}
+
+impl PushedBy {
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "serde hands in references"
+    )]
+    const fn is_application(&self) -> bool {
+        matches!(self, Self::Application)
+    }
 }
 
 /// A push that is a record in the log of each user.
@@ -91,6 +114,7 @@ impl Push {
             action: Action::Frame(payload),
             deadline: crate::config::Config::DEADLINE_DEFAULT,
             durable: None,
+            by: PushedBy::Application,
         }
     }
 

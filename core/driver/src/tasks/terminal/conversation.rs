@@ -10,6 +10,7 @@ use http::request::Parts;
 use switchboard_core::event::{Closure, Event, Login as CoreLogin, Pings};
 use switchboard_core::frame::{CloseCode, Outgoing, Payload};
 use switchboard_core::id::{TopicId, UserId};
+use switchboard_core::pace::ActPace;
 use switchboard_protocol::Family;
 use switchboard_protocol::centrifuge::{
     Answered, Deed, LoginRefused, Session, SubscriptionEnd, Told,
@@ -34,6 +35,8 @@ pub(super) struct Conversation {
     under_way: Option<Pin<Box<dyn Future<Output = Concluded>>>>,
     /// Bytes of answers since all that was queued was written.
     unread: usize,
+    /// The pace at which it publishes.
+    publications: ActPace,
 }
 
 /// What was under way.
@@ -56,6 +59,7 @@ impl Conversation {
             request: terminal.request.take(),
             under_way: None,
             unread: 0,
+            publications: ActPace::NEW,
         })
     }
 
@@ -119,6 +123,11 @@ impl<T: Transport> Pump<T> {
             Deed::Refresh(token, user) => self.refresh(token, user),
             Deed::JudgeSubscription(token, user, topic) => self.judge(token, user, topic),
             Deed::Publish(topic, payload) => {
+                if self.publishes_too_often() {
+                    return self
+                        .conclude(Concluded::Answered(Answered::Overloaded))
+                        .and_then(|deed| self.execute(cx, deed));
+                }
                 let inbox = self.context.reports.inbox().clone();
                 let sleep = self.context.logins.sleep;
                 self.begin_to(async move {
@@ -223,6 +232,12 @@ impl<T: Transport> Pump<T> {
             }
             Concluded::Refreshed(login)
         });
+    }
+
+    fn publishes_too_often(&mut self) -> bool {
+        let most = self.context.topic_publications;
+        let conversation = self.conversation.as_mut();
+        conversation.is_some_and(|it| it.publications.is_exceeded(clock::now().mono, most))
     }
 
     fn judge(&mut self, token: String, user: UserId, topic: TopicId) {

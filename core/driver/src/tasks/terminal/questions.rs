@@ -5,11 +5,14 @@ use std::time::Duration;
 use async_channel::{Receiver, Sender, bounded};
 use bytes::Bytes;
 use futures_channel::oneshot;
+use switchboard_core::config::Config;
 use switchboard_core::event::Answer;
 use switchboard_core::frame::Payload;
 use switchboard_core::id::TopicId;
 use switchboard_core::logs::{LogAnswer, LogRequest};
-use switchboard_core::message::{Action, Audience, ListOrder, Push, PushRefused, Receipt};
+use switchboard_core::message::{
+    Action, Audience, Counts, ListOrder, Push, PushRefused, PushedBy, Receipt,
+};
 use switchboard_protocol::centrifuge::{Answered, Question, TopicMembers};
 
 use super::logins::Sleep;
@@ -108,7 +111,7 @@ fn to_members(topic: TopicId, payload: Payload) -> Push {
     Push::new(crate::new_push_id(), to, payload)
 }
 
-/// Has the instance push what a terminal publishes. It is answered by a refusal, or as soon as none has come at once:
+/// Has the instance push what a terminal publishes. It is answered by a refusal, or, after 100 ms without one, as taken:
 /// members that take it slowly hold up nobody who publishes.
 pub(super) async fn publish(
     inbox: &Inbox,
@@ -117,7 +120,11 @@ pub(super) async fn publish(
     payload: Payload,
 ) -> Answered {
     let (answer, answered) = oneshot::channel();
-    let push = Box::new(to_members(topic, payload));
+    let push = Box::new(Push {
+        deadline: Config::PUBLICATION_DEADLINE,
+        by: PushedBy::Terminal,
+        ..to_members(topic, payload)
+    });
     if inbox.send(Input::Push(push, answer)).await.is_err() {
         return Answered::Unknown;
     }
@@ -125,6 +132,9 @@ pub(super) async fn publish(
         match answered.await {
             Ok(Answer::Push(Err(PushRefused::TooLarge { .. }))) => Answered::TooLarge,
             Ok(Answer::Push(Err(_))) => Answered::Overloaded,
+            Ok(Answer::Push(Ok(receipt))) if is_crowded_out(&receipt.counts) => {
+                Answered::Overloaded
+            }
             Ok(_) => Answered::Published,
             Err(_) => Answered::Unknown,
         }
@@ -134,6 +144,11 @@ pub(super) async fn publish(
         Answered::Published
     };
     race(refused, taken).await
+}
+
+/// Whether nobody has got it, for want of room.
+fn is_crowded_out(counts: &Counts) -> bool {
+    counts.overflow > 0 && counts.written == 0 && counts.queued == 0
 }
 
 #[cfg(test)]

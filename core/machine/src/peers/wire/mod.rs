@@ -196,7 +196,7 @@ fn addressees_size(to: &Addressees) -> usize {
         Addressees::Keys(users) => users.iter().map(addressee_size).sum::<usize>() + TAG + NUMBER,
         Addressees::Everyone => TAG,
         Addressees::Members { topics, .. } => {
-            2 * TAG + NUMBER + topics.iter().map(topic_size).sum::<usize>() + ID
+            3 * TAG + NUMBER + topics.iter().map(topic_size).sum::<usize>() + ID
         }
     }
 }

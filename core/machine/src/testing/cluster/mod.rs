@@ -14,7 +14,7 @@ use crate::event::{Answer, Closure, Event, Handshake, Life, LinkFailure, Refused
 use crate::frame::{CloseCode, EncodedSize, Outgoing, Payload};
 use crate::id::{CallId, ConnectionId, ConnectionKey, InstanceId, LinkKey, OpId, PushId, UserId};
 use crate::instance::Instance;
-use crate::message::{Action, Audience, Push, Receipt};
+use crate::message::{Action, Audience, Push, PushedBy, Receipt};
 use crate::time::{Instant, Now, WallTime};
 
 mod execute;
@@ -412,6 +412,7 @@ pub(crate) fn frame(to: Audience, text: &str, id: u128) -> Push {
         action: Action::Frame(payload),
         deadline: Config::DEADLINE_DEFAULT,
         durable: None,
+        by: PushedBy::Application,
     }
 }
 
