@@ -285,7 +285,8 @@ impl Instance {
             Event::Refreshed {
                 connection,
                 expires,
-            } => wings.terminals.refreshed(cx, connection, expires),
+                topics,
+            } => wings.terminals.refreshed(cx, connection, expires, topics),
             Event::Heard { connection, frame } => wings.terminals.heard(cx, connection, frame),
             Event::Written { connection } => wings.terminals.written(cx, connection),
             Event::Closed {

@@ -126,7 +126,7 @@ impl Terminals {
         }
         match &wish {
             TopicWish::Join(_) | TopicWish::JoinAllowed(_) | TopicWish::Watch(_) => {}
-            TopicWish::Leave(topic) => {
+            TopicWish::Leave(topic) | TopicWish::Lapse(topic) => {
                 let standing = this.topics.entry(topic.clone()).or_default();
                 standing.leaving += 1;
                 standing.told = None;
@@ -163,7 +163,7 @@ impl Terminals {
             TopicWish::JoinAllowed(topic) => {
                 this.topics.entry(topic.clone()).or_default().may_join();
             }
-            TopicWish::Leave(topic) => {
+            TopicWish::Leave(topic) | TopicWish::Lapse(topic) => {
                 let standing = this.topics.entry(topic.clone()).or_default();
                 standing.leaving = standing.leaving.saturating_sub(1);
                 standing.unanswered += 1;

@@ -302,6 +302,7 @@ impl Met {
                     | TopicWish::Watch(topic)
                     | TopicWish::JoinAllowed(topic) => (topic, "joins"),
                     TopicWish::Leave(topic) => (topic, "leaves"),
+                    TopicWish::Lapse(topic) => (topic, "lapses"),
                 };
                 let known = instance.topic_states().find(|(one, _)| *one == topic);
                 let state = known.map_or("absent", |(_, state)| state);

@@ -5,7 +5,7 @@
 //! anywhere find it. If the directory takes longer than a terminal is to wait, it is told that it is a
 //! degraded member, and others ask for it as for a terminal that was greeted as degraded.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
 
 use crate::base::fingerprint::Fingerprint;
@@ -21,7 +21,7 @@ use crate::stats::{Gauges, Tables};
 use crate::terminals::Terminals;
 use crate::terminals::connection::Connection;
 use crate::time::Instant;
-use crate::topic::TopicWish;
+use crate::topic::{SharedRights, TopicWish};
 use crate::vocabulary::delivery::{FrameOutcome, Ticket};
 use crate::vocabulary::effect::Effect;
 use crate::vocabulary::terminal::{Age, TerminalChange};
@@ -52,8 +52,8 @@ struct Watcher {
 /// What a connection has to do with topics.
 #[derive(Clone, Debug)]
 pub(super) struct Memberships {
-    /// Topics that it joins when it is greeted, and pushes that make it a member.
-    asked: Vec<(TopicId, Option<Ticket>)>,
+    /// Topics that it joins when it is greeted.
+    asked: Vec<AskedJoin>,
     of: Vec<TopicMembership>,
     /// Topics whose other members it wants to be told of: some of those above.
     watching: Vec<TopicId>,
@@ -64,11 +64,43 @@ pub(super) struct Memberships {
     pace: ActPace,
 }
 
+/// A topic that a terminal joins when it is greeted.
+#[derive(Clone, Debug, Hash)]
+struct AskedJoin {
+    topic: TopicId,
+    by: MemberBy,
+    /// The push that makes it a member.
+    ticket: Option<Ticket>,
+}
+
 /// One topic of one connection.
 #[derive(Clone, Debug)]
 struct TopicMembership {
     topic: TopicId,
+    by: MemberBy,
     stage: JoinStage,
+}
+
+/// By what a terminal is a member of a topic. Of several the last one counts: a membership ends with the end of that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum MemberBy {
+    /// Whoever judges that has allowed it to join this one.
+    Allowance,
+    /// By its token.
+    Right,
+    /// By the application.
+    Application,
+}
+
+/// What a terminal was to a topic that it is to have left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LeftAs {
+    /// It was told that it is a member.
+    Member,
+    /// It was about to be one, and was not told.
+    Candidate,
+    /// Neither.
+    Stranger,
 }
 
 /// How far a membership is.
@@ -200,9 +232,10 @@ impl Terminals {
             TopicWish::JoinAllowed(topic) => self.join_wished(cx, key, topic, JoinWish::Allowed),
             TopicWish::Watch(topic) => self.join_wished(cx, key, topic, JoinWish::Watch),
             TopicWish::Leave(topic) => {
-                self.leave(cx, key, &topic);
+                let _left = self.leave(cx, key, &topic);
                 self.say_of_topic(cx, key, TopicWord::Left(topic));
             }
+            TopicWish::Lapse(topic) => self.allowance_ended(cx, key, topic),
         }
     }
 
@@ -245,10 +278,97 @@ impl Terminals {
             }
             JoinWish::Watch | JoinWish::Join | JoinWish::Allowed => {}
         }
+        let by = match wish {
+            JoinWish::Join | JoinWish::Watch if by_right => MemberBy::Right,
+            // A member already, by whatever that is.
+            JoinWish::Join | JoinWish::Watch | JoinWish::Allowed => MemberBy::Allowance,
+        };
         if is_live {
-            self.join_untold(cx, key, topic);
+            self.join_untold(cx, key, topic, by);
         } else {
-            memberships.asked.push((topic, None));
+            let ticket = None;
+            memberships.asked.push(AskedJoin { topic, by, ticket });
+        }
+    }
+
+    /// What has allowed a terminal to be a member of a topic counts no longer. One by something else stays, and is told
+    /// that it is one.
+    fn allowance_ended(&mut self, cx: &mut Context<'_>, key: ConnectionKey, topic: TopicId) {
+        let memberships = (self.registry.get(key)).and_then(|found| found.topics.as_ref());
+        let membership = memberships.and_then(|all| all.of.get(all.position(&topic)?));
+        match membership.map(|membership| (membership.by, &membership.stage)) {
+            Some((MemberBy::Allowance, _)) | None => {
+                let _left = self.leave(cx, key, &topic);
+                self.say_of_topic(cx, key, TopicWord::Left(topic));
+            }
+            // It is told when the directory knows.
+            Some((MemberBy::Right | MemberBy::Application, JoinStage::Joining { .. })) => {}
+            Some((MemberBy::Right | MemberBy::Application, JoinStage::Degraded)) => {
+                self.say_joined(cx, key, topic, true);
+            }
+            Some((MemberBy::Right | MemberBy::Application, JoinStage::Joined)) => {
+                self.say_joined(cx, key, topic, false);
+            }
+        }
+    }
+
+    /// The token of a terminal is another one. What is not allowed by it any more ends, and it joins what this one names
+    /// and the one before did not.
+    pub(super) fn rights_replaced(
+        &mut self,
+        cx: &mut Context<'_>,
+        key: ConnectionKey,
+        rights: Option<SharedRights>,
+    ) {
+        let Some(connection) = self.registry.get_mut(key) else {
+            return;
+        };
+        let before = std::mem::replace(&mut connection.rights, rights.clone());
+        if before == rights || !connection.is_open() {
+            return;
+        }
+        let is_lost = |topic: &TopicId, by: MemberBy| {
+            by == MemberBy::Right && !rights.as_ref().is_some_and(|rights| rights.cover(topic))
+        };
+        let lost = connection.topics.as_ref().map(|memberships| {
+            let joined = memberships.of.iter().map(|it| (&it.topic, it.by));
+            let asked = memberships.asked.iter().map(|it| (&it.topic, it.by));
+            let lost = joined
+                .chain(asked)
+                .filter(|(topic, by)| is_lost(topic, *by));
+            lost.map(|(topic, _)| topic.clone())
+                .collect::<BTreeSet<_>>()
+        });
+        for topic in lost.into_iter().flatten() {
+            self.end_membership(cx, key, topic);
+        }
+        let named = rights.iter().flat_map(|rights| rights.joins.iter());
+        let was_named = |topic: &TopicId| {
+            before
+                .as_ref()
+                .is_some_and(|before| before.joins.contains(topic))
+        };
+        let most = cx.config.connection_topics + 1;
+        for topic in named.filter(|topic| !was_named(topic)).take(most) {
+            let connection = self.registry.get(key).filter(|found| found.is_live());
+            // Until it is greeted it has joined nothing of what its token names.
+            let Some(connection) = connection else { return };
+            let memberships = connection.topics.as_ref();
+            if memberships.is_none_or(|all| all.position(topic).is_none()) {
+                self.join_untold(cx, key, topic.clone(), MemberBy::Right);
+            }
+        }
+    }
+
+    /// Ends a membership that a terminal has not ended itself, which is told what it has to know of that.
+    fn end_membership(&mut self, cx: &mut Context<'_>, key: ConnectionKey, topic: TopicId) {
+        match self.leave(cx, key, &topic) {
+            LeftAs::Member => self.say_of_topic(cx, key, TopicWord::Left(topic)),
+            LeftAs::Candidate => {
+                let word = TopicWord::NotJoined(topic, NotJoined::NotAllowed);
+                self.say_of_topic(cx, key, word);
+            }
+            LeftAs::Stranger => {}
         }
     }
 
@@ -264,9 +384,13 @@ impl Terminals {
         // One more than it may have says that there are too many.
         let most = cx.config.connection_topics + 1;
         let joins = rights.iter().flat_map(|rights| rights.joins.iter());
-        let joins = joins.take(most).map(|topic| (topic.clone(), None));
-        for (topic, ticket) in joins.chain(asked.into_iter().flatten()) {
-            if let Err(outcome) = self.join(cx, key, topic, ticket) {
+        let joins = joins.take(most).map(|topic| AskedJoin {
+            topic: topic.clone(),
+            by: MemberBy::Right,
+            ticket: None,
+        });
+        for AskedJoin { topic, by, ticket } in joins.chain(asked.into_iter().flatten()) {
+            if let Err(outcome) = self.join(cx, key, (topic, by), ticket) {
                 self.conclude(id, ticket, outcome);
             }
         }
@@ -304,14 +428,19 @@ impl Terminals {
             return;
         };
         let is_live = connection.is_live();
+        let by = MemberBy::Application;
         let memberships = connection.memberships();
-        if memberships.position(&topic).is_some() {
+        if let Some(at) = memberships.position(&topic) {
+            memberships.of[at].by = by;
             return;
         }
         if is_live {
-            self.join_untold(cx, key, topic);
-        } else if !memberships.asked.iter().any(|(asked, _)| *asked == topic) {
-            memberships.asked.push((topic, None));
+            self.join_untold(cx, key, topic, by);
+        } else if let Some(asked) = memberships.asked.iter_mut().find(|it| it.topic == topic) {
+            asked.by = by;
+        } else {
+            let ticket = None;
+            memberships.asked.push(AskedJoin { topic, by, ticket });
         }
     }
 
@@ -332,14 +461,18 @@ impl Terminals {
             return Err(Outcome::Gone);
         };
         if connection.is_live() {
-            return self.join(cx, key, topic, Some(ticket));
+            return self.join(cx, key, (topic, MemberBy::Application), Some(ticket));
         }
         // It has a row already, or gets one: it is there, and joins when it is greeted.
         let memberships = connection.memberships();
         if memberships.asked.len() >= cx.config.connection_topics {
             return Err(Outcome::Overflow);
         }
-        memberships.asked.push((topic, Some(ticket)));
+        memberships.asked.push(AskedJoin {
+            topic,
+            by: MemberBy::Application,
+            ticket: Some(ticket),
+        });
         Ok(())
     }
 
@@ -362,9 +495,7 @@ impl Terminals {
         if !known.contains(topic) {
             known.push(topic.clone());
         }
-        if self.leave(cx, key, topic) {
-            self.say_of_topic(cx, key, TopicWord::Left(topic.clone()));
-        }
+        self.end_membership(cx, key, topic.clone());
     }
 
     /// Makes a greeted terminal a member of a topic. The ticket will be told when it is one.
@@ -372,11 +503,11 @@ impl Terminals {
     /// # Errors
     ///
     /// What became of it, if the ticket will not be told.
-    pub(super) fn join(
+    fn join(
         &mut self,
         cx: &mut Context<'_>,
         key: ConnectionKey,
-        topic: TopicId,
+        (topic, by): (TopicId, MemberBy),
         ticket: Option<Ticket>,
     ) -> Result<(), Outcome> {
         // What it was told before may have closed it.
@@ -386,7 +517,9 @@ impl Terminals {
         let age = connection.age;
         let memberships = connection.memberships();
         if let Some(at) = memberships.position(&topic) {
-            let degraded = match &mut memberships.of[at].stage {
+            let membership = &mut memberships.of[at];
+            membership.by = membership.by.max(by);
+            let degraded = match &mut membership.stage {
                 JoinStage::Joining { tickets, .. } => {
                     tickets.extend(ticket);
                     return Ok(());
@@ -417,7 +550,11 @@ impl Terminals {
             topic.clone(),
             self.topics.0.entry(topic.clone()).or_default(),
         );
-        memberships.of.push(TopicMembership { topic: name, stage });
+        memberships.of.push(TopicMembership {
+            topic: name,
+            by,
+            stage,
+        });
         members.present.insert(age, key);
         members.joining.insert(age, key);
         cx.emit(Effect::TopicJoined(topic));
@@ -426,8 +563,14 @@ impl Terminals {
     }
 
     /// Makes a greeted terminal a member of a topic, and tells it alone what becomes of that.
-    fn join_untold(&mut self, cx: &mut Context<'_>, key: ConnectionKey, topic: TopicId) {
-        let _told = self.join(cx, key, topic, None);
+    fn join_untold(
+        &mut self,
+        cx: &mut Context<'_>,
+        key: ConnectionKey,
+        topic: TopicId,
+        by: MemberBy,
+    ) {
+        let _told = self.join(cx, key, (topic, by), None);
     }
 
     /// The directory knows that this instance has members of a topic: so many of those that wait for it are told, the
@@ -601,40 +744,40 @@ impl Terminals {
         })
     }
 
-    /// Ends a membership, if there is one. Returns whether there was.
-    pub(super) fn leave(
-        &mut self,
-        cx: &mut Context<'_>,
-        key: ConnectionKey,
-        topic: &TopicId,
-    ) -> bool {
+    /// Ends a membership, if there is one. Returns what the terminal has been.
+    #[must_use]
+    fn leave(&mut self, cx: &mut Context<'_>, key: ConnectionKey, topic: &TopicId) -> LeftAs {
         let Some(connection) = self.registry.get_mut(key) else {
-            return false;
+            return LeftAs::Stranger;
         };
         let (id, age) = (connection.id, connection.age);
         let Some(memberships) = connection.topics.as_mut() else {
-            return false;
+            return LeftAs::Stranger;
         };
-        let unasked = memberships
-            .asked
-            .extract_if(.., |(asked, _)| asked == topic);
-        let tickets: Vec<_> = unasked.filter_map(|(_, ticket)| ticket).collect();
+        let unasked = memberships.asked.extract_if(.., |it| it.topic == *topic);
+        let unasked: Vec<_> = unasked.collect();
+        // What the application has asked for it does not know of.
+        let has_asked = unasked.iter().any(|it| it.by < MemberBy::Application);
+        let tickets = unasked.into_iter().filter_map(|it| it.ticket);
         let left = (memberships.position(topic)).map(|at| memberships.of.swap_remove(at));
         memberships.watching.retain(|watched| watched != topic);
         // It is there: only the membership ends.
         self.conclude(id, tickets, Outcome::Written);
-        let was_member = left.is_some();
-        if let Some(left) = left {
-            match left.stage {
-                // Nobody was told that it is one.
-                JoinStage::Joining { .. } => {}
-                JoinStage::Degraded | JoinStage::Joined => {
-                    self.notice_membership(cx, key, topic.clone(), false);
-                }
+        let Some(left) = left else {
+            return match has_asked {
+                true => LeftAs::Candidate,
+                false => LeftAs::Stranger,
+            };
+        };
+        let was = match left.stage {
+            JoinStage::Joining { .. } => LeftAs::Candidate,
+            JoinStage::Degraded | JoinStage::Joined => {
+                self.notice_membership(cx, key, topic.clone(), false);
+                LeftAs::Member
             }
-            self.membership_ended(cx, (id, age), left, Outcome::Written);
-        }
-        was_member
+        };
+        self.membership_ended(cx, (id, age), left, Outcome::Written);
+        was
     }
 
     /// Ends all memberships of a connection whose presence ends.
@@ -647,7 +790,7 @@ impl Terminals {
             return;
         };
         let asked = memberships.asked.into_iter();
-        self.conclude(id, asked.filter_map(|(_, ticket)| ticket), Outcome::Gone);
+        self.conclude(id, asked.filter_map(|it| it.ticket), Outcome::Gone);
         for membership in memberships.of {
             self.membership_ended(cx, (id, age), membership, Outcome::Gone);
         }
@@ -657,7 +800,7 @@ impl Terminals {
         &mut self,
         cx: &mut Context<'_>,
         (id, age): (ConnectionId, Age),
-        TopicMembership { topic, stage }: TopicMembership,
+        TopicMembership { topic, stage, .. }: TopicMembership,
         outcome: Outcome,
     ) {
         match stage {
@@ -722,8 +865,9 @@ impl Terminals {
 impl Fingerprint for Memberships {
     fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
         (&self.asked, &self.watching, &self.known).hash(hasher);
-        for TopicMembership { topic, stage } in &self.of {
+        for TopicMembership { topic, by, stage } in &self.of {
             topic.fingerprint(now, hasher);
+            by.hash(hasher);
             std::mem::discriminant(stage).hash(hasher);
             match stage {
                 JoinStage::Joining { until, tickets } => {

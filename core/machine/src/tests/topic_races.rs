@@ -230,6 +230,44 @@ fn an_answer_that_is_older_than_a_leave_makes_nobody_a_member() {
     );
 }
 
+/// Whoever has asked is answered, and is told of the end of nothing that it was not told of.
+#[test]
+fn who_waits_to_be_a_member_and_is_removed_is_told_that_it_is_none() {
+    // Before it is greeted.
+    let mut cluster = Cluster::new(&Config::default(), 2);
+    cluster.server = Server::Waits;
+    let (ann, id) = connect(&mut cluster, 1, "ann", &["room-*"]);
+    let join = |cluster: &mut Cluster, connection| {
+        let wish = TopicWish::Join(topic("room-1"));
+        cluster.event(1, Event::Topic { connection, wish });
+    };
+    join(&mut cluster, ann);
+    let answers = executed(&mut cluster);
+    cluster.server = Server::Answers;
+    cluster.call_push(0, act(Action::Leave(topic("room-1")), 1, false));
+    for (i, e) in answers {
+        cluster.event(i, e);
+    }
+    cluster.pass(SECOND);
+    let mut told_of = told(&cluster, id);
+    told_of.sort();
+    assert_eq!(told_of, ["hello", "not joined room-1 NotAllowed"]);
+
+    // While the directory is told.
+    cluster.received.clear();
+    cluster.server = Server::Waits;
+    join(&mut cluster, ann);
+    cluster.call_push(0, act(Action::Leave(topic("room-1")), 2, false));
+    let answers = executed(&mut cluster);
+    let (looked_up, joined): (Vec<_>, Vec<_>) = answers.into_iter().partition(|(i, _)| *i == 0);
+    for (i, e) in looked_up.into_iter().chain(joined) {
+        cluster.event(i, e);
+    }
+    cluster.server = Server::Answers;
+    cluster.pass(3 * SECOND);
+    assert_eq!(told(&cluster, id), ["not joined room-1 NotAllowed"]);
+}
+
 #[test]
 fn a_terminal_that_leaves_while_it_joins_keeps_its_row() {
     let mut cluster = Cluster::new(&Config::default(), 2);

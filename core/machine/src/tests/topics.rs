@@ -555,3 +555,79 @@ fn a_push_that_topics_cannot_take_is_refused() {
         assert_eq!(cluster.answers.get(&call), Some(&answer));
     }
 }
+
+/// The answers of memberships, in the order of their topics.
+fn sorted(mut told: Vec<String>) -> Vec<String> {
+    told.sort();
+    told
+}
+
+#[test]
+fn a_membership_that_somebody_allows_lapses_unless_there_is_more_to_it() {
+    let mut cluster = pair();
+    let (ann, id) = connect(&mut cluster, 0, "ann", &["room-*"]);
+    for name in ["lapses", "room-1", "team"] {
+        let allowed = TopicWish::JoinAllowed(topic(name));
+        wish(&mut cluster, 0, ann, allowed);
+    }
+    join(&mut cluster, 0, ann, "room-1");
+    let push = frame(user("ann"), "", 1);
+    let action = Action::Join(topic("team"));
+    cluster.call_push(1, Push { action, ..push });
+    cluster.received.clear();
+    for name in ["lapses", "room-1", "team", "never"] {
+        wish(&mut cluster, 0, ann, TopicWish::Lapse(topic(name)));
+    }
+    let told = told(&cluster, id);
+    assert_eq!(
+        told,
+        ["left lapses", "joined room-1", "joined team", "left never"]
+    );
+    for (name, members) in [("lapses", 0), ("room-1", 1), ("team", 1)] {
+        let call = cluster.push(1, topics(&[name]), name, 2);
+        assert_eq!(cluster.receipt(call).counts.written, members, "{name}");
+    }
+}
+
+/// H06: what a token allows ends with it, also where the next one allows less.
+#[test]
+fn a_new_token_ends_what_it_does_not_allow_and_joins_what_it_names() {
+    let mut cluster = pair();
+    let (ann, id) = connect(&mut cluster, 0, "ann", &["news", "room-*"]);
+    join(&mut cluster, 0, ann, "room-1");
+    join(&mut cluster, 0, ann, "room-2");
+    let allowed = TopicWish::JoinAllowed(topic("allowed"));
+    wish(&mut cluster, 0, ann, allowed);
+    let push = frame(user("ann"), "", 1);
+    let action = Action::Join(topic("team"));
+    cluster.call_push(1, Push { action, ..push });
+    let renew = |cluster: &mut Cluster, claim: &[&str]| {
+        cluster.received.clear();
+        let rights = TopicRights::of_claim(claim.iter().copied()).expect("names");
+        let refreshed = Event::Refreshed {
+            connection: ann,
+            expires: None,
+            topics: (!rights.is_empty()).then(|| rights.into()),
+        };
+        cluster.event(0, refreshed);
+        sorted(told(cluster, id))
+    };
+    let told = renew(&mut cluster, &["sport", "room-1"]);
+    assert_eq!(told, ["joined sport", "left news", "left room-2"]);
+    assert_eq!(renew(&mut cluster, &["sport", "room-1"]), [""; 0]);
+    leave(&mut cluster, 0, ann, "sport");
+    assert_eq!(
+        renew(&mut cluster, &["sport", "room-*"]),
+        [""; 0],
+        "it has left"
+    );
+    assert_eq!(renew(&mut cluster, &[]), ["left room-1"]);
+    cluster.received.clear();
+    join(&mut cluster, 0, ann, "room-1");
+    let refused = self::told(&cluster, id);
+    assert_eq!(refused, ["not joined room-1 NotAllowed"]);
+    for name in ["allowed", "team"] {
+        let call = cluster.push(1, topics(&[name]), name, 2);
+        assert_eq!(cluster.receipt(call).counts.written, 1, "{name}");
+    }
+}

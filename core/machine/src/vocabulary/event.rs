@@ -304,6 +304,9 @@ pub enum Event {
         connection: ConnectionKey,
         /// As [`Handshake::expires`], of the new token.
         expires: Option<WallTime>,
+        /// As [`Handshake::topics`]. Memberships by the token before end that this one does not allow.
+        #[serde(serialize_with = "as_they_are")]
+        topics: Option<SharedRights>,
     },
 }
 

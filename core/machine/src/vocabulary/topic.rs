@@ -38,6 +38,8 @@ pub enum TopicWish {
     Watch(TopicId),
     /// To be one no longer.
     Leave(TopicId),
+    /// To be one no longer if it is one by [`JoinAllowed`](Self::JoinAllowed) alone: that has run out.
+    Lapse(TopicId),
     /// To be a member of it, as whoever judges that allows beside what its rights say.
     JoinAllowed(TopicId),
 }
@@ -64,6 +66,11 @@ impl TopicRights {
     /// Whether nothing is said of any topic.
     pub const fn is_empty(&self) -> bool {
         self.joins.is_empty() && self.may_join.is_empty()
+    }
+
+    /// Whether the terminal may be a member of this topic.
+    pub(crate) fn cover(&self, topic: &TopicId) -> bool {
+        self.joins.contains(topic) || self.allow(topic)
     }
 
     /// Whether the terminal may join this topic by itself.

@@ -226,6 +226,7 @@ impl<T: Transport> Pump<T> {
                 let event = Event::Refreshed {
                     connection,
                     expires: end_of(login, grace),
+                    topics: login.topics.clone(),
                 };
                 // It fails only when the instance has ended.
                 let _ = inbox.send(Input::Event(event)).await;

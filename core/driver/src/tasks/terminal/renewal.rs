@@ -67,6 +67,7 @@ impl<T: Transport> Pump<T> {
             let event = Event::Refreshed {
                 connection,
                 expires: end_of(&login, Duration::ZERO),
+                topics: login.topics.clone(),
             };
             // It fails only when the instance has ended.
             let _ = inbox.send(Input::Event(event)).await;

@@ -20,6 +20,7 @@ use crate::message::Outcome;
 use crate::terminals::Terminals;
 use crate::terminals::hooks;
 use crate::time::{Instant, WallTime};
+use crate::topic::SharedRights;
 use crate::vocabulary::timer::TerminalsTimer;
 
 /// Whether a terminal answers.
@@ -202,6 +203,7 @@ impl Terminals {
         cx: &mut Context<'_>,
         key: ConnectionKey,
         expires: Option<WallTime>,
+        topics: Option<SharedRights>,
     ) {
         let expires = expires.map(|expires| end_of(cx, expires));
         let Some(connection) = self.registry.get_mut(key) else {
@@ -210,6 +212,7 @@ impl Terminals {
         };
         connection.expires = expires;
         self.arm(cx, key);
+        self.rights_replaced(cx, key, topics);
     }
 
     fn ping(&mut self, cx: &mut Context<'_>, key: ConnectionKey) {

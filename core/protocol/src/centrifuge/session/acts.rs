@@ -92,6 +92,12 @@ impl Session {
             Ok(end) => end,
             Err(refused) => return Some(self.refuse(id, error_of(refused, is_new))),
         };
+        // The application may have made it a member meanwhile, or none.
+        match (is_new, self.subscriptions.has(&topic)) {
+            (true, true) => return Some(self.refuse(id, ErrorCode::AlreadySubscribed)),
+            (false, false) => return Some(self.refuse(id, ErrorCode::PermissionDenied)),
+            (true, false) | (false, true) => {}
+        }
         self.subscriptions.ends(&topic, end);
         if is_new {
             self.subscriptions.asks(topic.clone(), id);

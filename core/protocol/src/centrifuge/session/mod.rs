@@ -296,7 +296,7 @@ impl Session {
     pub fn next_deed(&mut self) -> Option<Deed> {
         loop {
             if let Some(topic) = self.subscriptions.next_expired() {
-                return Some(Deed::Topic(TopicWish::Leave(topic)));
+                return Some(Deed::Topic(TopicWish::Lapse(topic)));
             }
             if let Some(code) = self.closing {
                 self.commands.clear();

@@ -205,11 +205,10 @@ impl Session {
                     Told::Frame(self.encoding.encode(&reply)),
                 )
             }
+            // It is a member by more than the token that has run out.
+            Some(Subscription::Expired) => (Subscription::ByItself, Told::Nothing),
             Some(
-                same @ (Subscription::ByServer
-                | Subscription::ByItself
-                | Subscription::Leaving(_)
-                | Subscription::Expired),
+                same @ (Subscription::ByServer | Subscription::ByItself | Subscription::Leaving(_)),
             ) => (same, Told::Nothing),
             None => {
                 let push = Push {

@@ -698,12 +698,56 @@ fn a_token_for_a_topic_allows_it_until_it_runs_out() {
     assert!(session.is_due());
     assert_eq!(
         deeds(&mut session),
-        [Deed::Topic(TopicWish::Leave(topic("chat")))]
+        [Deed::Topic(TopicWish::Lapse(topic("chat")))]
     );
     assert!(!session.is_due());
     let push = told(&mut session, &Outgoing::Left(topic("chat")));
     let expected = json!({"code": 2501, "reason": "subscription expired"});
     assert_eq!(push["push"]["unsubscribe"], expected);
+}
+
+/// What the application does with a terminal does not end with a token that was judged meanwhile.
+#[test]
+fn a_topic_that_the_application_joins_is_not_one_by_a_token() {
+    let subscribe = r#"{"id":2,"subscribe":{"channel":"chat","token":"t"}}"#;
+    let renew = r#"{"id":3,"sub_refresh":{"channel":"chat","token":"t"}}"#;
+    let end = Some(SubscriptionEnd {
+        at: WallTime::from_millis(1000),
+        ttl: 60,
+    });
+    let joined = Outgoing::Joined {
+        topic: topic("chat"),
+        degraded: false,
+    };
+    let runs_out = WallTime::from_millis(1_000_000);
+    let code = |deed| told_by(deed)["error"]["code"].take();
+
+    // While the token is judged.
+    let mut session = live();
+    says(&mut session, subscribe);
+    deeds(&mut session);
+    told(&mut session, &joined);
+    assert_eq!(code(session.subscription_judged(Ok(end))), 105);
+    session.ping(runs_out);
+    assert_eq!(deeds(&mut session), []);
+    // And removes it while another one is.
+    says(&mut session, renew);
+    deeds(&mut session);
+    told(&mut session, &Outgoing::Left(topic("chat")));
+    assert_eq!(code(session.subscription_judged(Ok(end))), 103);
+
+    // Behind it: the instance knows by what the terminal is a member.
+    says(&mut session, subscribe);
+    deeds(&mut session);
+    session.subscription_judged(Ok(end));
+    told(&mut session, &joined);
+    assert_eq!(session.told(&joined), Told::Nothing);
+    session.ping(runs_out);
+    let lapse = [Deed::Topic(TopicWish::Lapse(topic("chat")))];
+    assert_eq!(deeds(&mut session), lapse);
+    assert_eq!(session.told(&joined), Told::Nothing);
+    let again = r#"{"id":4,"subscribe":{"channel":"chat"}}"#;
+    assert_eq!(error_of(&mut session, again), 105);
 }
 
 #[test]
