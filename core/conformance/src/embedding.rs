@@ -325,6 +325,8 @@ pub(crate) async fn servers_with<R: Runtime, A: Authenticator, const N: usize>(
     let mut settings = Settings::default();
     settings.process.listen = Some((Ipv4Addr::LOCALHOST, 0).into());
     settings.process.workers = 2;
+    // Members of all topics see each other.
+    settings.process.namespaces = vec!["=presence".to_owned()];
     let mut servers = Vec::new();
     for _ in 0..N {
         let server = Builder::<R>::default()

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use switchboard_core::config::{ClusterSecret, Config, ConfigError};
 use switchboard_core::directory::DirectorySettings;
-use switchboard_protocol::centrifuge::{self, Namespaces};
+use switchboard_protocol::{Namespaces, centrifuge};
 
 use crate::directory::{DirectoryChoice, EmbeddedDirectory};
 use crate::request::origin::Origins;
@@ -104,9 +104,10 @@ switchboard_core::settings! {
         }
 
         "Topics" {
-            /// What clients of Centrifuge may do in topics whose names begin so, beside what their tokens
-            /// allow: PREFIX=ACT+ACT,... with `subscribe` (any client), `publish` and `presence` (members).
-            /// The longest beginning counts, and an empty one stands for all topics.
+            /// What terminals may do in topics whose names begin so, beside what their tokens allow:
+            /// PREFIX=ACT+ACT,... with `presence` (members see who they are) and, for clients of Centrifuge,
+            /// `subscribe` (any of them) and `publish` (members). The longest beginning counts, and an empty
+            /// one stands for all topics.
             namespaces: Vec<String> as List = Vec::new(),
                 rule: |process| Namespaces::new(&process.namespaces).is_ok(), Namespaces::RULE;
         }

@@ -15,7 +15,10 @@ use switchboard_core::position::Position;
 use switchboard_core::topic::TopicWish;
 
 pub mod centrifuge;
+mod namespaces;
 mod plain;
+
+pub use namespaces::{InvalidNamespace, Namespaces};
 
 /// The protocols that terminals speak.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

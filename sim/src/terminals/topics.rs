@@ -125,7 +125,10 @@ impl Terminals {
             return;
         }
         match &wish {
-            TopicWish::Join(_) | TopicWish::JoinAllowed(_) | TopicWish::Watch(_) => {}
+            TopicWish::Join(_)
+            | TopicWish::JoinAllowed(_)
+            | TopicWish::Watch(_)
+            | TopicWish::Forbidden(_) => {}
             TopicWish::Leave(topic) | TopicWish::Lapse(topic) => {
                 let standing = this.topics.entry(topic.clone()).or_default();
                 standing.leaving += 1;
@@ -160,6 +163,7 @@ impl Terminals {
                     this.topics.entry(topic.clone()).or_default().may_join();
                 }
             }
+            TopicWish::Forbidden(_) => {}
             TopicWish::JoinAllowed(topic) => {
                 this.topics.entry(topic.clone()).or_default().may_join();
             }

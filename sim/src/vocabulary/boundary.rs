@@ -303,6 +303,7 @@ impl Met {
                     | TopicWish::JoinAllowed(topic) => (topic, "joins"),
                     TopicWish::Leave(topic) => (topic, "leaves"),
                     TopicWish::Lapse(topic) => (topic, "lapses"),
+                    TopicWish::Forbidden(topic) => (topic, "is refused"),
                 };
                 let known = instance.topic_states().find(|(one, _)| *one == topic);
                 let state = known.map_or("absent", |(_, state)| state);

@@ -561,7 +561,10 @@ fn presence(terminal: &mut Terminal, word: &str) -> Vec<String> {
 }
 
 fn who_was_at_a_killed_server_alone_leaves_once(cell: Cell) {
-    let mut cluster = cell.start_with(2, |settings| settings.with("presence_grace", "500ms"));
+    let mut cluster = cell.start_with(2, |settings| {
+        let settings = settings.with("presence_grace", "500ms");
+        settings.with("namespaces", vec!["=presence"])
+    });
     let mut others = Vec::new();
     for (at, user) in [(0, "ann"), (0, "bob"), (1, "bob")] {
         let mut member = cluster[at].terminal(user);

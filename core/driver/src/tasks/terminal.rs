@@ -572,7 +572,10 @@ impl<T: Transport> Pump<T> {
         match self.terminal.protocol.decode(frame) {
             Said::Message(payload) => self.hold_message(cx, payload),
             Said::Ack(position) => Poll::Ready(Step::Heard(Heard::Ack(position))),
-            Said::Topic(wish) => Poll::Ready(Step::Topic(wish)),
+            Said::Topic(wish) => {
+                let wish = self.context.sessions.namespaces.judge(wish);
+                Poll::Ready(Step::Topic(wish))
+            }
             Said::Token(token) => {
                 self.renew(token);
                 Poll::Ready(Step::Heard(Heard::Control))

@@ -128,6 +128,8 @@ enum JoinWish {
     Allowed,
     /// By what it may do, and it is to be told who the other members are.
     Watch,
+    /// Somebody else has not allowed it.
+    Forbidden,
 }
 
 /// What a terminal is told of a topic.
@@ -231,6 +233,7 @@ impl Terminals {
             TopicWish::Join(topic) => self.join_wished(cx, key, topic, JoinWish::Join),
             TopicWish::JoinAllowed(topic) => self.join_wished(cx, key, topic, JoinWish::Allowed),
             TopicWish::Watch(topic) => self.join_wished(cx, key, topic, JoinWish::Watch),
+            TopicWish::Forbidden(topic) => self.join_wished(cx, key, topic, JoinWish::Forbidden),
             TopicWish::Leave(topic) => {
                 let _left = self.leave(cx, key, &topic);
                 self.say_of_topic(cx, key, TopicWord::Left(topic));
@@ -257,6 +260,7 @@ impl Terminals {
         let may = match wish {
             JoinWish::Join => by_right,
             JoinWish::Allowed => true,
+            JoinWish::Forbidden => false,
             JoinWish::Watch => by_right || memberships.position(&topic).is_some(),
         };
         let refused = if (memberships.pace).is_exceeded(cx.now.mono, cx.config.topic_joins) {
@@ -276,12 +280,14 @@ impl Terminals {
             JoinWish::Watch if !memberships.watching.contains(&topic) => {
                 memberships.watching.push(topic.clone());
             }
-            JoinWish::Watch | JoinWish::Join | JoinWish::Allowed => {}
+            JoinWish::Watch | JoinWish::Join | JoinWish::Allowed | JoinWish::Forbidden => {}
         }
         let by = match wish {
             JoinWish::Join | JoinWish::Watch if by_right => MemberBy::Right,
             // A member already, by whatever that is.
-            JoinWish::Join | JoinWish::Watch | JoinWish::Allowed => MemberBy::Allowance,
+            JoinWish::Join | JoinWish::Watch | JoinWish::Allowed | JoinWish::Forbidden => {
+                MemberBy::Allowance
+            }
         };
         if is_live {
             self.join_untold(cx, key, topic, by);

@@ -36,6 +36,8 @@ pub enum TopicWish {
     Join(TopicId),
     /// To be a member of it, and to be told who the others are. From a member: to be told of them anew.
     Watch(TopicId),
+    /// Something that whoever judges that does not allow: it is told so.
+    Forbidden(TopicId),
     /// To be one no longer.
     Leave(TopicId),
     /// To be one no longer if it is one by [`JoinAllowed`](Self::JoinAllowed) alone: that has run out.

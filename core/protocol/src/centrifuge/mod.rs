@@ -11,7 +11,6 @@ mod any_bytes;
 mod code;
 mod json;
 mod message;
-mod namespaces;
 mod protobuf;
 mod relayed;
 mod session;
@@ -25,7 +24,6 @@ use switchboard_core::position::Position;
 
 use crate::{Codec, Farewell, Following, Frames, Said};
 use message::{Command, Publication, Push, Reply};
-pub use namespaces::{InvalidNamespace, Namespaces};
 pub use relayed::Relay;
 pub use session::{
     Answered, Deed, LoginRefused, Names, Question, Session, Settings, SubscriptionEnd, Told,

@@ -10,8 +10,8 @@ use super::super::code::ErrorCode;
 use super::super::message::{
     ClientInfo, Empty, PresenceResult, PresenceStatsResult, Reply, SubRefreshResult,
 };
-use super::super::namespaces::TopicAct;
 use super::{Asked, Deed, LoginRefused, Question, Session, SubscriptionEnd};
+use crate::namespaces::TopicAct;
 
 impl Session {
     pub(super) fn publish(&mut self, id: u32, topic: TopicId, data: Vec<u8>) -> Deed {

@@ -32,9 +32,8 @@ use super::message::{
     Command, ConnectRequest, ConnectResult, Disconnect, Push, RefreshResult, Reply, Subscribe,
     SubscribeRequest, SubscribeResult,
 };
-use super::namespaces::Namespaces;
 use super::{EPOCH, EVERYONE, Encoding, of_user, published};
-use crate::Farewell;
+use crate::{Farewell, Namespaces};
 pub use acts::TopicMembers;
 use subscriptions::{Subscriptions, Waiting};
 

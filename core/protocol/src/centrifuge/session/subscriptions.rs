@@ -10,8 +10,8 @@ use switchboard_core::topic::TopicWish;
 
 use super::super::code::{ErrorCode, SERVER_UNSUBSCRIBE, SUBSCRIPTION_EXPIRED};
 use super::super::message::{Command, Push, Reply, Subscribe, SubscribeResult, Unsubscribe};
-use super::super::namespaces::TopicAct;
 use super::{Deed, Session, SubscriptionEnd, Told};
+use crate::namespaces::TopicAct;
 
 /// Topics by their names.
 #[derive(Debug, Default)]

@@ -1,6 +1,8 @@
-//! What clients may do in topics, by the beginnings of their names.
+//! What terminals may do in topics, by the beginnings of their names: one rule, whatever they speak.
 
 use std::str::FromStr;
+
+use switchboard_core::topic::TopicWish;
 
 /// The rules of topics: those of the longest beginning that a name has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,12 +15,12 @@ struct Namespace {
     allows: Vec<TopicAct>,
 }
 
-/// What clients may do in a topic beside what their tokens allow.
+/// What terminals may do in a topic beside what their tokens allow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum TopicAct {
-    /// Any of them may subscribe.
+pub(crate) enum TopicAct {
+    /// Any client of Centrifuge may subscribe.
     Subscribe,
-    /// Its members may publish.
+    /// Those of its members may publish that are clients of Centrifuge.
     Publish,
     /// Its members may see who they are.
     Presence,
@@ -56,7 +58,22 @@ impl Namespaces {
         }
     }
 
-    pub(super) fn allow(&self, topic: &str, act: TopicAct) -> bool {
+    /// What becomes of a wish that a terminal has said itself: to see who the members are is not allowed everywhere.
+    pub fn judge(&self, wish: TopicWish) -> TopicWish {
+        match wish {
+            TopicWish::Watch(topic) if !self.allow(topic.as_str(), TopicAct::Presence) => {
+                TopicWish::Forbidden(topic)
+            }
+            TopicWish::Watch(_)
+            | TopicWish::Join(_)
+            | TopicWish::JoinAllowed(_)
+            | TopicWish::Forbidden(_)
+            | TopicWish::Leave(_)
+            | TopicWish::Lapse(_) => wish,
+        }
+    }
+
+    pub(crate) fn allow(&self, topic: &str, act: TopicAct) -> bool {
         let namespace = self.0.iter().find(|it| topic.starts_with(&it.prefix));
         namespace.is_some_and(|namespace| namespace.allows.contains(&act))
     }
@@ -109,6 +126,19 @@ mod tests {
         assert_eq!(allowed("chat:staff:1"), [false, false, false]);
         assert_eq!(allowed("a=b"), [true, false, false]);
         assert!(!Namespaces::default().allow("news", TopicAct::Presence));
+    }
+
+    #[test]
+    fn members_see_each_other_where_that_is_allowed() {
+        let rules = read(&["chat:=presence"]).expect("a rule");
+        let topic = |name: &str| switchboard_core::id::TopicId::new(name).expect("a topic");
+        let [chat, news] = ["chat:1", "news"].map(topic);
+        let seen = TopicWish::Watch(chat);
+        assert_eq!(rules.judge(seen.clone()), seen);
+        let unseen = rules.judge(TopicWish::Watch(news.clone()));
+        assert_eq!(unseen, TopicWish::Forbidden(news.clone()));
+        let joined = TopicWish::Join(news);
+        assert_eq!(rules.judge(joined.clone()), joined);
     }
 
     #[test]
