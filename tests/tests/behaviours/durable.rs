@@ -265,6 +265,11 @@ fn a_receipt_says_whether_a_replica_has_the_record(cell: Cell) {
     assert_eq!((&receipt.replicated, receipt.written), (&json!(false), 1));
     assert!(!receipt.degraded, "nobody was missed");
 
+    let metric = |name| cluster[0].api().metric(name);
+    let asked = metric("switchboard_log_replicas_asked_total");
+    assert_eq!(asked, 4.0);
+    assert_eq!(metric("switchboard_log_replicated_total"), asked - 1.0);
+
     cluster.replicated().other().resume();
     eventually("the replica has caught up", || {
         cluster[0].api().receipt(for_replica("again")).replicated == true

@@ -22,7 +22,7 @@ struct CounterRow(&'static str, &'static str, fn(&Stats) -> u64);
 
 struct GaugeRow(&'static str, &'static str, fn(&Gauges) -> u64);
 
-const COUNTERS: [CounterRow; 44] = [
+const COUNTERS: [CounterRow; 46] = [
     CounterRow("terminals_accepted", "Terminals accepted", |s| s.accepted),
     CounterRow(
         "terminals_greeted_degraded",
@@ -78,6 +78,16 @@ const COUNTERS: [CounterRow; 44] = [
         "log_append_repeats",
         "Appends of pushes that the log knew already",
         |s| s.append_repeats,
+    ),
+    CounterRow(
+        "log_replicas_asked",
+        "Records of which a replica of the directory was asked for",
+        |s| s.replicas_asked,
+    ),
+    CounterRow(
+        "log_replicated",
+        "Records that a replica of the directory had before their deadline",
+        |s| s.replicated,
     ),
     CounterRow("log_reads", "Reads of logs for followers", |s| s.log_reads),
     CounterRow("log_replays", "Reads of logs that found records", |s| {
@@ -495,6 +505,8 @@ mod tests {
             appended_bytes: next(),
             append_micros: next(),
             append_repeats: next(),
+            replicas_asked: next(),
+            replicated: next(),
             log_reads: next(),
             log_replays: next(),
             log_fell_behind: next(),
@@ -549,7 +561,7 @@ mod tests {
             }
         });
         let refused = vec![("no_token", next())];
-        assert_eq!(number, 194, "the figures of a test that knows them all");
+        assert_eq!(number, 196, "the figures of a test that knows them all");
         Figures {
             worker: 3,
             snapshot: Snapshot {

@@ -101,7 +101,13 @@ impl Fingerprint for AwaitedReplicas {
 
 impl Publish {
     /// A push is a record. If its receipt is to say whether a replica has it, one is asked for.
-    pub(super) fn confirm(&mut self, push: PushKey, key: &Key, position: Position) {
+    pub(super) fn confirm(
+        &mut self,
+        cx: &mut Context<'_>,
+        push: PushKey,
+        key: &Key,
+        position: Position,
+    ) {
         let Some(open) = self.open.get_mut(push) else {
             return;
         };
@@ -109,6 +115,7 @@ impl Publish {
             return;
         }
         open.unfinished += 1;
+        cx.stats.replicas_asked += 1;
         self.awaited_replicas.waiting.push(AwaitedReplica {
             push,
             key: key.clone(),
@@ -158,6 +165,7 @@ impl Publish {
         };
         if has_replica(conclusion) || !hooks::asks_for_replica(cx.flaws) {
             open.replication.replicated.insert(key);
+            cx.stats.replicated += 1;
         }
         self.one_finished(cx, push);
     }

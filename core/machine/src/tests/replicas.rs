@@ -73,6 +73,9 @@ fn a_receipt_says_whether_a_replica_has_the_record() {
         cluster.pass(MILLI);
         let receipt = cluster.receipt(call);
         assert_eq!(said(receipt), [(true, Some(replicated)); 2]);
+        let stats = cluster.instances[0].stats();
+        assert_eq!(stats.replicas_asked, 2);
+        assert_eq!(stats.replicated, if replicated { 2 } else { 0 });
         // Nobody was missed.
         assert!(!receipt.degraded);
     }

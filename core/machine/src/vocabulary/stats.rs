@@ -70,6 +70,10 @@ pub struct Stats {
     pub append_micros: u64,
     /// Appends of pushes that the log knew.
     pub append_repeats: u64,
+    /// Records of which a replica was asked for.
+    pub replicas_asked: u64,
+    /// Those of them that a replica had in time.
+    pub replicated: u64,
     /// Reads of logs for followers.
     pub log_reads: u64,
     /// Reads that found records.

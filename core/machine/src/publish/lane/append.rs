@@ -139,7 +139,7 @@ impl Publish {
         };
         let (push, since) = (part.push, part.started);
         if let Some(place) = part.record.place() {
-            self.confirm(push, &id.key, place.position);
+            self.confirm(cx, push, &id.key, place.position);
         }
         match logged {
             Logged::Repeated(_) if !hooks::delivers_repeats(cx.flaws) => {
