@@ -1,6 +1,12 @@
 //! The catalogue: bugs that can be switched on in the core, and which invariants must catch each
 //! within how many seeds of the swarm. Each of our invariants catches one at least, but for
 //! those that watch the boundary of an instance, which have tests of their own, and for two that slips show.
+//!
+//! One bug of logs has no place in the core, and so no entry: that the answer of an earlier connection's read is taken.
+//! A read goes over the directory link that is in order. The slot of the connection that asked is free when its row was
+//! removed, and that is asked for behind the read and answered behind it, or both end with the link. Were it otherwise,
+//! the generation in the key of the connection would still tell them apart, and the number of the read those of one
+//! connection.
 
 use switchboard_core::flaws::Flaw;
 
@@ -452,6 +458,26 @@ const CATALOGUE: [Bug; Flaw::ALL.len()] = [
         flaw: Flaw::LeavesAgain,
         caught_by: &[topical("no-double-leave")],
         tempting: "he is missing in each reading, and who is back is a member again",
+    },
+    Bug {
+        flaw: Flaw::OffsetWithoutNonce,
+        caught_by: &[scenario("log-complete")],
+        tempting: "the tag tells histories apart, so the offset can be a plain number",
+    },
+    Bug {
+        flaw: Flaw::NoCheckAfterDoubt,
+        caught_by: &[scenario("log-complete")],
+        tempting: "settling reads all logs, so nothing is left to be looked for",
+    },
+    Bug {
+        flaw: Flaw::DeletedIsForgotten,
+        caught_by: &[followed("one-payload")],
+        tempting: "what is deleted is gone, with all of its keys",
+    },
+    Bug {
+        flaw: Flaw::LostReadForgotten,
+        caught_by: &[followed("resumes-end")],
+        tempting: "each row is written again behind a new link, and its log is read with it",
     },
 ];
 

@@ -79,6 +79,15 @@ pub struct Item {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Host(pub usize);
 
+/// What a client that follows its log brings when it connects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Brings {
+    /// So many of the positions that it holds, the newest first: at least one.
+    Positions(u32),
+    /// The offset of the newest one: it keeps no more of a position.
+    Offset,
+}
+
 /// How a client says who it is whose handshake does not say so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LateLogin {
@@ -121,8 +130,8 @@ pub enum Act {
         client: String,
         /// How many of the last records it wants when it holds no position.
         history: u32,
-        /// How many of the positions that it holds it brings, the newest first: at least one.
-        brings: u32,
+        /// What it brings of that.
+        brings: Brings,
     },
     /// A client says who it is behind its handshake, from its next connection on.
     LogIn {
@@ -244,6 +253,13 @@ pub enum Act {
     },
     /// An instance is asked for what the log of a user keeps.
     ReadLog {
+        /// The instance that is asked.
+        at: Host,
+        /// The user.
+        user: String,
+    },
+    /// An application has the log of a user deleted.
+    DeleteLog {
         /// The instance that is asked.
         at: Host,
         /// The user.

@@ -119,6 +119,7 @@ fn push_act(instances: usize) -> impl Strategy<Value = Act> {
         (host(instances), push_name()).prop_map(|(at, name)| Act::Repeat { at, name }),
         (host(instances), user()).prop_map(|(at, user)| Act::Where { at, user }),
         (host(instances), user()).prop_map(|(at, user)| Act::ReadLog { at, user }),
+        (host(instances), user()).prop_map(|(at, user)| Act::DeleteLog { at, user }),
         host(instances).prop_map(|at| Act::Instances { at }),
         enrol(instances),
         kick.prop_map(|(at, user, kick)| Act::Kick {

@@ -147,6 +147,12 @@ impl<'a> Scene<'a> {
         self.directory.chain(self.cx.now, &user.clone().into())
     }
 
+    /// Those records of a user's log whose pushes may be remembered, the oldest first: those that were deleted are
+    /// among them, and those of a log that has ended are not.
+    pub fn log_remembered(&self, user: &UserId) -> &'a [ChainLink] {
+        self.directory.remembered(self.cx.now, &user.clone().into())
+    }
+
     /// Whether a record was added and so many others behind it that the log keeps it no longer.
     pub fn gave_way(&self, user: &UserId, position: Position, records: u32) -> bool {
         let chain = self.log_chain(user);

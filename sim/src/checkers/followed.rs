@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use switchboard_core::event::Follow;
 use switchboard_core::frame::Recovery;
 use switchboard_core::position::Position;
 
@@ -33,11 +34,11 @@ impl Path {
     }
 
     /// How many records lie before a position that it holds.
-    fn place_of(&self, position: Position) -> Option<usize> {
-        if position == self.given {
+    fn place_of(&self, is_it: impl Fn(Position) -> bool) -> Option<usize> {
+        if is_it(self.given) {
             return Some(0);
         }
-        let at = (self.records.iter()).rposition(|record| record.0 == position)?;
+        let at = (self.records.iter()).rposition(|record| is_it(record.0))?;
         Some(at + 1)
     }
 }
@@ -104,22 +105,27 @@ impl Followed {
         match word {
             LogWord::Attached(_) if begun => return Err("is told twice where it begins"),
             LogWord::Attached(attached) => match attached.recovery {
-                Recovery::Anew if !asked.after.is_empty() => {
+                Recovery::Anew if brings_any(asked) => {
                     return Err("begins anew, and has brought a position");
                 }
-                Recovery::Lost if asked.after.is_empty() => {
+                Recovery::Lost if !brings_any(asked) => {
                     return Err("has lost what it did not bring");
                 }
                 Recovery::Anew | Recovery::Lost => {
                     self.clients.insert(name, anew(attached.position));
                 }
                 Recovery::Resumed => {
-                    if !asked.after.contains(&attached.position) {
-                        return Err("resumes where it did not ask");
-                    }
+                    let position = attached.position;
                     let path = (self.clients.get_mut(&name)).ok_or("resumes what it never held")?;
                     path.session = session;
-                    go_back(path, attached.position)?;
+                    if asked.after.contains(&position) {
+                        go_back(path, |held| held == position)?;
+                    } else if asked.behind == Some(position.offset()) {
+                        // Whatever the tag: what it holds there is what it was told.
+                        go_back(path, |held| held.offset() == position.offset())?;
+                    } else {
+                        return Err("resumes where it did not ask");
+                    }
                 }
             },
             LogWord::Gap(_) | LogWord::Back(_) if !begun => {
@@ -130,17 +136,20 @@ impl Followed {
             }
             LogWord::Back(position) => {
                 let path = (self.clients.get_mut(&name)).ok_or("goes back from nowhere")?;
-                go_back(path, position)?;
+                go_back(path, |held| held == position)?;
             }
         }
         Ok(())
     }
 }
 
-fn go_back(path: &mut Path, position: Position) -> Result<(), &'static str> {
-    let place = path
-        .place_of(position)
-        .ok_or("goes back where it never was")?;
+/// Whether a terminal brings what it holds.
+const fn brings_any(asked: &Follow) -> bool {
+    !asked.after.is_empty() || asked.behind.is_some()
+}
+
+fn go_back(path: &mut Path, to: impl Fn(Position) -> bool) -> Result<(), &'static str> {
+    let place = path.place_of(to).ok_or("goes back where it never was")?;
     path.records.truncate(place);
     Ok(())
 }

@@ -80,8 +80,8 @@ impl ListsTrue {
             (Asked::Connections(_), Answer::Connections(Err(PushRefused::Overloaded))) => None,
             (Asked::Instances, Answer::Instances(list)) => self.instances(watch, question, list),
             // What it says is for `log-read-true` to judge.
-            (Asked::Log(_), Answer::Log(_)) => None,
-            (Asked::Connections(_) | Asked::Log(_) | Asked::Instances, _) => {
+            (Asked::Log(_) | Asked::Deletion(_), Answer::Log(_)) => None,
+            (Asked::Connections(_) | Asked::Log(_) | Asked::Deletion(_) | Asked::Instances, _) => {
                 Some("is of another kind".to_owned())
             }
         };

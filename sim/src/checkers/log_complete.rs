@@ -15,7 +15,7 @@ use super::followed::{Followed, Path};
 use crate::checker::{Checker, Watch};
 use crate::context::BEGIN;
 use crate::ledger::{Excuse, FaultKind, Part, Scope};
-use crate::observed::{Executed, Observed, Quiescence, Topic};
+use crate::observed::{Executed, Life, Observed, Quiescence, Topic};
 use crate::redis::ChainLink;
 use crate::terminals::Pace;
 
@@ -23,23 +23,40 @@ use crate::terminals::Pace;
 /// what the log has: soon while all is well, and as soon as the head is compared once more after a fault.
 ///
 /// Where the head is not compared without a reason, a record counts from when its publisher was told that it is logged:
-/// of one whose append nobody knows of nobody has a reason to look for it. And a row that went without a sign explains
-/// that a terminal was not found.
+/// of one whose append nobody knows of nobody has a reason to look for it; but for followers of an instance that has
+/// doubted everybody, which looks once more when the last publisher must have learned that it was in doubt. And a row
+/// that went without a sign explains that a terminal was not found.
 #[derive(Clone, Debug, Default)]
 pub struct LogComplete {
     followed: Followed,
     /// All records of all histories, by user, in the order in which they were added.
-    links: BTreeMap<UserId, Vec<ChainLink>>,
+    links: BTreeMap<UserId, Vec<(ChainLink, Instant)>>,
+    /// Instances that compare heads once more, in the order in which they claimed their leases anew.
+    rechecks: Vec<Recheck>,
+    /// How often each instance has claimed its lease.
+    claims: BTreeMap<Life, u32>,
     /// The heads that each log had lately, and since when; or the records that were told to be logged. Empty
     /// after a fault of the directory.
     heads: BTreeMap<UserId, Vec<(Position, Instant)>>,
 }
 
+/// An instance that has doubted everybody compares heads once more.
+#[derive(Clone, Copy, Debug)]
+struct Recheck {
+    life: Life,
+    /// When it claimed its lease anew.
+    claimed: Instant,
+    /// What was in a log by then its followers have.
+    of: Instant,
+}
+
 /// Within this time a record reaches its followers while all is well: a slow directory may take a
 /// round trip to add it and another one to read it.
-const SOON: Duration = Duration::from_secs(5);
+pub(super) const SOON: Duration = Duration::from_secs(5);
 /// How long the head takes to be read when it is to be compared, and what comes of that.
 const COMPARED: Duration = Duration::from_secs(5);
+/// How much sooner than it could heads may be compared once more.
+const MOMENT: Duration = Duration::from_secs(1);
 /// A round of checks that is longer than this is seen by nobody.
 const NEVER: Duration = Duration::from_secs(60);
 
@@ -93,6 +110,12 @@ impl Checker for LogComplete {
         }
     }
 
+    fn on_deadline(&mut self, what: u64, watch: &mut Watch<'_>) {
+        if let Some(recheck) = self.rechecks.get(what as usize).copied() {
+            self.rechecked(watch, recheck);
+        }
+    }
+
     fn at_quiescence(&mut self, quiescence: Quiescence, watch: &mut Watch<'_>) {
         match quiescence {
             Quiescence::Converged => self.look(watch),
@@ -102,11 +125,20 @@ impl Checker for LogComplete {
 }
 
 impl LogComplete {
-    fn executed(&mut self, executed: &Executed, watch: &Watch<'_>) {
+    fn executed(&mut self, executed: &Executed, watch: &mut Watch<'_>) {
+        if let Ok(Reply::Claimed { .. }) = &executed.outcome {
+            self.claimed(executed.life, watch);
+        }
         let Operation::Log { key, operation } = &executed.operation else {
             return;
         };
         let user = key.user();
+        if let (LogOperation::Delete { .. }, Ok(Reply::Log(LogReply::Deleted { records: 1.. }))) =
+            (operation, &executed.outcome)
+            && executed.at_primary
+        {
+            self.deleted(user, watch);
+        }
         if let (
             LogOperation::Append { push, .. },
             Ok(Reply::Log(LogReply::Appended {
@@ -120,10 +152,67 @@ impl LogComplete {
                 before: place.before,
                 push: *push,
             };
-            self.links.entry(user.clone()).or_default().push(link);
+            let links = self.links.entry(user.clone()).or_default();
+            links.push((link, watch.now()));
             if executed.at_primary && !is_unchecked(watch) {
                 let heads = self.heads.entry(user.clone()).or_default();
                 heads.push((place.position, watch.now()));
+            }
+        }
+    }
+
+    /// A log is deleted. Nobody is told so: who follows it finds that its head is another one.
+    fn deleted(&mut self, user: &UserId, watch: &Watch<'_>) {
+        let heads = self.heads.entry(user.clone()).or_default();
+        heads.clear();
+        if !is_unchecked(watch) {
+            let compared = watch.now() + watch.scene().config().log_check;
+            heads.extend(watch.scene().log_head(user).map(|head| (head, compared)));
+        }
+    }
+
+    /// An instance claims a lease: not for the first time if it has doubted everybody before.
+    fn claimed(&mut self, life: Life, watch: &mut Watch<'_>) {
+        let claims = self.claims.entry(life).or_default();
+        *claims += 1;
+        if *claims == 1 || !is_unchecked(watch) {
+            return;
+        }
+        let again = watch.now() + watch.scene().config().lease + Config::DEADLINE_MAX;
+        watch.call_at(again + COMPARED, self.rechecks.len() as u64);
+        self.rechecks.push(Recheck {
+            life,
+            claimed: watch.now(),
+            of: again.before(MOMENT),
+        });
+    }
+
+    /// Looks whether the followers of an instance that has doubted everybody have what their logs had when that was
+    /// over. A fault since then may have put that off.
+    fn rechecked(&self, watch: &mut Watch<'_>, recheck: Recheck) {
+        let Recheck { life, claimed, of } = recheck;
+        let now = watch.now();
+        let put_off = watch.excuse(claimed + MOMENT, now, |excuse| {
+            disturbs_one(excuse, life.host)
+        });
+        let hidden = watch.excuse(of, now, |excuse| {
+            disturbs(excuse) && excuse.kind != FaultKind::DialsRefused
+        });
+        if !watch.scene().lives(life) || put_off.is_some() || hidden.is_some() {
+            return;
+        }
+        for path in self.followed.all() {
+            let this = &watch.scene().sessions()[path.session];
+            if this.life() != Some(life) || !has_read_all(watch, path, of) {
+                continue;
+            }
+            let chain = watch.scene().log_chain(this.user());
+            let links = self.links.get(this.user()).into_iter().flatten();
+            let due = links.filter(|(_, since)| *since <= of);
+            let place = |link: &ChainLink| chain.iter().rposition(|other| other == link);
+            let due = due.filter_map(|(link, _)| Some((place(link)?, link.position)));
+            if let Some((_, head)) = due.max_by_key(|(place, _)| *place) {
+                judge(watch, path, head);
             }
         }
     }
@@ -137,6 +226,7 @@ impl LogComplete {
         };
         let push = push.map(|push| scene.pushes()[push].id());
         let links = self.links.get(this.user()).into_iter().flatten();
+        let links = links.map(|(link, _)| link);
         let links = links.filter(|link| link.position == position);
         let follows = |link: &&ChainLink| link.before == path.at() && Some(link.push) == push;
         if links.clone().any(|link| follows(&link)) {
@@ -161,14 +251,10 @@ impl LogComplete {
         };
         let due = now.before(within);
         for path in self.followed.all() {
-            let this = &scene.sessions()[path.session];
-            let reads = this.pace() == Pace::AtOnce && this.has_read_since(due);
-            let lives = this.life().is_some_and(|life| scene.lives(life));
-            let since = this.greeted().map(|(at, _)| at);
-            if !this.is_open() || !lives || !reads || since.is_none_or(|since| since > due) {
+            if !has_read_all(watch, path, due) {
                 continue;
             }
-            let user = this.user();
+            let user = scene.sessions()[path.session].user();
             let heads = self.heads.entry(user.clone()).or_default();
             if heads.is_empty()
                 && !is_unchecked(watch)
@@ -191,6 +277,15 @@ impl LogComplete {
     }
 }
 
+/// Whether a client has been connected since then, and has read all that came.
+fn has_read_all(watch: &Watch<'_>, path: &Path, since: Instant) -> bool {
+    let this = &watch.scene().sessions()[path.session];
+    let reads = this.pace() == Pace::AtOnce && this.has_read_since(since);
+    let lives = this.life().is_some_and(|life| watch.scene().lives(life));
+    let was_greeted = this.greeted().is_some_and(|(at, _)| at <= since);
+    this.is_open() && lives && reads && was_greeted
+}
+
 /// Whether no log is checked without a reason within the run.
 fn is_unchecked(watch: &Watch<'_>) -> bool {
     watch.scene().config().log_check >= NEVER
@@ -199,12 +294,6 @@ fn is_unchecked(watch: &Watch<'_>) -> bool {
 /// In what time everybody must have what the log has. `None`: something was wrong not long ago.
 fn within(watch: &Watch<'_>) -> Option<Duration> {
     let config = watch.scene().config();
-    let disturbs = |excuse: &Excuse| match excuse.kind.part() {
-        Part::Directory | Part::Process | Part::Links => true,
-        Part::Life => excuse.kind != FaultKind::Start || excuse.from > BEGIN,
-        Part::Terminal => false,
-        Part::NoExcuse => excuse.kind == FaultKind::RedisLostLog,
-    };
     let now = watch.now();
     // Who was in doubt may be so for a lease, and what he has begun takes its deadline.
     let doubt = config.lease * 3 + Config::DEADLINE_MAX;
@@ -220,6 +309,29 @@ fn within(watch: &Watch<'_>) -> Option<Duration> {
     };
     let calm = watch.excuse(now.before(compared), now, disturbs).is_none();
     calm.then_some(compared)
+}
+
+/// Whether a fault may keep a record from its followers.
+pub(super) fn disturbs(excuse: &Excuse) -> bool {
+    match excuse.kind.part() {
+        Part::Directory | Part::Process | Part::Links => true,
+        Part::Life => excuse.kind != FaultKind::Start || excuse.from > BEGIN,
+        Part::Terminal => false,
+        Part::NoExcuse => excuse.kind == FaultKind::RedisLostLog,
+    }
+}
+
+/// Whether a fault may give an instance another doubt. What it cannot dial gives it none.
+fn disturbs_one(excuse: &Excuse, host: usize) -> bool {
+    let concerns = match excuse.scope {
+        Scope::All => true,
+        Scope::Instance(other) => other == host,
+        Scope::Between(one, other) => {
+            excuse.kind != FaultKind::DialsRefused && (one == host || other == host)
+        }
+        Scope::Session(_) => false,
+    };
+    concerns && disturbs(excuse)
 }
 
 /// Whether a client has what the log has up to a head.

@@ -12,17 +12,26 @@ use switchboard_core::time::Instant;
 
 use crate::checker::{Checker, Watch};
 use crate::ledger::{Excuse, FaultKind};
-use crate::observed::{HandIn, Observed, Topic};
+use crate::observed::{Executed, HandIn, Observed, Topic};
 use crate::publishing::KeptInLogs;
 
 /// A receipt that says where a push is logged is right, then and for as long as the log keeps that many records and
-/// such old ones. One that says that it is not, although nothing was in doubt, is right as well.
+/// such old ones, and is not deleted. One that says that it is not, although nothing was in doubt, is right as well.
 #[derive(Clone, Debug, Default)]
 pub struct LogDurable {
     /// When each record was added, by user, push and position.
-    added: BTreeMap<(UserId, PushId), Vec<(Position, Instant)>>,
+    added: BTreeMap<(UserId, PushId), Vec<AddedRecord>>,
     /// What was promised, and when.
     promised: Vec<LogPromise>,
+}
+
+/// A record of a log.
+#[derive(Clone, Copy, Debug)]
+struct AddedRecord {
+    position: Position,
+    at: Instant,
+    /// An application has had the log deleted since then.
+    is_deleted: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -53,20 +62,7 @@ impl Checker for LogDurable {
 
     fn on_event(&mut self, event: &Observed, watch: &mut Watch<'_>) {
         match event {
-            Observed::Executed(executed) => {
-                if let Operation::Log {
-                    key,
-                    operation: LogOperation::Append { push, .. },
-                } = &executed.operation
-                    && let Ok(Reply::Log(LogReply::Appended {
-                        logged: Logged::New(place),
-                        ..
-                    })) = &executed.outcome
-                {
-                    let added = self.added.entry((key.user().clone(), *push));
-                    added.or_default().push((place.position, watch.now()));
-                }
-            }
+            Observed::Executed(executed) => self.executed(executed, watch.now()),
             Observed::Answered { hand_in, receipt } => self.answered(watch, *hand_in, receipt),
             _ => {}
         }
@@ -79,6 +75,38 @@ impl Checker for LogDurable {
 }
 
 impl LogDurable {
+    fn executed(&mut self, executed: &Executed, at: Instant) {
+        let (Operation::Log { key, operation }, Ok(Reply::Log(reply))) =
+            (&executed.operation, &executed.outcome)
+        else {
+            return;
+        };
+        let user = key.user();
+        match (operation, reply) {
+            (
+                LogOperation::Append { push, .. },
+                LogReply::Appended {
+                    logged: Logged::New(place),
+                    ..
+                },
+            ) => {
+                let added = self.added.entry((user.clone(), *push)).or_default();
+                added.push(AddedRecord {
+                    position: place.position,
+                    at,
+                    is_deleted: false,
+                });
+            }
+            (LogOperation::Delete { .. }, LogReply::Deleted { .. }) if executed.at_primary => {
+                let of_it = self.added.iter_mut().filter(|((of, _), _)| of == user);
+                for record in of_it.flat_map(|(_, records)| records) {
+                    record.is_deleted = true;
+                }
+            }
+            _ => {}
+        }
+    }
+
     fn answered(&mut self, watch: &mut Watch<'_>, hand_in: HandIn, receipt: &Receipt) {
         let published = &watch.scene().pushes()[hand_in.push];
         if published.durable().is_none() {
@@ -126,8 +154,14 @@ impl LogDurable {
         } = promise;
         let published = &scene.pushes()[*push];
         let key = (user.clone(), published.id());
-        let added = (self.added.get(&key).into_iter().flatten()).find(|(at, _)| at == position);
-        let Some((_, since)) = added else {
+        let added = self.added.get(&key).into_iter().flatten();
+        let added = added.filter(|record| record.position == *position).last();
+        let Some(AddedRecord {
+            at: since,
+            is_deleted,
+            ..
+        }) = added
+        else {
             return watch.violated(format!(
                 "push {push} was never added to the log of {user} at {position}"
             ));
@@ -144,7 +178,7 @@ impl LogDurable {
         };
         let gave_way = scene.gave_way(user, *position, retention.records);
         let is_old = *since + retention.age <= watch.now();
-        if kept || gave_way || is_old {
+        if kept || gave_way || is_old || *is_deleted {
             return watch.held();
         }
         match lost(watch, (*at).min(*since), *replicated) {

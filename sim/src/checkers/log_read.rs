@@ -15,11 +15,14 @@ use crate::publishing::Asked;
 use crate::redis::ChainLink;
 
 /// What the directory answers to a read is a piece of the log's history, without a hole, that ends where the log ends
-/// or where the answer is full; and what an application is told is what the directory has answered since it asked.
+/// or where the answer is full; and what an application is told is what the directory has answered since it asked. A
+/// log that was deleted has no records, and goes on at a position that nobody has.
 #[derive(Clone, Debug, Default)]
 pub struct LogReadTrue {
     /// What instances were answered, by the user whose log it was, with the number of questions asked before.
-    answered: BTreeMap<(Life, UserId), Vec<(usize, LogPart)>>,
+    answered: BTreeMap<(Life, UserId), Vec<(usize, LogReply)>>,
+    /// The last positions of logs.
+    heads: BTreeMap<UserId, Vec<Position>>,
     /// Questions that were asked.
     asked: usize,
     /// How many had been asked before each one.
@@ -50,53 +53,81 @@ impl Checker for LogReadTrue {
 
 impl LogReadTrue {
     fn executed(&mut self, executed: &Executed, watch: &mut Watch<'_>) {
-        let (
-            Operation::Log {
-                key,
-                operation: LogOperation::Read { records, .. },
-            },
-            Ok(Reply::Log(LogReply::Part(part))),
-        ) = (&executed.operation, &executed.outcome)
+        let (Operation::Log { key, operation }, Ok(Reply::Log(reply))) =
+            (&executed.operation, &executed.outcome)
         else {
             return;
         };
         let user = key.user();
-        let answers = (self.answered.entry((executed.life, user.clone()))).or_default();
-        answers.push((self.asked, part.clone()));
-        if !executed.at_primary {
-            return;
-        }
         let scene = watch.scene();
-        match misread(scene.log_chain(user), scene.log_head(user), *records, part) {
+        let wrong = match (operation, reply) {
+            (LogOperation::Read { records, .. }, LogReply::Part(part)) => {
+                misread(scene.log_chain(user), scene.log_head(user), *records, part)
+            }
+            (LogOperation::Delete { .. }, LogReply::Deleted { records }) => {
+                let heads = self.heads.get(user);
+                let is_old = |log: &LogPart| heads.is_some_and(|heads| heads.contains(&log.head));
+                match scene.log(user) {
+                    Some(log) if !log.records.is_empty() => Some("leaves records"),
+                    Some(log) if *records > 0 && is_old(&log) => Some("leaves its head"),
+                    Some(_) | None => None,
+                }
+            }
+            (LogOperation::Append { .. }, _) => {
+                if executed.at_primary {
+                    let heads = self.heads.entry(user.clone()).or_default();
+                    heads.extend(scene.log_head(user));
+                }
+                return;
+            }
+            _ => return,
+        };
+        let answers = (self.answered.entry((executed.life, user.clone()))).or_default();
+        answers.push((self.asked, reply.clone()));
+        match wrong {
+            _ if !executed.at_primary => {}
             None => watch.held(),
-            Some(what) => watch.violated(format!("a read of the log of {user} {what}: {part:?}")),
+            Some(what) => watch.violated(format!(
+                "{operation:?} of the log of {user} {what}: {reply:?}"
+            )),
         }
     }
 
     fn told(&self, question: usize, answer: &Answer, watch: &mut Watch<'_>) {
         let asked = &watch.scene().questions()[question];
-        let (Asked::Log(user), Answer::Log(answer)) = (asked.what(), answer) else {
+        let (Asked::Log(user) | Asked::Deletion(user), Answer::Log(answer)) =
+            (asked.what(), answer)
+        else {
             return;
         };
-        let page = match answer {
-            Ok(LogAnswer::Page(page)) => page,
-            Ok(LogAnswer::Deleted { .. }) => {
-                return watch.violated(format!("question {question} has deleted a log"));
-            }
-            // Whether there is a reason to refuse is for no checker to say.
-            Err(_) => return,
+        // Whether there is a reason to refuse is for no checker to say.
+        let Ok(answer) = answer else { return };
+        let is_of_its_kind = match (asked.what(), answer) {
+            (Asked::Log(_), LogAnswer::Page(_))
+            | (Asked::Deletion(_), LogAnswer::Deleted { .. }) => true,
+            (Asked::Log(_), LogAnswer::Deleted { .. }) | (_, LogAnswer::Page(_)) => false,
+            (Asked::Connections(_) | Asked::Instances, LogAnswer::Deleted { .. }) => false,
         };
         let since = self.before.get(&question).copied().unwrap_or_default();
         let answers = self.answered.get(&(asked.life(), user.clone()));
         let mut answers = answers.into_iter().flatten();
-        let fits = answers.any(|(at, part)| *at > since && LogPage::from(part.clone()) == *page);
-        if fits {
+        let fits = answers.any(|(at, reply)| *at > since && says(reply, answer));
+        if is_of_its_kind && fits {
             watch.held();
         } else {
             watch.violated(format!(
-                "question {question} about the log of {user} is answered with {page:?}"
+                "question {question} about the log of {user} is answered with {answer:?}"
             ));
         }
+    }
+}
+
+/// Whether an application is told what the directory has answered.
+fn says(reply: &LogReply, answer: &LogAnswer) -> bool {
+    match (reply, answer) {
+        (LogReply::Part(part), LogAnswer::Page(page)) => LogPage::from(part.clone()) == *page,
+        (LogReply::Deleted { records }, LogAnswer::Deleted { records: told }) => records == told,
+        _ => false,
     }
 }
 

@@ -45,6 +45,7 @@ mod receipt_numbers;
 mod receipt_true;
 mod recycled_address;
 mod replicated_true;
+mod resumes_end;
 mod strangers;
 mod suspicion_ends;
 mod terminal_times;
@@ -90,6 +91,7 @@ pub use receipt_complete::ReceiptComplete;
 pub use receipt_true::ReceiptTrue;
 pub use recycled_address::RecycledAddress;
 pub use replicated_true::ReplicatedTrue;
+pub use resumes_end::ResumesEnd;
 pub use strangers::Strangers;
 pub use suspicion_ends::SuspicionEnds;
 pub use terminal_times::TerminalTimes;
@@ -147,6 +149,7 @@ pub fn cheap() -> Vec<Box<dyn Checker>> {
         Box::new(TerminalTold::default()),
         Box::new(LogComplete::default()),
         Box::new(NoFalseGap::default()),
+        Box::new(ResumesEnd::default()),
         Box::new(LogDurable::default()),
         Box::new(OnePayload::default()),
         Box::new(AckTrue::default()),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use switchboard_core::directory::log::{LogOperation, LogPart, LogReply, LogStart};
 use switchboard_core::directory::{Operation, Reply};
+use switchboard_core::event::Follow;
 use switchboard_core::frame::{Outgoing, Recovery};
 use switchboard_core::id::UserId;
 use switchboard_core::position::Position;
@@ -18,9 +19,26 @@ use crate::observed::{Executed, Life, LogWord, Observed, Topic};
 #[derive(Clone, Debug, Default)]
 pub struct NoFalseGap {
     /// What each instance was told to be unknown, of each user's log.
-    unknown: BTreeMap<(Life, UserId), Vec<Position>>,
+    unknown: BTreeMap<(Life, UserId), Vec<Named>>,
     /// Where each session stands by what it was sent, the newest last.
     sent: BTreeMap<usize, Vec<Position>>,
+}
+
+/// How a reader names where it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Named {
+    Position(Position),
+    Offset(u64),
+}
+
+impl Named {
+    /// Whether it means this position.
+    fn is(self, position: Position) -> bool {
+        match self {
+            Self::Position(named) => named == position,
+            Self::Offset(offset) => offset == position.offset(),
+        }
+    }
 }
 
 impl Checker for NoFalseGap {
@@ -64,23 +82,25 @@ impl NoFalseGap {
         let (
             Operation::Log {
                 key,
-                operation:
-                    LogOperation::Read {
-                        start: LogStart::After(asked),
-                        ..
-                    },
+                operation: LogOperation::Read { start, .. },
             },
             Ok(Reply::Log(LogReply::Part(LogPart { after: None, .. }))),
         ) = (&executed.operation, &executed.outcome)
         else {
             return;
         };
+        let asked: Vec<Named> = match start {
+            LogStart::After(positions) => positions.iter().copied().map(Named::Position).collect(),
+            LogStart::Behind(offset) => vec![Named::Offset(*offset)],
+            LogStart::Last(_) => Vec::new(),
+        };
         let user = key.user().clone();
         if executed.at_primary {
             let known = known(watch, &user);
-            match asked.iter().find(|position| known.contains(position)) {
-                Some(position) => watch.violated(format!(
-                    "the log of {user} has {position}, and calls it unknown"
+            let has = |named: &&Named| known.iter().any(|position| named.is(*position));
+            match asked.iter().find(has) {
+                Some(named) => watch.violated(format!(
+                    "the log of {user} has {named:?}, and calls it unknown"
                 )),
                 None => watch.held(),
             }
@@ -95,14 +115,16 @@ impl NoFalseGap {
         let sent = self.sent.entry(session).or_default();
         let (lost, position) = match word {
             LogWord::Attached(attached) => {
-                let asked = this.follow().into_iter().flat_map(|asked| &asked.after);
                 let lost = match attached.recovery {
-                    Recovery::Lost => asked.copied().collect(),
+                    Recovery::Lost => this.follow().map_or_else(Vec::new, brought),
                     Recovery::Anew | Recovery::Resumed => Vec::new(),
                 };
                 (lost, attached.position)
             }
-            LogWord::Gap(position) => (sent.iter().rev().take(2).copied().collect(), position),
+            LogWord::Gap(position) => {
+                let stood = sent.iter().rev().take(2).copied();
+                (stood.map(Named::Position).collect(), position)
+            }
             LogWord::Back(position) => {
                 match sent.iter().rposition(|sent| *sent == position) {
                     Some(at) => sent.truncate(at),
@@ -122,15 +144,22 @@ impl NoFalseGap {
             return;
         };
         let unknown = self.unknown.get(&(life, this.user().clone()));
-        let was_unknown =
-            |position: &&Position| unknown.is_some_and(|unknown| unknown.contains(position));
-        match lost.iter().find(|position| !was_unknown(position)) {
-            Some(position) => watch.violated(format!(
-                "session {session} is told of a gap at {position}, which no server called unknown"
+        let was_unknown = |named: &&Named| unknown.is_some_and(|unknown| unknown.contains(named));
+        match lost.iter().find(|named| !was_unknown(named)) {
+            Some(named) => watch.violated(format!(
+                "session {session} is told of a gap at {named:?}, which no server called unknown"
             )),
             None => watch.held(),
         }
     }
+}
+
+/// What a terminal brings.
+fn brought(asked: &Follow) -> Vec<Named> {
+    if asked.after.is_empty() {
+        return asked.behind.into_iter().map(Named::Offset).collect();
+    }
+    asked.after.iter().copied().map(Named::Position).collect()
 }
 
 /// The positions that the log of a user knows.

@@ -12,7 +12,8 @@ use crate::ledger::FaultKind;
 use crate::observed::{Executed, Observed, Topic};
 
 /// In one history of a log a push stands once, as long as it is remembered: for twice as many pushes as the log
-/// keeps, and for some time after the last. A repeat of one that is kept is answered with its place.
+/// keeps, and for some time after the last, also if the log was deleted meanwhile. A repeat of one that is kept is
+/// answered with its place.
 #[derive(Clone, Debug, Default)]
 pub struct OnePayload {
     /// When something was last added to each log.
@@ -54,7 +55,7 @@ impl OnePayload {
             return;
         };
         let user = key.user();
-        let chain = watch.scene().log_chain(user);
+        let chain = watch.scene().log_remembered(user);
         match logged {
             Logged::New(place) => {
                 let last = self.last.insert(user.clone(), watch.now());

@@ -1,7 +1,10 @@
 //! `receipt-true`: what a receipt says had happened.
 
 use switchboard_core::config::Config;
-use switchboard_core::message::{Action, Audience, Outcome, Receipt, TerminalOutcome, Until};
+use switchboard_core::message::{
+    Action, Audience, InLog, Outcome, Receipt, TerminalOutcome, Until,
+};
+use switchboard_core::position::Position;
 use switchboard_core::time::Instant;
 
 use super::allowance::{closing, is_being_kicked, on_the_way, settling};
@@ -10,6 +13,7 @@ use crate::checker::{Checker, Watch};
 use crate::ledger::{Excuse, FaultKind, Part, Scope};
 use crate::observed::{HandIn, Life, Observed, Topic};
 use crate::publishing::{HandedIn, Published};
+use crate::terminals::Session;
 
 /// A receipt names only terminals of its audience, each once, and what it says of each is true. What
 /// is no success has a reason: nobody is unreachable, no frame queued and no receipt degraded without
@@ -48,7 +52,12 @@ impl Checker for ReceiptTrue {
             }
         }
         for terminal in &receipt.terminals {
-            check(watch, *hand_in, terminal);
+            let logged = receipt.logged.iter().find(|log| log.user == terminal.user);
+            let place = logged.and_then(|log| match log.logged {
+                InLog::At(position) => Some(position),
+                InLog::Expired | InLog::Unknown | InLog::Refused | InLog::Unlogged => None,
+            });
+            check(watch, *hand_in, terminal, place);
         }
     }
 }
@@ -187,7 +196,13 @@ impl Truth {
     }
 }
 
-fn check(watch: &mut Watch<'_>, hand_in: HandIn, terminal: &TerminalOutcome) {
+/// Checks what is said of one terminal of a push that stands there in the log of its user, if it does.
+fn check(
+    watch: &mut Watch<'_>,
+    hand_in: HandIn,
+    terminal: &TerminalOutcome,
+    place: Option<Position>,
+) {
     let scene = watch.scene();
     let push = hand_in.push;
     let id = terminal.connection;
@@ -199,7 +214,7 @@ fn check(watch: &mut Watch<'_>, hand_in: HandIn, terminal: &TerminalOutcome) {
     let (this, published) = (&scene.sessions()[session], &scene.pushes()[push]);
     let truth = match terminal.outcome {
         Outcome::Written => Truth::of(match published.action() {
-            Action::Frame(_) => holds(watch, session, published),
+            Action::Frame(_) => holds(this, published, place),
             Action::Close(_) => !this.is_open(),
             // Whether it has joined is for `joins-end` to say: it is told so a moment later.
             Action::Join(_) | Action::Leave(_) => true,
@@ -239,14 +254,16 @@ fn waits_for_confirmation(published: &Published) -> bool {
         .is_some_and(|kept| kept.until == Until::Acked)
 }
 
-/// Whether a terminal has a push: a follower may have got it on an earlier connection, and has said so.
-fn holds(watch: &Watch<'_>, session: usize, published: &Published) -> bool {
-    let sessions = watch.scene().sessions();
-    let this = &sessions[session];
-    let follows = published.durable().is_some() && this.follow().is_some();
-    let mut earlier = sessions[..session].iter().filter(|_| follows);
-    this.has_written(published.id())
-        || earlier.any(|other| other.client() == this.client() && other.has_written(published.id()))
+/// Whether a terminal has a push, or has said so: a follower may have got it on an earlier connection, and brings its
+/// position; or was told there that it begins behind it, which nobody can tell from that.
+fn holds(this: &Session, published: &Published, place: Option<Position>) -> bool {
+    let brings = |position: Position| {
+        let follow = this.follow();
+        follow.is_some_and(|asked| {
+            asked.after.contains(&position) || asked.behind == Some(position.offset())
+        })
+    };
+    this.has_written(published.id()) || place.is_some_and(brings)
 }
 
 /// Why a frame for a terminal may wait until the deadline: it reads slowly or not at all, is being

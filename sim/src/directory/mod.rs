@@ -100,6 +100,11 @@ impl Directory {
         }
     }
 
+    /// Those records of a log at the primary whose pushes may be remembered.
+    pub(crate) fn remembered(&self, now: Instant, key: &Key) -> &[ChainLink] {
+        self.redis.remembered(now, key)
+    }
+
     /// All leases, those that have run out too.
     pub(crate) fn leases(&self, now: Instant) -> impl Iterator<Item = SeenLease> {
         self.redis.primary().leases(self.redis.clock(now))

@@ -30,6 +30,8 @@ pub enum Asked {
     Connections(UserId),
     /// What the log of a user keeps.
     Log(UserId),
+    /// That the log of a user be deleted.
+    Deletion(UserId),
     /// The instances of the cluster.
     Instances,
 }
@@ -91,23 +93,17 @@ impl Publishing {
         &self.questions
     }
 
-    /// An instance is asked for a user's connections.
-    pub(crate) fn ask_where(
+    /// An instance is asked for something of a user.
+    pub(crate) fn ask_of(
         &mut self,
         cx: &mut Context,
         hosts: &mut Hosts,
         host: usize,
         user: &str,
+        what: impl FnOnce(UserId) -> Asked,
     ) {
         if let Ok(user) = UserId::new(user) {
-            self.ask(cx, hosts, host, Asked::Connections(user));
-        }
-    }
-
-    /// An instance is asked for what the log of a user keeps.
-    pub(crate) fn ask_log(&mut self, cx: &mut Context, hosts: &mut Hosts, host: usize, user: &str) {
-        if let Ok(user) = UserId::new(user) {
-            self.ask(cx, hosts, host, Asked::Log(user));
+            self.ask(cx, hosts, host, what(user));
         }
     }
 
@@ -145,6 +141,11 @@ impl Publishing {
                 call,
                 user: user.clone(),
                 request: LogRequest::Read(LogQuery::default()),
+            },
+            Asked::Deletion(user) => Event::Log {
+                call,
+                user: user.clone(),
+                request: LogRequest::Delete,
             },
             Asked::Instances => Event::Instances { call },
         };

@@ -29,6 +29,8 @@ pub(super) struct Content {
     directory: MemoryDirectory,
     /// The records of each log, in the order in which they were added.
     chains: BTreeMap<Key, Vec<ChainLink>>,
+    /// Of logs that were deleted: behind how many of its records each goes on, and at which position.
+    deletions: BTreeMap<Key, Vec<(usize, Position)>>,
 }
 
 impl Content {
@@ -36,6 +38,7 @@ impl Content {
         Self {
             directory,
             chains: BTreeMap::new(),
+            deletions: BTreeMap::new(),
         }
     }
 
@@ -48,6 +51,22 @@ impl Content {
         let all = self.chains.get(key).map_or(&[][..], Vec::as_slice);
         let is_break = |pair: &[ChainLink]| pair[0].position != pair[1].before;
         let begins = all.windows(2).rposition(is_break).map_or(0, |at| at + 1);
+        &all[begins..]
+    }
+
+    /// The records of the log of a key whose pushes may be remembered: those that were deleted are.
+    pub(super) fn remembered(&self, clock: Instant, key: &Key) -> &[ChainLink] {
+        let all = self.chains.get(key).map_or(&[][..], Vec::as_slice);
+        let deletions = self.deletions.get(key).map_or(&[][..], Vec::as_slice);
+        let goes_on = |from: Option<&ChainLink>, at: usize, before: Position| {
+            from.is_none_or(|from| from.position == before) || deletions.contains(&(at, before))
+        };
+        let head = self.directory.head(clock, key);
+        if head.is_none_or(|head| !goes_on(all.last(), all.len(), head)) {
+            return &[];
+        }
+        let is_break = |at: &usize| !goes_on(Some(&all[at - 1]), *at, all[*at].before);
+        let begins = (1..all.len()).rev().find(is_break).unwrap_or(0);
         &all[begins..]
     }
 
@@ -68,6 +87,17 @@ impl Content {
                 push: *push,
             };
             self.chains.entry(key.clone()).or_default().push(link);
+        }
+        if let Operation::Log {
+            key,
+            operation: LogOperation::Delete { .. },
+        } = operation
+            && let Ok(Reply::Log(LogReply::Deleted { records: 1.. })) = &outcome
+            && let Some(head) = self.directory.head(clock, key)
+        {
+            let records = self.chains.get(key).map_or(0, Vec::len);
+            let deletions = self.deletions.entry(key.clone()).or_default();
+            deletions.push((records, head));
         }
         outcome
     }
@@ -93,6 +123,7 @@ impl Content {
     pub(super) fn wipe(&mut self) {
         self.directory.wipe();
         self.chains.clear();
+        self.deletions.clear();
     }
 
     /// Hashes what decides future answers: which records were trimmed does not.

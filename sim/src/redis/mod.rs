@@ -210,6 +210,11 @@ impl Redis {
         self.primary.content().chain(key)
     }
 
+    /// Those records of a key's log at the primary whose pushes may be remembered, the oldest first: deleted ones too.
+    pub(crate) fn remembered(&self, now: Instant, key: &Key) -> &[ChainLink] {
+        self.primary.content().remembered(self.clock.at(now), key)
+    }
+
     /// What the servers' clock says.
     pub fn clock(&self, now: Instant) -> Instant {
         self.clock.at(now)

@@ -185,6 +185,7 @@ fn class(act: &Act) -> Option<FaultClass> {
         | Act::Kick { .. }
         | Act::Where { .. }
         | Act::ReadLog { .. }
+        | Act::DeleteLog { .. }
         | Act::Instances { .. } => FaultClass::Pushes,
         Act::On { act, .. } => return class(act),
         Act::Heal | Act::ExpectConverged | Act::ExpectAtRest => return None,
@@ -222,6 +223,7 @@ fn end_by(act: &mut Act, left: Duration) {
         | Act::Kick { .. }
         | Act::Where { .. }
         | Act::ReadLog { .. }
+        | Act::DeleteLog { .. }
         | Act::Instances { .. }
         | Act::StepClock { .. }
         | Act::Kill { .. }

@@ -170,7 +170,9 @@ impl Act {
                 self::user(user)?;
                 self::topic(topic)
             }
-            Self::Where { user, .. } | Self::ReadLog { user, .. } => self::user(user),
+            Self::Where { user, .. }
+            | Self::ReadLog { user, .. }
+            | Self::DeleteLog { user, .. } => self::user(user),
             Self::Redis(act) => act.check_names(),
             Self::Move { client: name, .. }
             | Self::Follow { client: name, .. }
@@ -222,6 +224,7 @@ impl Act {
             | Self::Kick { at: host, .. }
             | Self::Where { at: host, .. }
             | Self::ReadLog { at: host, .. }
+            | Self::DeleteLog { at: host, .. }
             | Self::Instances { at: host }
             | Self::StepClock { host, .. }
             | Self::Pause { host, .. }
@@ -328,6 +331,7 @@ impl Act {
             | Self::Kick { .. }
             | Self::Where { .. }
             | Self::ReadLog { .. }
+            | Self::DeleteLog { .. }
             | Self::Instances { .. }
             | Self::Kill { .. }
             | Self::KillMidBatch { .. }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::faults::ms;
 use super::{FAULTS, Focus, HEAL, ScheduleMaker, USERS};
-use crate::schedule::{Act, ClockStep, Durability, LogSettings, RedisAct, To};
+use crate::schedule::{Act, Brings, ClockStep, Durability, LogSettings, RedisAct, To};
 
 /// Clients begin to follow before the first of them connects.
 const BEGIN: Duration = Duration::from_millis(500);
@@ -37,7 +37,7 @@ impl ScheduleMaker {
             let act = Act::Follow {
                 client: self.client_name(client),
                 history: self.one_of(&[0, 0, 2, 5], "history", client),
-                brings: self.one_of(&[1, 1, 3, 16], "brings", client),
+                brings: self.brings(client),
             };
             self.put(BEGIN, act);
         }
@@ -47,6 +47,14 @@ impl ScheduleMaker {
             let at = self.near(FAULTS.0, FAULTS.1, "forgets", time);
             self.put(at, Act::Forget { client, positions });
         }
+    }
+
+    /// One in eight clients keeps offsets alone.
+    fn brings(&self, client: u64) -> Brings {
+        if self.below(8, "offset alone", client) == 0 {
+            return Brings::Offset;
+        }
+        Brings::Positions(self.one_of(&[1, 1, 3, 16], "brings", client))
     }
 
     /// Clients confirm what they hold, and applications read logs.
@@ -62,6 +70,19 @@ impl ScheduleMaker {
             let at = self.host("reads", time);
             let moment = self.near(FAULTS.0, HEAL, "reads", time);
             self.put(moment, Act::ReadLog { at, user });
+        }
+    }
+
+    /// In one of three schedules applications have logs deleted.
+    pub(super) fn deletions(&mut self) {
+        if self.below(3, "deletes", 0) > 0 {
+            return;
+        }
+        for time in 0..self.count(4, "deletes", 0) {
+            let user = self.one_of(&USERS, "deletes", time).to_owned();
+            let at = self.host("deletes", time);
+            let moment = self.near(FAULTS.0, HEAL, "deletes", time);
+            self.put(moment, Act::DeleteLog { at, user });
         }
     }
 

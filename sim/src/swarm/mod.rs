@@ -168,6 +168,7 @@ fn made(seed: u64, focus: Focus) -> Schedule {
             maker.faults_of_logs();
         }
         maker.confirmations();
+        maker.deletions();
         log = maker.durable_pushes();
     }
     maker.made(seed, reconnect, tight, log)

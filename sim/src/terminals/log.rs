@@ -8,6 +8,7 @@ use super::Terminals;
 use crate::context::Context;
 use crate::fingerprint::{Fingerprint, Print};
 use crate::observed::{LogWord, Observed};
+use crate::schedule::Brings;
 
 /// Positions that a client keeps, at most: so many are looked for when it returns.
 const KEPT: usize = Follow::AFTER_MAX;
@@ -17,8 +18,8 @@ const KEPT: usize = Follow::AFTER_MAX;
 pub(super) struct ClientLog {
     /// How many of the last records it wants when it holds no position.
     history: u32,
-    /// How many positions it brings when it connects; none if it does not follow.
-    brings: u32,
+    /// What it brings when it connects; nothing if it does not follow.
+    brings: Option<Brings>,
     /// The positions of what it has, the newest last.
     held: Vec<Position>,
 }
@@ -37,13 +38,14 @@ impl Fingerprint for ClientLog {
 impl ClientLog {
     /// What it asks for when it connects.
     pub(super) fn asks(&self) -> Option<Follow> {
-        if self.brings == 0 {
-            return None;
-        }
-        let newest = self.held.iter().rev().take(self.brings as usize);
+        let newest = self.held.iter().rev();
+        let (after, behind) = match self.brings? {
+            Brings::Positions(count) => (newest.take(count as usize).copied().collect(), None),
+            Brings::Offset => (Vec::new(), self.held.last().map(|held| held.offset())),
+        };
         Some(Follow {
-            after: newest.copied().collect(),
-            behind: None,
+            after,
+            behind,
             history: self.history,
         })
     }
@@ -55,7 +57,11 @@ impl ClientLog {
 
     /// It goes on from a position that it holds: what came after that is of no use.
     fn goes_back_to(&mut self, position: Position) {
-        match self.held.iter().rposition(|held| *held == position) {
+        let is_it = |held: &Position| match self.brings {
+            Some(Brings::Offset) => held.offset() == position.offset(),
+            Some(Brings::Positions(_)) | None => *held == position,
+        };
+        match self.held.iter().rposition(is_it) {
             Some(at) => self.held.truncate(at + 1),
             None => self.starts_at(position),
         }
@@ -64,10 +70,10 @@ impl ClientLog {
 
 impl Terminals {
     /// A client follows its log from its next connection on.
-    pub(crate) fn follow(&mut self, client: &str, history: u32, brings: u32) {
+    pub(crate) fn follow(&mut self, client: &str, history: u32, brings: Brings) {
         let log = self.logs.entry(client.to_owned()).or_default();
         log.history = history;
-        log.brings = brings;
+        log.brings = Some(brings);
     }
 
     /// A client loses the newest positions that it holds.

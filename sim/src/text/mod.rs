@@ -188,6 +188,7 @@ switchboard-sim 1  seed 0x5eed  instances 3  lease 10.000s  reconnect 0.100s  ti
 1.000s  client c1 follows
 1.000s  client c1 follows history 5
 1.000s  client c1 follows history 5 bringing 3
+1.000s  client c1 follows bringing offset
 1.000s  client c1 logs in after 0.300s
 1.000s  client c1 logs in wrongly after 1.000s
 1.000s  client c1 logs in never
@@ -219,6 +220,7 @@ switchboard-sim 1  seed 0x5eed  instances 3  lease 10.000s  reconnect 0.100s  ti
 2.000s  client c1 confirms
 2.000s  client c1 confirms 3
 2.000s  log i1 alice
+2.000s  delete-log i1 alice
 2.100s  repeat i1 m1
 2.200s  kick i1 alice k1
 2.200s  where i1 alice

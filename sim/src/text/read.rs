@@ -4,8 +4,8 @@ use super::forms::{first_words, forms};
 use super::redis::{WRITE_ERRORS, redis_act, redis_next};
 use super::words::{HOW_CLOSED, MOMENTS, Read, SENT, from_table, host, names, number32, span};
 use crate::schedule::{
-    Act, ClockStep, Durability, Enrolment, Host, HowKilled, LateLogin, MAX_NESTED, NewAddress,
-    Sent, StrangerWords, To, TopicAct, too_nested,
+    Act, Brings, ClockStep, Durability, Enrolment, Host, HowKilled, LateLogin, MAX_NESTED,
+    NewAddress, Sent, StrangerWords, To, TopicAct, too_nested,
 };
 
 pub(super) fn act(words: &[&str], instances: usize) -> Read<Act> {
@@ -28,6 +28,10 @@ fn nested(words: &[&str], instances: usize, depth: usize) -> Read<Act> {
             name: (*name).to_owned(),
         }),
         ("log", [at, user]) => Ok(Act::ReadLog {
+            at: host(at)?,
+            user: (*user).to_owned(),
+        }),
+        ("delete-log", [at, user]) => Ok(Act::DeleteLog {
             at: host(at)?,
             user: (*user).to_owned(),
         }),
@@ -240,10 +244,12 @@ fn client_act(client: &str, words: &[&str], instances: usize) -> Read<Act> {
         },
         ["follows", rest @ ..] => {
             let (history, brings) = match rest {
-                [] => (0, 1),
-                ["history", history] => (number32(history)?, 1),
-                ["bringing", brings] => (0, number32(brings)?),
-                ["history", history, "bringing", brings] => (number32(history)?, number32(brings)?),
+                [] => (0, Brings::Positions(1)),
+                ["history", history] => (number32(history)?, Brings::Positions(1)),
+                ["bringing", brings] => (0, self::brings(brings)?),
+                ["history", history, "bringing", brings] => {
+                    (number32(history)?, self::brings(brings)?)
+                }
                 _ => return wrong("client"),
             };
             Act::Follow {
@@ -307,6 +313,14 @@ fn client_act(client: &str, words: &[&str], instances: usize) -> Read<Act> {
         },
         _ => return wrong("client"),
     })
+}
+
+/// What a client that follows brings: a number of positions, or an offset.
+fn brings(word: &str) -> Read<Brings> {
+    match word {
+        "offset" => Ok(Brings::Offset),
+        number => Ok(Brings::Positions(number32(number)?)),
+    }
 }
 
 /// One instance, or the word for all of them.

@@ -119,6 +119,10 @@ pub(super) const FLAWS: Table<Flaw> = &[
     ("leaves-without-grace", Flaw::LeavesWithoutGrace),
     ("leaves-in-doubt", Flaw::LeavesInDoubt),
     ("leaves-again", Flaw::LeavesAgain),
+    ("offset-without-nonce", Flaw::OffsetWithoutNonce),
+    ("no-check-after-doubt", Flaw::NoCheckAfterDoubt),
+    ("deleted-is-forgotten", Flaw::DeletedIsForgotten),
+    ("lost-read-forgotten", Flaw::LostReadForgotten),
 ];
 
 pub(super) fn from_table<T: Copy>(table: Table<T>, word: &str) -> Read<T> {

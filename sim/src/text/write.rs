@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::redis::{Next, WRITE_ERRORS};
 use super::words::{HOW_CLOSED, MOMENTS, SENT, Span, name_of};
 use crate::schedule::{
-    Act, ClockStep, Durability, Enrolment, Host, HowClosed, HowKilled, LateLogin, Moment,
+    Act, Brings, ClockStep, Durability, Enrolment, Host, HowClosed, HowKilled, LateLogin, Moment,
     NewAddress, Sent, StrangerWords, To, TopicAct,
 };
 
@@ -76,6 +76,7 @@ impl Display for Act {
             Self::Kick { at, to, name } => write!(f, "kick {at} {to} {name}"),
             Self::Where { at, user } => write!(f, "where {at} {user}"),
             Self::ReadLog { at, user } => write!(f, "log {at} {user}"),
+            Self::DeleteLog { at, user } => write!(f, "delete-log {at} {user}"),
             Self::Instances { at } => write!(f, "instances {at}"),
             Self::Repeat { at, name } => write!(f, "repeat {at} {name}"),
             Self::Pause { host, span } => write!(f, "pause {host} {}", Span(*span)),
@@ -163,15 +164,16 @@ fn moves(
     write!(f, "client {client} moves {at} {how}")
 }
 
-fn follows(f: &mut fmt::Formatter<'_>, client: &str, history: u32, brings: u32) -> fmt::Result {
+fn follows(f: &mut fmt::Formatter<'_>, client: &str, history: u32, brings: Brings) -> fmt::Result {
     write!(f, "client {client} follows")?;
     if history > 0 {
         write!(f, " history {history}")?;
     }
-    if brings != 1 {
-        write!(f, " bringing {brings}")?;
+    match brings {
+        Brings::Positions(1) => Ok(()),
+        Brings::Positions(count) => write!(f, " bringing {count}"),
+        Brings::Offset => f.write_str(" bringing offset"),
     }
-    Ok(())
 }
 
 fn closes(f: &mut fmt::Formatter<'_>, client: &str, how: HowClosed) -> fmt::Result {

@@ -98,8 +98,11 @@ impl World {
                     publishing.kick(cx, hosts, at.0, to, name);
                 }
             }
-            Act::Where { at, user } => publishing.ask_where(cx, hosts, at.0, user),
-            Act::ReadLog { at, user } => publishing.ask_log(cx, hosts, at.0, user),
+            Act::Where { at, user } => publishing.ask_of(cx, hosts, at.0, user, Asked::Connections),
+            Act::ReadLog { at, user } => publishing.ask_of(cx, hosts, at.0, user, Asked::Log),
+            Act::DeleteLog { at, user } => {
+                publishing.ask_of(cx, hosts, at.0, user, Asked::Deletion);
+            }
             Act::Instances { at } => publishing.ask(cx, hosts, at.0, Asked::Instances),
             Act::Pause { host, span } => hosts.pause(cx, host.0, *span),
             Act::StepClock { host, step } => hosts.step_clock(cx, host.0, *step),

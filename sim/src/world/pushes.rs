@@ -53,7 +53,7 @@ impl World {
                 let is_for = |other: &UserId| other == user;
                 terminals.reachable_since(cx, directory, cx.now, true, is_for)
             }
-            Asked::Log(_) | Asked::Instances => Vec::new(),
+            Asked::Log(_) | Asked::Deletion(_) | Asked::Instances => Vec::new(),
         };
         let event = publishing.asked(cx, number, reachable);
         self.tell_checkers();

@@ -117,6 +117,14 @@ pub enum Flaw {
     LeavesInDoubt,
     /// Whoever has left a topic is told of as one who has left with each further reading.
     LeavesAgain,
+    /// The offset of a record is the next number, or the time if that is later: the nonce makes its tag alone.
+    OffsetWithoutNonce,
+    /// No log is checked when everybody is doubted, neither at once nor when the doubt is over.
+    NoCheckAfterDoubt,
+    /// A log that is deleted forgets the pushes that were in it.
+    DeletedIsForgotten,
+    /// A read of a log that is lost with its link is not asked for again.
+    LostReadForgotten,
 }
 
 /// Which bugs an instance, or a directory in memory, has.
@@ -151,7 +159,7 @@ impl FromIterator<Flaw> for Flaws {
 #[cfg(feature = "flaws")]
 impl Flaw {
     /// All of them.
-    pub const ALL: [Self; 54] = [
+    pub const ALL: [Self; 58] = [
         Self::UnregisterByUser,
         Self::HelloBeforeRow,
         Self::LostRegisterNotRepeated,
@@ -206,6 +214,10 @@ impl Flaw {
         Self::LeavesWithoutGrace,
         Self::LeavesInDoubt,
         Self::LeavesAgain,
+        Self::OffsetWithoutNonce,
+        Self::NoCheckAfterDoubt,
+        Self::DeletedIsForgotten,
+        Self::LostReadForgotten,
     ];
 
     const fn bit(self) -> u64 {

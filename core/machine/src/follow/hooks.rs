@@ -38,6 +38,11 @@ pub(super) const fn reads_what_was_held(flaws: Flaws) -> bool {
     !flaws.has(Flaw::HeldAndForgotten)
 }
 
+/// Whether a log is read again whose read was lost with its link.
+pub(super) const fn repeats_a_lost_read(flaws: Flaws) -> bool {
+    !flaws.has(Flaw::LostReadForgotten)
+}
+
 /// Whether a follower without room for a record falls behind.
 pub(super) const fn falls_behind(flaws: Flaws) -> bool {
     !flaws.has(Flaw::OverflowStaysLive) && !flaws.has(Flaw::OverflowMoves)

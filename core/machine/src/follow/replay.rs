@@ -171,7 +171,9 @@ impl Followers {
                     let answered = (connection, reading);
                     self.read_answered(cx, membership, terminals, answered, answer);
                 } else if lost {
-                    self.read(connection);
+                    if hooks::repeats_a_lost_read(cx.flaws) {
+                        self.read(connection);
+                    }
                 } else {
                     self.pause(cx, connection);
                 }

@@ -77,6 +77,11 @@ pub(super) const fn settles_topics(flaws: Flaws) -> bool {
     !flaws.has(Flaw::TopicsNotSettled)
 }
 
+/// Whether logs are checked when everybody is doubted.
+pub(super) const fn checks_logs_in_doubt(flaws: Flaws) -> bool {
+    !flaws.has(Flaw::NoCheckAfterDoubt)
+}
+
 /// Whether logs are checked when an instance is gone that may not have delivered what it has appended.
 pub(super) const fn checks_logs_after_a_death(flaws: Flaws) -> bool {
     !flaws.has(Flaw::NoCheckAfterDeath)

@@ -297,7 +297,9 @@ impl View {
 impl View {
     /// Doubts everybody: they may not have noticed yet what this instance has.
     pub(super) fn doubt_everyone(&mut self, cx: &mut Context<'_>) {
-        cx.emit(Effect::Missed(MissedLogs::All));
+        if hooks::checks_logs_in_doubt(cx.flaws) {
+            cx.emit(Effect::Missed(MissedLogs::All));
+        }
         let now = cx.now.mono;
         let until = now + cx.config.lease;
         // A lease that had run out when it was read is dead, whatever the directory has lost since;

@@ -52,6 +52,9 @@ pub(super) fn position_behind(
     if flaws.has(Flaw::NumbersInsteadOfPositions) {
         return Position::new(last.offset() + 1, 0);
     }
+    if flaws.has(Flaw::OffsetWithoutNonce) {
+        return Position::new(micros.max(last.offset() + 1), nonce.get());
+    }
     Position::new(nonce.offset_behind(last.offset(), micros), nonce.get())
 }
 
@@ -71,6 +74,11 @@ pub(super) const fn remembers_pushes(flaws: Flaws) -> bool {
 /// Whether a push is remembered whose record is not kept.
 pub(super) const fn remembers_what_is_trimmed(flaws: Flaws) -> bool {
     !flaws.has(Flaw::RepeatsWhileKept)
+}
+
+/// Whether the pushes of a log are remembered that is deleted.
+pub(super) const fn remembers_what_is_deleted(flaws: Flaws) -> bool {
+    !flaws.has(Flaw::DeletedIsForgotten)
 }
 
 /// Whether a log begins when it is read.

@@ -287,7 +287,7 @@ impl Logs {
     }
 
     fn delete(&mut self, now: Instant, key: &Key, nonce: Nonce) -> LogReply {
-        let used = self.used;
+        let (used, flaws) = (self.used, self.flaws);
         let Some(log) = self.kept.get_mut(now, key) else {
             return LogReply::Deleted { records: 0 };
         };
@@ -296,10 +296,13 @@ impl Logs {
         if records == 0 {
             return LogReply::Deleted { records };
         }
-        match behind(self.flaws, log.head, now, nonce) {
+        match behind(flaws, log.head, now, nonce) {
             Ok(head) => {
                 (log.head, log.base) = (head, head);
                 log.records.clear();
+                if !hooks::remembers_what_is_deleted(flaws) {
+                    log.pushes.clear();
+                }
                 log.expires = now + used;
             }
             Err(_) => {
