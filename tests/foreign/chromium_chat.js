@@ -131,7 +131,13 @@ run({
       const connected = new Promise((resolve) => { centrifuge.on("connected", resolve); });
       centrifuge.connect();
       const { transport, client } = await connected;
-      const { clients } = await centrifuge.presence("#dan");
+      // It is refused while it is in doubt who is there.
+      const presence = () => centrifuge.presence("#dan").catch(async (error) => {
+        if (error.code !== 100) throw error;
+        await new Promise((resolve) => { setTimeout(resolve, 100); });
+        return presence();
+      });
+      const { clients } = await presence();
       const query = new URLSearchParams({ cf_connect: JSON.stringify({ token }) });
       const source = new EventSource(`http://${proxy}/connection/uni_sse?${query}`);
       const { connect } = await new Promise((resolve) => { source.onmessage = ({ data }) => resolve(JSON.parse(data)); });

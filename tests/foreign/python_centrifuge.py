@@ -14,6 +14,19 @@ FAR_API = Api(FAR)
 ENCODINGS = {"JSON": False, "Protobuf": True}
 
 
+async def certain(what, ask):
+    """The answer of a question that is refused while it is in doubt who is there, as after the start of a server."""
+
+    async def answer():
+        try:
+            return await ask()
+        except ReplyError as error:
+            assert error.code == 100, error
+            return None
+
+    return await eventually(what, answer)
+
+
 class Told(ClientEventHandler):
     """A client of a user, and all that it has told of."""
 
@@ -200,9 +213,9 @@ async def _(user, protobuf):
         await push_logged(user, number)
     await told.has(1, 2, 3)
     client, channel = told.client, f"#{user}"
-    [info] = (await client.presence(channel)).clients.values()
+    [info] = (await certain("the presence", lambda: client.presence(channel))).clients.values()
     assert (info.client, info.user) == (await told.connected(), user)
-    stats = await client.presence_stats(channel)
+    stats = await certain("the statistics", lambda: client.presence_stats(channel))
     assert (stats.num_clients, stats.num_users) == (1, 1)
 
     async def history(**options):

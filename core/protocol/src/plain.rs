@@ -88,6 +88,11 @@ fn presence(told: &Presence) -> Payload {
     };
     let topic = quoted(&told.topic);
     let sequence = told.sequence;
+    let degraded = if told.degraded {
+        r#""degraded":true,"#
+    } else {
+        ""
+    };
     let news = match &told.news {
         PresenceNews::Users(all) => format!(r#""users":{}"#, users(all)),
         PresenceNews::Count(count) => format!(r#""count":{count}"#),
@@ -96,7 +101,7 @@ fn presence(told: &Presence) -> Payload {
         }
     };
     own(format!(
-        r#""presence":{{"topic":{topic},"sequence":{sequence},{news}}}"#
+        r#""presence":{{"topic":{topic},"sequence":{sequence},{degraded}{news}}}"#
     ))
 }
 
@@ -400,13 +405,15 @@ mod tests {
     #[test]
     fn a_member_that_asks_is_told_who_the_others_are() {
         let user = |name| UserId::new(name).expect("a user");
-        let told = |news| {
+        let told_so = |degraded, news| {
             text(Outgoing::Presence(SharedPresence::new(Presence {
                 topic: TopicId::new("news").expect("a topic"),
                 sequence: 7,
+                degraded,
                 news,
             })))
         };
+        let told = |news| told_so(false, news);
         let own = |rest| {
             format!(r#"{{"switchboard":{{"presence":{{"topic":"news","sequence":7,{rest}}}}}}}"#)
         };
@@ -415,6 +422,8 @@ mod tests {
             own(r#""users":["ann","b\"b"]"#)
         );
         assert_eq!(told(PresenceNews::Count(201)), own(r#""count":201"#));
+        let doubtful = told_so(true, PresenceNews::Count(201));
+        assert_eq!(doubtful, own(r#""degraded":true,"count":201"#));
         let changed = PresenceNews::Changed {
             joined: vec![user("eve")],
             left: Vec::new(),

@@ -226,6 +226,19 @@ var checks = []struct {
 	}},
 }
 
+// certain asks what is refused while it is in doubt who is there, as after the start of a server.
+func certain(what string, ask func() error) {
+	eventually(what, func() bool {
+		err := ask()
+		var refused *centrifuge.Error
+		if errors.As(err, &refused) && refused.Code == 100 {
+			return false
+		}
+		must(err)
+		return true
+	})
+}
+
 func presenceAndHistory(user string, encoding int) {
 	told := open(encoding, func() string { return token(user, 600) })
 	defer told.Close()
@@ -236,11 +249,17 @@ func presenceAndHistory(user string, encoding int) {
 	channel := "#" + user
 	all, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	presence, err := told.Presence(all, channel)
-	must(err)
+	var presence centrifuge.PresenceResult
+	certain("the presence", func() (err error) {
+		presence, err = told.Presence(all, channel)
+		return err
+	})
 	demand(len(presence.Clients) == 1 && presence.Clients[told.isConnected(1)].User == user, presence)
-	stats, err := told.PresenceStats(all, channel)
-	must(err)
+	var stats centrifuge.PresenceStatsResult
+	certain("the statistics", func() (err error) {
+		stats, err = told.PresenceStats(all, channel)
+		return err
+	})
 	demand(stats.NumClients == 1 && stats.NumUsers == 1, stats)
 	history := func(options ...centrifuge.HistoryOption) string {
 		page, err := told.History(all, channel, options...)

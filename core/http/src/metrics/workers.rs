@@ -22,7 +22,7 @@ struct CounterRow(&'static str, &'static str, fn(&Stats) -> u64);
 
 struct GaugeRow(&'static str, &'static str, fn(&Gauges) -> u64);
 
-const COUNTERS: [CounterRow; 46] = [
+const COUNTERS: [CounterRow; 48] = [
     CounterRow("terminals_accepted", "Terminals accepted", |s| s.accepted),
     CounterRow(
         "terminals_greeted_degraded",
@@ -43,6 +43,16 @@ const COUNTERS: [CounterRow; 46] = [
         "topic_joins_refused",
         "Joins of topics that were refused: not allowed, too many, or too fast",
         |s| s.topic_joins_refused,
+    ),
+    CounterRow(
+        "presence_readings",
+        "Readings of the members of topics that are watched",
+        |s| s.presence_readings,
+    ),
+    CounterRow(
+        "presence_readings_late",
+        "Readings of the members of topics that began late: more are watched than `presence_rate` is for",
+        |s| s.presence_readings_late,
     ),
     CounterRow("terminal_messages", "Messages from terminals", |s| {
         s.messages
@@ -444,7 +454,7 @@ mod tests {
             .filter(|line| line.contains(labels))
             .filter_map(|line| line.rsplit(' ').next())
             .collect();
-        for number in 101..=196 {
+        for number in 101..=198 {
             let found = values
                 .iter()
                 .filter(|value| **value == number.to_string())
@@ -460,17 +470,17 @@ mod tests {
                 r#"id="000000000000000a",worker="3"} 1"#
             )
             .to_owned(),
-            format!(r#"switchboard_terminals_gone_total{{{labels},reason="not_opened"}} 106"#),
-            format!(r#"switchboard_terminals_refused_total{{{labels},code="no_token"}} 196"#),
+            format!(r#"switchboard_terminals_gone_total{{{labels},reason="not_opened"}} 108"#),
+            format!(r#"switchboard_terminals_refused_total{{{labels},code="no_token"}} 198"#),
             format!(r#"switchboard_terminals{{{labels},transport="event_stream"}} 2002"#),
             format!(r#"switchboard_terminals{{{labels},transport="http_stream"}} 2003"#),
-            format!(r#"switchboard_level_limit{{{labels},setting="connections"}} 1186"#),
+            format!(r#"switchboard_level_limit{{{labels},setting="connections"}} 1188"#),
         ] {
             assert!(text.lines().any(|found| found == line), "{line}:\n{text}");
         }
     }
 
-    /// Figures that differ from each other: 101 to 196.
+    /// Figures that differ from each other: 101 to 198.
     fn figures() -> Figures {
         let mut number = 100;
         let mut next = || {
@@ -483,6 +493,8 @@ mod tests {
             topic_joins: next(),
             topic_leaves: next(),
             topic_joins_refused: next(),
+            presence_readings: next(),
+            presence_readings_late: next(),
             gone: Gone(std::array::from_fn(|_| next())),
             messages: next(),
             frames: next(),
@@ -561,7 +573,7 @@ mod tests {
             }
         });
         let refused = vec![("no_token", next())];
-        assert_eq!(number, 196, "the figures of a test that knows them all");
+        assert_eq!(number, 198, "the figures of a test that knows them all");
         Figures {
             worker: 3,
             snapshot: Snapshot {

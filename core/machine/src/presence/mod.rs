@@ -10,11 +10,14 @@
 //!
 //! A user is there as long as one of its terminals is a member. Whoever is missing for a grace has left, and who is
 //! back within it has never been away. A reading that is *incomplete*, because an instance does not answer or
-//! somebody is in doubt, shows who is there and nothing else: nobody leaves by it. When the lease of a crashed
-//! instance has run out, readings are complete without it, and its members have left, once, but for those with
-//! another terminal.
+//! somebody is in doubt, shows who is there and nothing else: nobody leaves by it, the grace begins anew behind it, and
+//! what is told of it says so. When the lease of a crashed instance has run out, readings are complete without it, and
+//! its members have left, once, but for those with another terminal.
 //!
 //! Of a large topic only the number of its members is told.
+//!
+//! Terminals decide how many topics are watched. So an instance has a pace of readings
+//! ([`presence_rate`](Config::presence_rate)); beyond it each topic is read less often.
 
 mod hooks;
 
@@ -44,8 +47,8 @@ const NAMED_MAX: usize = Config::PRESENCE_NAMED_MAX as usize;
 /// The time between two steps of what is due.
 const STEP: Duration = Config::BROADCAST_STEP;
 
-/// Topics that are read in one step, at most.
-const READ_IN_STEP: usize = 16;
+/// A reading that begins so much later than it is due is late: more is watched than the pace is for.
+const LATE: Duration = Duration::from_millis(100);
 
 /// Watchers that are told in one step, at most: a few more than there are of a topic whose members are named.
 const TOLD_IN_STEP: usize = 256;
@@ -54,8 +57,12 @@ const TOLD_IN_STEP: usize = 256;
 #[derive(Clone, Debug)]
 pub(crate) struct Presences {
     topics: BTreeMap<TopicId, Watched>,
-    /// When something is due for each topic that is not being read.
-    due: BTreeSet<(Instant, TopicId)>,
+    /// When each topic is to be read that waits for that.
+    unread: BTreeSet<(Instant, TopicId)>,
+    /// The pace allows no reading before.
+    unread_from: Instant,
+    /// When watchers of each topic are told that has news for them.
+    untold: BTreeSet<(Instant, TopicId)>,
     step: Alarm,
 }
 
@@ -66,7 +73,19 @@ struct Watched {
     sequence: u64,
     /// What watchers know.
     known: KnownMembers,
+    doubt: ReadingDoubt,
     stage: WatchStage,
+}
+
+/// Whether what was read last is all there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum ReadingDoubt {
+    /// It is.
+    None,
+    /// It may not be, and no watcher was told anything of it.
+    Unsaid,
+    /// It may not be, which watchers were told. They are told when it is over.
+    Said,
 }
 
 /// What watchers of a topic know.
@@ -95,7 +114,9 @@ impl Presences {
     pub(crate) const fn new() -> Self {
         Self {
             topics: BTreeMap::new(),
-            due: BTreeSet::new(),
+            unread: BTreeSet::new(),
+            unread_from: Instant::START,
+            untold: BTreeSet::new(),
             step: Alarm::UNSET,
         }
     }
@@ -110,10 +131,11 @@ impl Presences {
     ) {
         let now = cx.now.mono;
         let watched = self.topics.entry(topic.clone()).or_insert_with(|| {
-            self.due.insert((now, topic.clone()));
+            self.unread.insert((now, topic.clone()));
             Watched {
                 sequence: 0,
                 known: KnownMembers::Nothing,
+                doubt: ReadingDoubt::None,
                 stage: WatchStage::Waiting(now),
             }
         });
@@ -131,53 +153,73 @@ impl Presences {
         terminals: &mut Terminals,
         PresenceTimer: PresenceTimer,
     ) -> Vec<TopicId> {
-        let mut to_read = Vec::new();
         if !self.step.rings(cx.now.mono) {
-            return to_read;
+            return Vec::new();
         }
+        self.tell(cx, terminals);
+        let to_read = self.take_unread(cx, terminals);
+        self.arm(cx);
+        to_read
+    }
+
+    /// Tells some of the watchers that have not been told what is new.
+    fn tell(&mut self, cx: &mut Context<'_>, terminals: &mut Terminals) {
         let mut told = 0;
-        while to_read.len() < READ_IN_STEP && told < TOLD_IN_STEP {
-            let Some((at, _)) = self.due.first() else {
-                break;
+        while told < TOLD_IN_STEP {
+            let due = self.untold.first().filter(|(at, _)| *at <= cx.now.mono);
+            let Some((_, topic)) = due.cloned().and_then(|due| self.untold.take(&due)) else {
+                return;
             };
-            if *at > cx.now.mono {
-                break;
+            let Some(watched) = self.topics.get_mut(&topic) else {
+                cx.bug("watchers of a topic without watchers are told");
+                continue;
+            };
+            let WatchStage::Telling(next, age, presence) = &watched.stage else {
+                cx.bug("watchers are told that have no news");
+                continue;
+            };
+            let (next, age, presence) = (*next, *age, presence.clone());
+            let (count, rest) = terminals.tell_watchers(cx, (&topic, age), &presence, TOLD_IN_STEP);
+            told += count;
+            match rest {
+                Some(age) => {
+                    watched.stage = WatchStage::Telling(next, age, presence);
+                    self.untold.insert((cx.now.mono + STEP, topic));
+                }
+                None => {
+                    watched.stage = WatchStage::Waiting(next);
+                    self.unread.insert((next, topic));
+                }
             }
-            let Some((_, topic)) = self.due.pop_first() else {
+        }
+    }
+
+    /// The topics that are read at this moment, as many as the pace allows.
+    fn take_unread(&mut self, cx: &mut Context<'_>, terminals: &Terminals) -> Vec<TopicId> {
+        let now = cx.now.mono;
+        let pace = cx.config.presence_pace();
+        let mut to_read = Vec::new();
+        while now >= self.unread_from && to_read.len() < pace.readings as usize {
+            let due = self.unread.first().filter(|(at, _)| *at <= now);
+            let Some((at, topic)) = due.cloned().and_then(|due| self.unread.take(&due)) else {
                 break;
             };
             let Some(watched) = self.topics.get_mut(&topic) else {
-                cx.bug("a topic without watchers is due");
+                cx.bug("a topic without watchers is to be read");
                 continue;
             };
             if !terminals.has_watchers(&topic) {
                 self.topics.remove(&topic);
                 continue;
             }
-            match &watched.stage {
-                WatchStage::Waiting(_) => {
-                    watched.stage = WatchStage::Reading;
-                    to_read.push(topic);
-                }
-                WatchStage::Reading => cx.bug("a topic that is being read is due"),
-                WatchStage::Telling(next, age, presence) => {
-                    let (next, presence) = (*next, presence.clone());
-                    let (count, rest) =
-                        terminals.tell_watchers(cx, (&topic, *age), &presence, TOLD_IN_STEP);
-                    told += count;
-                    watched.stage = match rest {
-                        Some(age) => WatchStage::Telling(next, age, presence),
-                        None => WatchStage::Waiting(next),
-                    };
-                    let at = match rest {
-                        Some(_) => cx.now.mono + STEP,
-                        None => next,
-                    };
-                    self.due.insert((at, topic));
-                }
-            }
+            watched.stage = WatchStage::Reading;
+            cx.stats.presence_readings += 1;
+            cx.stats.presence_readings_late += u64::from(now.since(at) >= LATE);
+            to_read.push(topic);
         }
-        self.arm(cx);
+        if !to_read.is_empty() {
+            self.unread_from = now + pace.step;
+        }
         to_read
     }
 
@@ -190,43 +232,54 @@ impl Presences {
             return;
         };
         let grace = hooks::grace(cx.flaws, cx.config.presence_grace);
-        let news = members.and_then(|members| {
-            let complete = hooks::believes_nobody_missing(cx.flaws, members.complete);
-            let named = members.count <= NAMED_MAX as u64;
-            let users = named.then_some(members.users);
-            let flaws = cx.flaws;
-            watched.known.update(
-                (now, grace),
-                (users, members.count),
-                complete,
-                |known, user| {
-                    if hooks::forgets_who_has_left(flaws) {
-                        known.remove(user);
-                    }
-                },
-            )
-        });
+        let complete = members.as_ref().is_some_and(|members| members.complete);
+        let news = match members {
+            Some(members) => {
+                let believed = hooks::believes_nobody_missing(cx.flaws, members.complete);
+                let named = members.count <= NAMED_MAX as u64;
+                let users = named.then_some(members.users);
+                let flaws = cx.flaws;
+                watched.known.update(
+                    (now, grace),
+                    (users, members.count),
+                    believed,
+                    |known, user| {
+                        if hooks::forgets_who_has_left(flaws) {
+                            known.remove(user);
+                        }
+                    },
+                )
+            }
+            None => {
+                watched.known.none_is_missing();
+                None
+            }
+        };
         let next = now + PERIOD;
-        let at = match news {
+        match watched.judged(complete, news) {
             Some(news) => {
                 watched.sequence += 1;
                 let presence = watched.presence(topic.clone(), news);
                 watched.stage = WatchStage::Telling(next, Age::YOUNGEST, presence);
-                now
+                self.untold.insert((now, topic));
             }
             None => {
                 watched.stage = WatchStage::Waiting(next);
-                next
+                self.unread.insert((next, topic));
             }
-        };
-        self.due.insert((at, topic));
+        }
         self.arm(cx);
     }
 
     fn arm(&mut self, cx: &mut Context<'_>) {
-        if let Some((at, _)) = self.due.first() {
+        let unread = self
+            .unread
+            .first()
+            .map(|(at, _)| (*at).max(self.unread_from));
+        let untold = self.untold.first().map(|(at, _)| *at);
+        if let Some(at) = unread.into_iter().chain(untold).min() {
             // What is left of what is due makes a step of its own.
-            cx.set(&mut self.step, *at, PresenceTimer);
+            cx.set(&mut self.step, at, PresenceTimer);
         }
     }
 
@@ -242,10 +295,34 @@ impl Presences {
 }
 
 impl Watched {
-    fn presence(&self, topic: TopicId, news: PresenceNews) -> SharedPresence {
+    /// Takes in whether a reading was complete. Returns what is told of it: also that a doubt is over which was told.
+    fn judged(&mut self, complete: bool, news: Option<PresenceNews>) -> Option<PresenceNews> {
+        let before = self.doubt;
+        self.doubt = match (complete, before) {
+            (true, _) => ReadingDoubt::None,
+            (false, ReadingDoubt::None | ReadingDoubt::Unsaid) => ReadingDoubt::Unsaid,
+            (false, ReadingDoubt::Said) => ReadingDoubt::Said,
+        };
+        match (news, complete, before) {
+            (Some(news), ..) => Some(news),
+            (None, true, ReadingDoubt::Said) => self.known.nothing_new(),
+            (None, true, ReadingDoubt::None | ReadingDoubt::Unsaid) | (None, false, _) => None,
+        }
+    }
+
+    /// What is told to watchers.
+    fn presence(&mut self, topic: TopicId, news: PresenceNews) -> SharedPresence {
+        let degraded = match self.doubt {
+            ReadingDoubt::None => false,
+            ReadingDoubt::Unsaid | ReadingDoubt::Said => true,
+        };
+        if degraded {
+            self.doubt = ReadingDoubt::Said;
+        }
         SharedPresence::new(Presence {
             topic,
             sequence: self.sequence,
+            degraded,
             news,
         })
     }
@@ -258,6 +335,26 @@ impl KnownMembers {
             Self::Nothing => None,
             Self::Users(users) => Some(PresenceNews::Users(users.keys().cloned().collect())),
             Self::Count(count) => Some(PresenceNews::Count(*count)),
+        }
+    }
+
+    /// That what is known is so.
+    fn nothing_new(&self) -> Option<PresenceNews> {
+        match self {
+            Self::Nothing => None,
+            Self::Users(_) => Some(PresenceNews::Changed {
+                joined: Vec::new(),
+                left: Vec::new(),
+            }),
+            Self::Count(count) => Some(PresenceNews::Count(*count)),
+        }
+    }
+
+    /// Nobody knows who is missing: whoever is away has been so from the next reading on.
+    fn none_is_missing(&mut self) {
+        match self {
+            Self::Users(users) => users.values_mut().for_each(|missing| *missing = None),
+            Self::Nothing | Self::Count(_) => {}
         }
     }
 
@@ -286,9 +383,9 @@ impl KnownMembers {
                 .collect();
                 let mut left = Vec::new();
                 for (user, missing) in &mut *known {
-                    if seen.contains(user) {
+                    if seen.contains(user) || !complete {
                         *missing = None;
-                    } else if now.since(*missing.get_or_insert(now)) >= grace && complete {
+                    } else if now.since(*missing.get_or_insert(now)) >= grace {
                         left.push(user.clone());
                     }
                 }
@@ -318,9 +415,10 @@ impl KnownMembers {
 
 impl Fingerprint for Presences {
     fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
+        self.unread_from.fingerprint(now, hasher);
         for (topic, watched) in &self.topics {
             topic.hash(hasher);
-            watched.sequence.fingerprint(now, hasher);
+            (watched.sequence, watched.doubt).hash(hasher);
             match &watched.known {
                 KnownMembers::Nothing => hasher.write_u8(0),
                 KnownMembers::Users(users) => {
@@ -336,9 +434,13 @@ impl Fingerprint for Presences {
                 }
             }
             match &watched.stage {
-                WatchStage::Waiting(at) => at.fingerprint(now, hasher),
+                WatchStage::Waiting(at) => {
+                    hasher.write_u8(0);
+                    at.fingerprint(now, hasher);
+                }
                 WatchStage::Reading => hasher.write_u8(1),
                 WatchStage::Telling(next, age, presence) => {
+                    hasher.write_u8(2);
                     next.fingerprint(now, hasher);
                     age.fingerprint(now, hasher);
                     presence.hash(hasher);

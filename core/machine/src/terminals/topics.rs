@@ -12,6 +12,7 @@ use crate::base::fingerprint::Fingerprint;
 use crate::base::pace::ActPace;
 use crate::base::rng::{SeededHash, SeededMap};
 use crate::command::Command;
+use crate::config::Config;
 use crate::context::Context;
 use crate::event::Notice;
 use crate::frame::{NotJoined, SharedPresence};
@@ -38,15 +39,7 @@ struct Members {
     /// Those of them that the directory does not know to be reachable.
     joining: BTreeMap<Age, ConnectionKey>,
     /// Those that are told who the others are, since they were told that they are members.
-    watchers: BTreeMap<Age, Watcher>,
-}
-
-/// A member that is told who the others are.
-#[derive(Clone, Copy, Debug)]
-struct Watcher {
-    connection: ConnectionKey,
-    /// The sequence of what it was told last.
-    told: u64,
+    watchers: BTreeMap<Age, ConnectionKey>,
 }
 
 /// What a connection has to do with topics.
@@ -56,7 +49,7 @@ pub(super) struct Memberships {
     asked: Vec<AskedJoin>,
     of: Vec<TopicMembership>,
     /// Topics whose other members it wants to be told of: some of those above.
-    watching: Vec<TopicId>,
+    watching: Vec<WatchedTopic>,
     /// Topics of its user as the directory said last, and those that an application has taken back since: what is
     /// said again makes no member of a terminal that has left.
     known: Vec<TopicId>,
@@ -71,6 +64,14 @@ struct AskedJoin {
     by: MemberBy,
     /// The push that makes it a member.
     ticket: Option<Ticket>,
+}
+
+/// A topic whose other members a terminal is told of.
+#[derive(Clone, Debug, Hash)]
+struct WatchedTopic {
+    topic: TopicId,
+    /// The sequence of what it was told last.
+    told: u64,
 }
 
 /// One topic of one connection.
@@ -120,7 +121,7 @@ enum JoinStage {
 }
 
 /// How a terminal wants to become a member.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum JoinWish {
     /// By what it may do.
     Join,
@@ -192,6 +193,16 @@ impl Memberships {
 
     fn position(&self, topic: &TopicId) -> Option<usize> {
         (self.of.iter()).position(|membership| membership.topic == *topic)
+    }
+
+    /// Whether it watches as many topics as it may, and not this one.
+    fn watches_all(&self, topic: &TopicId, config: &Config) -> bool {
+        self.watching.len() >= config.watched_topics
+            && !self.watching.iter().any(|it| it.topic == *topic)
+    }
+
+    fn watched(&mut self, topic: &TopicId) -> Option<&mut WatchedTopic> {
+        self.watching.iter_mut().find(|it| it.topic == *topic)
     }
 
     /// When the first of its memberships is to be told that it is degraded.
@@ -267,7 +278,9 @@ impl Terminals {
             Some(NotJoined::TooFast)
         } else if !may {
             Some(NotJoined::NotAllowed)
-        } else if !is_live && memberships.asked.len() >= cx.config.connection_topics {
+        } else if !is_live && memberships.asked.len() >= cx.config.connection_topics
+            || wish == JoinWish::Watch && memberships.watches_all(&topic, cx.config)
+        {
             Some(NotJoined::TooMany)
         } else {
             None
@@ -277,8 +290,9 @@ impl Terminals {
             return self.say_of_topic(cx, key, TopicWord::NotJoined(topic, why));
         }
         match wish {
-            JoinWish::Watch if !memberships.watching.contains(&topic) => {
-                memberships.watching.push(topic.clone());
+            JoinWish::Watch if memberships.watched(&topic).is_none() => {
+                let topic = topic.clone();
+                memberships.watching.push(WatchedTopic { topic, told: 0 });
             }
             JoinWish::Watch | JoinWish::Join | JoinWish::Allowed | JoinWish::Forbidden => {}
         }
@@ -542,7 +556,7 @@ impl Terminals {
         }
         if memberships.of.len() >= cx.config.connection_topics {
             cx.stats.topic_joins_refused += 1;
-            memberships.watching.retain(|watched| *watched != topic);
+            memberships.watching.retain(|it| it.topic != topic);
             let word = TopicWord::NotJoined(topic, NotJoined::TooMany);
             self.say_of_topic(cx, key, word);
             return Err(Outcome::Overflow);
@@ -673,13 +687,9 @@ impl Terminals {
             return;
         };
         let watches = (connection.topics.as_ref())
-            .is_some_and(|memberships| memberships.watching.contains(&topic));
+            .is_some_and(|memberships| memberships.watching.iter().any(|it| it.topic == topic));
         if let Some(members) = self.topics.0.get_mut(&topic).filter(|_| watches) {
-            let watcher = Watcher {
-                connection: key,
-                told: 0,
-            };
-            members.watchers.entry(connection.age).or_insert(watcher);
+            members.watchers.insert(connection.age, key);
             cx.emit(Effect::Watching(topic, key));
         }
     }
@@ -697,16 +707,19 @@ impl Terminals {
         key: ConnectionKey,
         presence: &SharedPresence,
     ) {
-        let Some(age) = self.registry.get(key).map(|connection| connection.age) else {
-            return;
-        };
-        let members = self.topics.0.get_mut(&presence.topic);
-        let watcher = members.and_then(|members| members.watchers.get_mut(&age));
+        let connection = self.registry.get_mut(key);
+        let memberships = connection.and_then(|found| found.topics.as_mut());
         // It may have left since.
-        if let Some(watcher) = watcher {
-            watcher.told = presence.sequence;
+        if let Some(watched) = memberships.and_then(|all| all.watched(&presence.topic)) {
+            watched.told = presence.sequence;
             self.say_of_topic(cx, key, TopicWord::Presence(presence.clone()));
         }
+    }
+
+    /// The sequence of what a watcher of a topic was told last.
+    fn told(&mut self, key: ConnectionKey, topic: &TopicId) -> Option<u64> {
+        let connection = self.registry.get_mut(key)?;
+        Some(connection.topics.as_mut()?.watched(topic)?.told)
     }
 
     /// Tells those of them that are older than `age` and were not told yet, so many at most, the youngest first.
@@ -725,8 +738,8 @@ impl Terminals {
                 return (told, None);
             };
             age = next;
-            if watcher.told < presence.sequence {
-                self.tell_presence(cx, watcher.connection, presence);
+            if (self.told(watcher, topic)).is_some_and(|before| before < presence.sequence) {
+                self.tell_presence(cx, watcher, presence);
             }
         }
         (most, Some(age))
@@ -766,7 +779,7 @@ impl Terminals {
         let has_asked = unasked.iter().any(|it| it.by < MemberBy::Application);
         let tickets = unasked.into_iter().filter_map(|it| it.ticket);
         let left = (memberships.position(topic)).map(|at| memberships.of.swap_remove(at));
-        memberships.watching.retain(|watched| watched != topic);
+        memberships.watching.retain(|it| it.topic != *topic);
         // It is there: only the membership ends.
         self.conclude(id, tickets, Outcome::Written);
         let Some(left) = left else {

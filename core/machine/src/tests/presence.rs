@@ -17,7 +17,17 @@ fn topic() -> TopicId {
 
 /// Connects a terminal that is a member by its token.
 fn member(cluster: &mut Cluster, at: usize, user: &str) -> (ConnectionKey, ConnectionId) {
-    let rights = TopicRights::of_claim(["news"]).expect("a name");
+    connect(cluster, at, user, "news")
+}
+
+/// Connects a terminal with this in its token.
+fn connect(
+    cluster: &mut Cluster,
+    at: usize,
+    user: &str,
+    claim: &str,
+) -> (ConnectionKey, ConnectionId) {
+    let rights = TopicRights::of_claim([claim]).expect("a name");
     let handshake = Handshake {
         topics: Some(rights.into()),
         ..Handshake::new(UserId::new(user).expect("a user"))
@@ -176,4 +186,105 @@ fn whom_an_application_has_made_a_member_may_ask_who_the_others_are() {
     watch(&mut cluster, 0, ann);
     cluster.pass(SECOND);
     assert_eq!(news(&mut cluster, ann_id), ["news #1: ann"]);
+}
+
+/// H40: what nobody can know is not told as if it were so.
+#[test]
+fn what_is_told_in_doubt_says_so_and_is_told_again_when_it_is_certain() {
+    let config = Config::default();
+    let mut cluster = Cluster::new(&config, 3);
+    let (ann, ann_id) = member(&mut cluster, 0, "ann");
+    member(&mut cluster, 1, "bob");
+    watch(&mut cluster, 0, ann);
+    cluster.pass(SECOND);
+    assert_eq!(news(&mut cluster, ann_id), ["news #1: ann bob"]);
+    cluster.down[1] = true;
+    member(&mut cluster, 2, "eve");
+    cluster.pass(5 * SECOND);
+    assert_eq!(news(&mut cluster, ann_id), ["news #2?: +eve"]);
+    watch(&mut cluster, 0, ann);
+    assert_eq!(news(&mut cluster, ann_id), ["news #2?: ann bob eve"]);
+    cluster.down[1] = false;
+    cluster.pass(3 * SECOND);
+    assert_eq!(news(&mut cluster, ann_id), ["news #3:"]);
+    cluster.pass(10 * SECOND);
+    assert!(news(&mut cluster, ann_id).is_empty());
+}
+
+#[test]
+fn nobody_is_away_while_nobody_can_know() {
+    let mut cluster = Cluster::new(&Config::default(), 2);
+    let (ann, ann_id) = member(&mut cluster, 0, "ann");
+    let (bob, _) = member(&mut cluster, 1, "bob");
+    let (eve, _) = member(&mut cluster, 1, "eve");
+    watch(&mut cluster, 0, ann);
+    cluster.pass(SECOND);
+    assert_eq!(news(&mut cluster, ann_id), ["news #1: ann bob eve"]);
+    cluster.down[1] = true;
+    cluster.pass(6 * SECOND);
+    cluster.down[1] = false;
+    close(&mut cluster, 1, bob);
+    close(&mut cluster, 1, eve);
+    cluster.pass(4 * SECOND);
+    assert!(news(&mut cluster, ann_id).is_empty(), "it was for moments");
+    member(&mut cluster, 0, "bob");
+    cluster.pass(6 * SECOND);
+    assert_eq!(news(&mut cluster, ann_id), ["news #2: -eve"]);
+}
+
+/// H24: terminals choose what is read for them, and not how much is read.
+#[test]
+fn the_more_topics_are_watched_the_less_often_each_is_read() {
+    let config = Config {
+        presence_rate: 2,
+        ..Config::default()
+    };
+    let mut cluster = Cluster::new(&config, 1);
+    let mut watchers = Vec::new();
+    for number in 0..6 {
+        let topic = TopicId::new(&format!("topic{number}")).expect("a topic");
+        let (connection, id) = connect(&mut cluster, 0, "ann", "*");
+        let wish = TopicWish::Watch(topic);
+        cluster.event(0, Event::Topic { connection, wish });
+        watchers.push(id);
+    }
+    let snapshots = |cluster: &Cluster| {
+        let told = watchers.iter().filter_map(|id| cluster.received.get(id));
+        let told = told.flatten().map(|outgoing| Told(outgoing).to_string());
+        told.filter(|text| text.ends_with("#1: ann")).count()
+    };
+    cluster.pass(SECOND);
+    assert!((2..=3).contains(&snapshots(&cluster)));
+    cluster.pass(2 * SECOND);
+    assert_eq!(snapshots(&cluster), 6);
+    let stats = cluster.instances[0].stats();
+    assert!((6..=7).contains(&stats.presence_readings));
+    assert!(stats.presence_readings_late > 0);
+}
+
+#[test]
+fn a_terminal_watches_few_topics() {
+    let config = Config {
+        watched_topics: 1,
+        ..Config::default()
+    };
+    let mut cluster = Cluster::new(&config, 1);
+    let (ann, ann_id) = connect(&mut cluster, 0, "ann", "*");
+    let mut told_of = |wish: TopicWish| {
+        cluster.received.clear();
+        let connection = ann;
+        cluster.event(0, Event::Topic { connection, wish });
+        let told = cluster.received.get(&ann_id).into_iter().flatten();
+        let told = told.map(|outgoing| Told(outgoing).to_string());
+        told.collect::<Vec<_>>()
+    };
+    let other = TopicId::new("other").expect("a topic");
+    let watch = || TopicWish::Watch(topic());
+    assert_eq!(told_of(watch())[0], "joined news");
+    let refused = ["not joined other TooMany"];
+    assert_eq!(told_of(TopicWish::Watch(other.clone())), refused);
+    assert_eq!(told_of(TopicWish::Join(other.clone())), ["joined other"]);
+    assert_eq!(told_of(watch())[0], "joined news");
+    assert_eq!(told_of(TopicWish::Leave(topic())), ["left news"]);
+    assert_eq!(told_of(TopicWish::Watch(other))[0], "joined other");
 }

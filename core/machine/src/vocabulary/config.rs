@@ -101,6 +101,15 @@ crate::settings! {
             push_topics: usize as Count = 100,
                 rule: |config| (1..=1000).contains(&config.push_topics), "must be between 1 and 1000";
 
+            /// Topics whose members one terminal may watch, at most.
+            watched_topics: usize as Count = 16,
+                rule: |config| config.watched_topics > 0, "must be above zero";
+
+            /// Readings of topics that are watched, in a second, of an instance, at most. Each topic is read once a
+            /// second, or less often if there are more.
+            presence_rate: u32 as Count = 1000,
+                rule: |config| config.presence_rate > 0, "must be above zero";
+
             /// How long a user may be away from a topic before those who watch its members are told that it has left.
             #[serde(with = "duration")]
             presence_grace: Duration as Time = secs(5);
@@ -294,6 +303,15 @@ pub struct BroadcastPace {
     pub step: Duration,
 }
 
+/// The pace at which topics are read that are watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PresencePace {
+    /// Topics that are read in one step.
+    pub readings: u32,
+    /// The time between two steps.
+    pub step: Duration,
+}
+
 impl Config {
     /// Bytes of the largest batch that instances send each other, whatever their settings: the
     /// largest payload that any may allow (16 MiB), and as much again for the names of those who
@@ -382,13 +400,14 @@ impl Config {
 
     /// In which steps broadcasts are written.
     pub fn broadcast_pace(&self) -> BroadcastPace {
-        let second = Duration::from_secs(1);
-        let steps = (second.as_nanos() / Self::BROADCAST_STEP.as_nanos()) as u32;
-        let terminals = self.broadcast_rate.div_ceil(steps).max(1);
-        BroadcastPace {
-            terminals,
-            step: second * terminals / self.broadcast_rate.max(1),
-        }
+        let (terminals, step) = steps(self.broadcast_rate);
+        BroadcastPace { terminals, step }
+    }
+
+    /// In which steps topics are read that are watched.
+    pub fn presence_pace(&self) -> PresencePace {
+        let (readings, step) = steps(self.presence_rate);
+        PresencePace { readings, step }
     }
 
     /// Connections whose terminals have not said who they are, at most.
@@ -422,6 +441,15 @@ impl Config {
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.misfits().first().map_or(Ok(()), |error| Err(*error))
     }
+}
+
+/// How much is done in one step of what is done so often in a second, and the time between two: one that is not below that
+/// of [broadcasts](Config::BROADCAST_STEP).
+fn steps(rate: u32) -> (u32, Duration) {
+    let second = secs(1);
+    let most = (second.as_nanos() / Config::BROADCAST_STEP.as_nanos()) as u32;
+    let in_one = rate.div_ceil(most).max(1);
+    (in_one, second * in_one / rate.max(1))
 }
 
 /// A setting that does not fit.

@@ -190,6 +190,10 @@ pub struct Presence {
     pub topic: TopicId,
     /// A snapshot is of any, and a change of the next one: whoever has missed one takes a snapshot again.
     pub sequence: u64,
+    /// Some may be missing in it, or be gone: an instance does not answer, or it is in doubt who is there. What is told
+    /// next without it is certain.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub degraded: bool,
     /// What is told.
     pub news: PresenceNews,
 }

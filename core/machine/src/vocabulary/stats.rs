@@ -18,6 +18,10 @@ pub struct Stats {
     pub topic_leaves: u64,
     /// Joins that were refused.
     pub topic_joins_refused: u64,
+    /// Topics that were read for those who watch their members.
+    pub presence_readings: u64,
+    /// Those of them that were read late.
+    pub presence_readings_late: u64,
     /// Messages from terminals.
     pub messages: u64,
     /// Frames given to sockets.

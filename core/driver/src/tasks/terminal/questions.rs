@@ -66,6 +66,9 @@ impl Questions {
             return Answered::Unknown;
         }
         match answered.await {
+            // Some may be missing: it is to ask later.
+            Ok(Answer::Connections(Ok(found))) if found.degraded => Answered::Unknown,
+            Ok(Answer::Push(Ok(receipt))) if receipt.degraded => Answered::Unknown,
             Ok(Answer::Connections(Ok(found))) => {
                 let connections = found.connections.iter();
                 Answered::Connections(connections.map(|info| info.connection).collect())
@@ -154,11 +157,42 @@ fn is_crowded_out(counts: &Counts) -> bool {
 #[cfg(test)]
 mod tests {
     use std::pin::pin;
-    use std::task::{Context, Waker};
+    use std::task::{Context, Poll, Waker};
 
     use switchboard_core::id::UserId;
+    use switchboard_core::message::Connections;
 
     use super::*;
+
+    /// Whoever hears a short list takes it for all.
+    #[test]
+    fn a_list_that_may_not_be_all_is_none() {
+        let questions = Questions::new();
+        let (inbox, inputs) = Inbox::new();
+        let mut cx = Context::from_waker(Waker::noop());
+        for degraded in [false, true] {
+            let user = UserId::new("ann").expect("a user");
+            let asked = questions.ask(&inbox, Question::Connections(user));
+            let mut asked = pin!(asked);
+            assert!(asked.as_mut().poll(&mut cx).is_pending());
+            let posted = inputs.try_recv().expect("it is asked");
+            let Input::Connections(_, answer) = posted.input else {
+                panic!("it is asked something else");
+            };
+            let found = Connections {
+                degraded,
+                connections: Vec::new(),
+            };
+            answer
+                .send(Answer::Connections(Ok(found)))
+                .expect("it waits");
+            let expected = match degraded {
+                true => Answered::Unknown,
+                false => Answered::Connections(Vec::new()),
+            };
+            assert_eq!(asked.as_mut().poll(&mut cx), Poll::Ready(expected));
+        }
+    }
 
     /// H24: what terminals ask leaves room for what the application asks.
     #[test]

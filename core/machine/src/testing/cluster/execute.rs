@@ -325,7 +325,8 @@ impl fmt::Display for Told<'_> {
             Outgoing::Left(topic) => write!(f, "left {topic}"),
             Outgoing::NotJoined(topic, why) => write!(f, "not joined {topic} {why:?}"),
             Outgoing::Presence(presence) => {
-                write!(f, "{} #{}:", presence.topic, presence.sequence)?;
+                let doubt = if presence.degraded { "?" } else { "" };
+                write!(f, "{} #{}{doubt}:", presence.topic, presence.sequence)?;
                 match &presence.news {
                     PresenceNews::Users(users) => {
                         users.iter().try_for_each(|user| write!(f, " {user}"))

@@ -137,11 +137,15 @@ pub struct TopicMembers {
 }
 
 impl TopicMembers {
+    /// Whether they are listed all.
+    pub(super) const fn are_listed(&self) -> bool {
+        self.listed.len() as u64 >= self.clients
+    }
+
     pub(super) fn presence(&self) -> PresenceResult {
         presence(self.listed.iter().map(|(client, user)| (*client, user)))
     }
 
-    /// Users are counted among those who are listed.
     pub(super) fn stats(&self) -> PresenceStatsResult {
         let users: BTreeSet<_> = self.listed.iter().map(|(_, user)| user).collect();
         PresenceStatsResult {

@@ -183,6 +183,13 @@ impl Session {
                 }),
                 ..Reply::default()
             },
+            // Who some of them are is not who they are, and says nothing of the number of users.
+            (
+                Asked::TopicPresence { id } | Asked::TopicPresenceStats { id },
+                Answered::Members(members),
+            ) if !members.are_listed() => {
+                return Some(self.refuse(id, ErrorCode::NotAvailable));
+            }
             (Asked::TopicPresence { id }, Answered::Members(members)) => Reply {
                 id,
                 presence: Some(members.presence()),

@@ -603,6 +603,13 @@ fn members_publish_and_see_who_is_there_where_that_is_allowed() {
             clients: 2,
         })
     };
+    let stats = r#"{"id":4,"presence_stats":{"channel":"chat:1"}}"#;
+    let many = || {
+        Answered::Members(TopicMembers {
+            listed: vec![(client(), ann())],
+            clients: 2,
+        })
+    };
     let asked = [Deed::Ask(Question::Members(topic("chat:1")))];
     says(&mut session, presence);
     assert_eq!(deeds(&mut session), asked);
@@ -611,16 +618,25 @@ fn members_publish_and_see_who_is_there_where_that_is_allowed() {
     let [one, two] = [client(), ConnectionId::new(Uuid::from_u128(8))].map(|id| id.to_string());
     let expected = json!({(&one): info(&one), (&two): info(&two)});
     assert_eq!(reply["presence"]["presence"], expected);
-    says(
-        &mut session,
-        r#"{"id":4,"presence_stats":{"channel":"chat:1"}}"#,
-    );
+    says(&mut session, stats);
     assert_eq!(deeds(&mut session), asked);
     let reply = told_by(session.answered(members()));
     assert_eq!(
         reply["presence_stats"],
         json!({"num_clients": 2, "num_users": 1})
     );
+
+    // More than are listed.
+    for (command, answered, code) in [
+        (presence, many(), 108),
+        (stats, many(), 108),
+        (presence, Answered::Unknown, 100),
+    ] {
+        says(&mut session, command);
+        deeds(&mut session);
+        let error = told_by(session.answered(answered))["error"].take();
+        assert_eq!(error["code"], code);
+    }
 
     says(&mut session, r#"{"id":5,"subscribe":{"channel":"open:1"}}"#);
     let open = topic("open:1");
