@@ -3,6 +3,7 @@
 
 use switchboard_core::command::Command;
 use switchboard_core::event::{Answer, Event, Notice};
+use switchboard_core::id::ConnectionKey;
 use tracing::Level;
 
 use super::worker::Worker;
@@ -27,14 +28,8 @@ impl Worker {
                     }
                 });
             }
-            Command::Flush { connection } => {
-                if (self.terminals).post_at_once(connection, TerminalOrder::Flush) {
-                    self.outcomes.push_back(Event::Written { connection });
-                }
-            }
-            Command::Ping { connection } => {
-                (self.terminals).post_at_once(connection, TerminalOrder::Ping);
-            }
+            Command::Flush { connection } => self.post_at_once(connection, TerminalOrder::Flush),
+            Command::Ping { connection } => self.post_at_once(connection, TerminalOrder::Ping),
             Command::Probe { connection } => self.terminals.post(connection, TerminalOrder::Probe),
             Command::Close { connection, code } => {
                 self.terminals.post(connection, TerminalOrder::Close(code))
@@ -71,6 +66,14 @@ impl Worker {
                 self.ended = true;
                 self.drained.clear();
             }
+        }
+    }
+
+    /// Has a terminal do something at once. What else was there for it to do may be done by that, and written: nobody
+    /// else reports that.
+    fn post_at_once(&mut self, connection: ConnectionKey, order: TerminalOrder) {
+        if self.terminals.post_at_once(connection, order) {
+            self.outcomes.push_back(Event::Written { connection });
         }
     }
 

@@ -101,6 +101,7 @@ impl Terminals {
 
     /// Has something done at once if that can be. Returns whether what was sent is written, and nobody will
     /// report it.
+    #[must_use]
     pub(super) fn post_at_once(&self, key: ConnectionKey, order: TerminalOrder) -> bool {
         self.get(key)
             .is_some_and(|entry| entry.mailbox.post_at_once(order))

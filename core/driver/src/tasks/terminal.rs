@@ -119,6 +119,7 @@ impl Mailbox {
     /// Has this done, and what was kept before it: here and now, or by the task if the terminal is busy or its socket
     /// full. Returns whether that was a [`Flush`](TerminalOrder::Flush) that has been done: of any other the
     /// task reports.
+    #[must_use]
     pub(crate) fn post_at_once(&self, order: TerminalOrder) -> bool {
         self.keep(order);
         let terminal = self.terminal.borrow().as_ref().and_then(Weak::upgrade);

@@ -33,6 +33,9 @@ use crate::metrics::Metrics;
 /// only wait there.
 const UNDER_WAY: usize = 256;
 
+/// Steps that are done without a rest: whoever sends lines faster than they are read would have the thread alone.
+const STEPS_AT_ONCE: usize = 256;
+
 /// Bytes of receipts that leave together.
 const CHUNK: usize = 16 << 10;
 
@@ -56,6 +59,9 @@ struct Pushes {
     /// The next one is handed in when this one is: so they keep their order.
     handing: Option<Coming<Result<Handed, CallError>>>,
     under_way: FuturesUnordered<Coming<Ended>>,
+    /// Bytes of the payloads of all of these. When they are as many as the largest push has, no other one is read: a
+    /// connection has no more under way than it could have with one push.
+    bytes: usize,
 }
 
 /// What comes of a push.
@@ -65,6 +71,8 @@ type Coming<T> = Pin<Box<dyn Future<Output = (Source, T)> + Send>>;
 #[derive(Clone, Copy)]
 struct Source {
     line: u64,
+    /// Of its payload.
+    bytes: usize,
     is_for_topics: bool,
 }
 
@@ -103,6 +111,7 @@ pub(super) fn answer<B: Body<Data = Bytes>, F, T>(
             options,
             handing: None,
             under_way: FuturesUnordered::new(),
+            bytes: 0,
         },
         written: BytesMut::new(),
         sleep,
@@ -134,7 +143,7 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let batch = &mut *self;
-        loop {
+        for _ in 0..STEPS_AT_ONCE {
             batch.poll_receipts(cx);
             let taken = match batch.written.len() < CHUNK {
                 true => batch.poll_take(cx),
@@ -151,6 +160,9 @@ where
                 Poll::Ready(Taken::Nothing) | Poll::Pending => ready!(batch.poll_timer(cx)),
             }
         }
+        // It goes on when others have had their turn.
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 
@@ -174,7 +186,9 @@ where
             let Source {
                 line,
                 is_for_topics,
+                ..
             } = source;
+            self.pushes.bytes -= source.bytes;
             match self.pushes.counted(source, ended) {
                 Ok(receipt) if is_for_topics => self.write(line, &ByInstance(&receipt)),
                 Ok(receipt) => self.write(line, &ByTerminal(&receipt)),
@@ -190,11 +204,14 @@ where
             self.pushes.handing = None;
             match handed {
                 Ok(handed) => self.pushes.wait(source, handed),
-                Err(error) => self.refuse(source.line, &error.into()),
+                Err(error) => {
+                    self.pushes.bytes -= source.bytes;
+                    self.refuse(source.line, &error.into());
+                }
             }
             return Poll::Ready(Taken::Something);
         }
-        if self.pushes.under_way.len() >= UNDER_WAY {
+        if self.pushes.are_enough() {
             return Poll::Pending;
         }
         match self.lines.next() {
@@ -241,6 +258,7 @@ where
         self.timer = None;
         self.pushes.handing = None;
         self.pushes.under_way.clear();
+        self.pushes.bytes = 0;
         self.give_up(self.lines.read, &error);
         Poll::Ready(())
     }
@@ -284,9 +302,15 @@ impl Pushes {
         self.handing.is_none() && self.under_way.is_empty()
     }
 
+    /// Whether no other one is to be handed in before one of them ends.
+    fn are_enough(&self) -> bool {
+        self.under_way.len() >= UNDER_WAY || self.bytes >= self.server.settings().core.push_bytes
+    }
+
     /// Begins to hand in the push of a line.
     fn hand_in(&mut self, line: u64, text: &[u8]) -> Result<(), ApiError> {
         let PushForm { id, to, payload } = PushForm::read_line(text, &self.server.settings().core)?;
+        let bytes = payload.len();
         let push = Push {
             id: id.unwrap_or_else(new_push_id),
             to,
@@ -297,8 +321,10 @@ impl Pushes {
         };
         let source = Source {
             line,
+            bytes,
             is_for_topics: matches!(push.to, Audience::Topics { .. }),
         };
+        self.bytes += bytes;
         let server = self.server.clone();
         self.handing = Some(Box::pin(
             async move { (source, server.hand_in(push).await) },
