@@ -8,6 +8,7 @@ use async_channel::{Receiver, Sender};
 use bytes::Bytes;
 use futures_channel::oneshot;
 use http::request::Parts;
+use switchboard_core::channel::Channel;
 use switchboard_core::event::{Answer, Event, Handshake, Login, Refused};
 use switchboard_core::frame::{EncodedSize, Payload};
 use switchboard_core::id::{ConnectionKey, InstanceId, UserId};
@@ -45,7 +46,7 @@ pub(crate) enum Input {
     /// The application asks for a user's connections.
     Connections(UserId, oneshot::Sender<Answer>),
     /// The application wants something of a user's log.
-    Log(UserId, LogRequest, oneshot::Sender<Answer>),
+    Log(Channel, LogRequest, oneshot::Sender<Answer>),
     /// The application asks for all instances.
     Instances(oneshot::Sender<Answer>),
     /// The application asks for figures.

@@ -306,9 +306,9 @@ impl Instance {
             Event::Connections { call, user } => publish.connections(cx, wings, call, user),
             Event::Log {
                 call,
-                user,
+                channel,
                 request,
-            } => publish.log(cx, wings, call, user, request),
+            } => publish.log(cx, wings, call, channel, request),
             Event::Instances { call } => self.instances(now, call, out),
             Event::Drain { delay, spread } => self.drain(now, delay, spread, out),
             Event::Probed { connection, life } => wings.terminals.probed(cx, connection, life),

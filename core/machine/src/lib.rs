@@ -39,7 +39,7 @@ mod wings;
 #[doc(hidden)]
 pub use base::flaws;
 pub use base::rng::Seed;
-pub use base::{id, key, pace, position, time};
+pub use base::{channel, id, key, pace, position, time};
 pub use instance::{Instance, TimerKind};
 use vocabulary::delivery;
 pub use vocabulary::{

@@ -116,14 +116,16 @@ impl Wings<'_> {
                 }
                 Effect::HasRoom(connection) => self.follow.has_room(connection),
                 Effect::RowAsked(connection) => {
-                    self.follow.check(connection);
+                    self.follow.row_asked(connection);
                 }
                 Effect::Acked(connection, position) => {
                     let waited = self.follow.acked(cx, self.terminals, connection, position);
                     self.deliver.confirmed(cx, waited);
                 }
                 Effect::Missed(MissedLogs::All) => self.follow.check_all(cx),
-                Effect::Missed(MissedLogs::Of(keys)) => self.follow.check_logs(cx, &keys),
+                Effect::Missed(MissedLogs::Of(channels)) => {
+                    self.follow.check_logs(cx, &channels);
+                }
                 Effect::Answered { link, delivered } => self.peers.answer(cx, link, delivered),
                 Effect::Deliver {
                     link,
@@ -161,8 +163,8 @@ impl Wings<'_> {
                     return;
                 };
                 if let Some(terminal) = self.terminals.get(connection) {
-                    let key = terminal.key.clone();
-                    self.follow.attach(cx, connection, key, asked);
+                    let channel = terminal.key.into();
+                    self.follow.attach(cx, connection, channel, asked);
                 }
             }
             TerminalChange::Ended(connection) => {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use switchboard_core::channel::Channel;
 use switchboard_core::config::Config;
 use switchboard_core::directory::log::LogPart;
 use switchboard_core::directory::{Row, SeenLease};
@@ -131,31 +132,31 @@ impl<'a> Scene<'a> {
         (self.directory).row(self.cx.now, &key, session.connection()?)
     }
 
-    /// What the directory keeps of the log of a user, if there is one.
-    pub fn log(&self, user: &UserId) -> Option<LogPart> {
-        self.directory.log(self.cx.now, &user.clone().into())
+    /// What the directory keeps of a log, if there is one.
+    pub fn log(&self, channel: &Channel) -> Option<LogPart> {
+        self.directory.log(self.cx.now, channel)
     }
 
-    /// The last position of the log of a user, if there is one.
-    pub fn log_head(&self, user: &UserId) -> Option<Position> {
-        self.directory.head(self.cx.now, &user.clone().into())
+    /// The last position of a log, if there is one.
+    pub fn log_head(&self, channel: &Channel) -> Option<Position> {
+        self.directory.head(self.cx.now, channel)
     }
 
-    /// All records of the history of a user's log in which the directory is, the oldest first: kept, trimmed
+    /// All records of the history of a log in which the directory is, the oldest first: kept, trimmed
     /// or expired.
-    pub fn log_chain(&self, user: &UserId) -> &'a [ChainLink] {
-        self.directory.chain(self.cx.now, &user.clone().into())
+    pub fn log_chain(&self, channel: &Channel) -> &'a [ChainLink] {
+        self.directory.chain(self.cx.now, channel)
     }
 
-    /// Those records of a user's log whose pushes may be remembered, the oldest first: those that were deleted are
+    /// Those records of a log whose pushes may be remembered, the oldest first: those that were deleted are
     /// among them, and those of a log that has ended are not.
-    pub fn log_remembered(&self, user: &UserId) -> &'a [ChainLink] {
-        self.directory.remembered(self.cx.now, &user.clone().into())
+    pub fn log_remembered(&self, channel: &Channel) -> &'a [ChainLink] {
+        self.directory.remembered(self.cx.now, channel)
     }
 
     /// Whether a record was added and so many others behind it that the log keeps it no longer.
-    pub fn gave_way(&self, user: &UserId, position: Position, records: u32) -> bool {
-        let chain = self.log_chain(user);
+    pub fn gave_way(&self, channel: &Channel, position: Position, records: u32) -> bool {
+        let chain = self.log_chain(channel);
         let place = chain.iter().rposition(|link| link.position == position);
         place.is_some_and(|place| chain.len() - place > records as usize)
     }

@@ -82,7 +82,10 @@ impl AckTrue {
     fn answered(&self, watch: &mut Watch<'_>, hand_in: HandIn, receipt: &Receipt) {
         let acked = (receipt.terminals.iter()).filter(|one| one.outcome == Outcome::Acked);
         for terminal in acked {
-            let logged = receipt.logged.iter().find(|log| log.user == terminal.user);
+            let logged = receipt
+                .logged
+                .iter()
+                .find(|log| log.channel.user() == Some(&terminal.user));
             let place = logged.and_then(|log| place(log.logged));
             let session = watch.scene().session_of(terminal.connection);
             let told = session.and_then(|session| self.told.get(&session));

@@ -7,7 +7,7 @@ use switchboard_core::command::Log;
 use switchboard_core::directory::{LeaseState, SeenLease};
 use switchboard_core::event::Answer;
 use switchboard_core::id::{Epoch, InstanceId, LinkKey, OpId};
-use switchboard_core::message::{InLog, UserLog};
+use switchboard_core::message::{ChannelLog, InLog};
 use switchboard_core::time::Instant;
 
 use super::lateness::{SLACK, running};
@@ -148,7 +148,7 @@ impl Checker for Doubt {
                 let published = &watch.scene().pushes()[hand_in.push];
                 // What is in the log already reaches nobody but through it, and nor does what expired there.
                 let repeated = published.durable().is_some() && published.times().len() > 1;
-                let kept = |log: &UserLog| matches!(log.logged, InLog::At(_));
+                let kept = |log: &ChannelLog| matches!(log.logged, InLog::At(_));
                 let routed = !repeated && receipt.logged.iter().all(kept);
                 let cause = self.pushes.remove(hand_in).filter(|_| routed);
                 judge(

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use switchboard_core::channel::Channel;
 use switchboard_core::config::Config;
 use switchboard_core::directory::log::{LogOperation, LogReply, Logged};
 use switchboard_core::directory::{Operation, Reply};
-use switchboard_core::id::UserId;
 use switchboard_core::message::InLog;
 use switchboard_core::position::Position;
 use switchboard_core::time::Instant;
@@ -29,15 +29,15 @@ use crate::terminals::Pace;
 #[derive(Clone, Debug, Default)]
 pub struct LogComplete {
     followed: Followed,
-    /// All records of all histories, by user, in the order in which they were added.
-    links: BTreeMap<UserId, Vec<(ChainLink, Instant)>>,
+    /// All records of all histories, by log, in the order in which they were added.
+    links: BTreeMap<Channel, Vec<(ChainLink, Instant)>>,
     /// Instances that compare heads once more, in the order in which they claimed their leases anew.
     rechecks: Vec<Recheck>,
     /// How often each instance has claimed its lease.
     claims: BTreeMap<Life, u32>,
     /// The heads that each log had lately, and since when; or the records that were told to be logged. Empty
     /// after a fault of the directory.
-    heads: BTreeMap<UserId, Vec<(Position, Instant)>>,
+    heads: BTreeMap<Channel, Vec<(Position, Instant)>>,
 }
 
 /// An instance that has doubted everybody compares heads once more.
@@ -93,7 +93,7 @@ impl Checker for LogComplete {
             Observed::Answered { receipt, .. } if is_unchecked(watch) => {
                 for log in &receipt.logged {
                     if let InLog::At(position) = log.logged {
-                        let heads = self.heads.entry(log.user.clone()).or_default();
+                        let heads = self.heads.entry(log.channel.clone()).or_default();
                         heads.push((position, watch.now()));
                     }
                 }
@@ -129,15 +129,14 @@ impl LogComplete {
         if let Ok(Reply::Claimed { .. }) = &executed.outcome {
             self.claimed(executed.life, watch);
         }
-        let Operation::Log { key, operation } = &executed.operation else {
+        let Operation::Log { channel, operation } = &executed.operation else {
             return;
         };
-        let user = key.user();
         if let (LogOperation::Delete { .. }, Ok(Reply::Log(LogReply::Deleted { records: 1.. }))) =
             (operation, &executed.outcome)
             && executed.at_primary
         {
-            self.deleted(user, watch);
+            self.deleted(channel, watch);
         }
         if let (
             LogOperation::Append { push, .. },
@@ -152,22 +151,22 @@ impl LogComplete {
                 before: place.before,
                 push: *push,
             };
-            let links = self.links.entry(user.clone()).or_default();
+            let links = self.links.entry(channel.clone()).or_default();
             links.push((link, watch.now()));
             if executed.at_primary && !is_unchecked(watch) {
-                let heads = self.heads.entry(user.clone()).or_default();
+                let heads = self.heads.entry(channel.clone()).or_default();
                 heads.push((place.position, watch.now()));
             }
         }
     }
 
     /// A log is deleted. Nobody is told so: who follows it finds that its head is another one.
-    fn deleted(&mut self, user: &UserId, watch: &Watch<'_>) {
-        let heads = self.heads.entry(user.clone()).or_default();
+    fn deleted(&mut self, channel: &Channel, watch: &Watch<'_>) {
+        let heads = self.heads.entry(channel.clone()).or_default();
         heads.clear();
         if !is_unchecked(watch) {
             let compared = watch.now() + watch.scene().config().log_check;
-            heads.extend(watch.scene().log_head(user).map(|head| (head, compared)));
+            heads.extend(watch.scene().log_head(channel).map(|head| (head, compared)));
         }
     }
 
@@ -206,8 +205,9 @@ impl LogComplete {
             if this.life() != Some(life) || !has_read_all(watch, path, of) {
                 continue;
             }
-            let chain = watch.scene().log_chain(this.user());
-            let links = self.links.get(this.user()).into_iter().flatten();
+            let channel = Channel::from(this.user().clone());
+            let chain = watch.scene().log_chain(&channel);
+            let links = self.links.get(&channel).into_iter().flatten();
             let due = links.filter(|(_, since)| *since <= of);
             let place = |link: &ChainLink| chain.iter().rposition(|other| other == link);
             let due = due.filter_map(|(link, _)| Some((place(link)?, link.position)));
@@ -225,7 +225,8 @@ impl LogComplete {
             return;
         };
         let push = push.map(|push| scene.pushes()[push].id());
-        let links = self.links.get(this.user()).into_iter().flatten();
+        let channel = Channel::from(this.user().clone());
+        let links = self.links.get(&channel).into_iter().flatten();
         let links = links.map(|(link, _)| link);
         let links = links.filter(|link| link.position == position);
         let follows = |link: &&ChainLink| link.before == path.at() && Some(link.push) == push;
@@ -254,16 +255,16 @@ impl LogComplete {
             if !has_read_all(watch, path, due) {
                 continue;
             }
-            let user = scene.sessions()[path.session].user();
-            let heads = self.heads.entry(user.clone()).or_default();
+            let channel = Channel::from(scene.sessions()[path.session].user().clone());
+            let heads = self.heads.entry(channel.clone()).or_default();
             if heads.is_empty()
                 && !is_unchecked(watch)
-                && let Some(head) = scene.log_head(user)
+                && let Some(head) = scene.log_head(&channel)
             {
                 heads.push((head, now));
             }
             // Receipts come in another order than records.
-            let chain = scene.log_chain(user);
+            let chain = scene.log_chain(&channel);
             let place = |head: &Position| chain.iter().rposition(|link| link.position == *head);
             // What a former primary has added is told after the failover in which it is lost.
             let is_lost = |head: &Position| is_unchecked(watch) && place(head).is_none();
@@ -337,8 +338,8 @@ fn disturbs_one(excuse: &Excuse, host: usize) -> bool {
 /// Whether a client has what the log has up to a head.
 fn judge(watch: &mut Watch<'_>, path: &Path, head: Position) {
     let scene = watch.scene();
-    let user = scene.sessions()[path.session].user();
-    let chain = scene.log_chain(user);
+    let channel = Channel::from(scene.sessions()[path.session].user().clone());
+    let chain = scene.log_chain(&channel);
     let index = |position: Position| {
         let at = chain.iter().rposition(|link| link.position == position);
         let first = chain.first().map(|link| link.before);
@@ -356,7 +357,7 @@ fn judge(watch: &mut Watch<'_>, path: &Path, head: Position) {
         Some(what) => match not_found(watch, path) {
             Some(excuse) => watch.excused(excuse),
             None => watch.violated(format!(
-                "session {} of {user} {what}, and the log has {head}",
+                "session {} of {channel} {what}, and the log has {head}",
                 path.session
             )),
         },

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use switchboard_core::channel::Channel;
 use switchboard_core::directory::log::{LogOperation, LogReply, Logged};
 use switchboard_core::directory::{Operation, Reply};
-use switchboard_core::id::{PushId, UserId};
+use switchboard_core::id::PushId;
 use switchboard_core::message::{InLog, Receipt};
 use switchboard_core::position::Position;
 use switchboard_core::time::Instant;
@@ -19,8 +20,8 @@ use crate::publishing::KeptInLogs;
 /// such old ones, and is not deleted. One that says that it is not, although nothing was in doubt, is right as well.
 #[derive(Clone, Debug, Default)]
 pub struct LogDurable {
-    /// When each record was added, by user, push and position.
-    added: BTreeMap<(UserId, PushId), Vec<AddedRecord>>,
+    /// When each record was added, by log, push and position.
+    added: BTreeMap<(Channel, PushId), Vec<AddedRecord>>,
     /// What was promised, and when.
     promised: Vec<LogPromise>,
 }
@@ -36,7 +37,7 @@ struct AddedRecord {
 
 #[derive(Clone, Debug)]
 struct LogPromise {
-    user: UserId,
+    channel: Channel,
     push: usize,
     position: Position,
     at: Instant,
@@ -76,12 +77,11 @@ impl Checker for LogDurable {
 
 impl LogDurable {
     fn executed(&mut self, executed: &Executed, at: Instant) {
-        let (Operation::Log { key, operation }, Ok(Reply::Log(reply))) =
+        let (Operation::Log { channel, operation }, Ok(Reply::Log(reply))) =
             (&executed.operation, &executed.outcome)
         else {
             return;
         };
-        let user = key.user();
         match (operation, reply) {
             (
                 LogOperation::Append { push, .. },
@@ -90,7 +90,7 @@ impl LogDurable {
                     ..
                 },
             ) => {
-                let added = self.added.entry((user.clone(), *push)).or_default();
+                let added = self.added.entry((channel.clone(), *push)).or_default();
                 added.push(AddedRecord {
                     position: place.position,
                     at,
@@ -98,7 +98,7 @@ impl LogDurable {
                 });
             }
             (LogOperation::Delete { .. }, LogReply::Deleted { .. }) if executed.at_primary => {
-                let of_it = self.added.iter_mut().filter(|((of, _), _)| of == user);
+                let of_it = self.added.iter_mut().filter(|((of, _), _)| of == channel);
                 for record in of_it.flat_map(|(_, records)| records) {
                     record.is_deleted = true;
                 }
@@ -116,7 +116,7 @@ impl LogDurable {
             return;
         }
         for log in &receipt.logged {
-            let key = (log.user.clone(), published.id());
+            let key = (log.channel.clone(), published.id());
             let was_added = self.added.contains_key(&key);
             match log.logged {
                 InLog::At(position) => {
@@ -124,7 +124,7 @@ impl LogDurable {
                         watch.call_at(watch.now() + after, self.promised.len() as u64);
                     }
                     self.promised.push(LogPromise {
-                        user: log.user.clone(),
+                        channel: log.channel.clone(),
                         push: hand_in.push,
                         position,
                         at: published.times()[hand_in.time].at,
@@ -137,7 +137,7 @@ impl LogDurable {
                 InLog::Expired | InLog::Refused | InLog::Unknown | InLog::Unlogged => watch
                     .violated(format!(
                         "the receipt of push {} says {:?} of the log of {}",
-                        hand_in.push, log.logged, log.user
+                        hand_in.push, log.logged, log.channel
                     )),
             }
         }
@@ -146,14 +146,14 @@ impl LogDurable {
     fn judge(&self, watch: &mut Watch<'_>, promise: &LogPromise) {
         let scene = watch.scene();
         let LogPromise {
-            user,
+            channel,
             push,
             position,
             at,
             replicated,
         } = promise;
         let published = &scene.pushes()[*push];
-        let key = (user.clone(), published.id());
+        let key = (channel.clone(), published.id());
         let added = self.added.get(&key).into_iter().flatten();
         let added = added.filter(|record| record.position == *position).last();
         let Some(AddedRecord {
@@ -163,10 +163,10 @@ impl LogDurable {
         }) = added
         else {
             return watch.violated(format!(
-                "push {push} was never added to the log of {user} at {position}"
+                "push {push} was never added to the log of {channel} at {position}"
             ));
         };
-        let kept = scene.log(user).is_some_and(|log| {
+        let kept = scene.log(channel).is_some_and(|log| {
             (log.records.iter()).any(|record| {
                 record.position == *position
                     && record.push == published.id()
@@ -176,7 +176,7 @@ impl LogDurable {
         let Some(KeptInLogs { retention, .. }) = published.durable() else {
             return;
         };
-        let gave_way = scene.gave_way(user, *position, retention.records);
+        let gave_way = scene.gave_way(channel, *position, retention.records);
         let is_old = *since + retention.age <= watch.now();
         if kept || gave_way || is_old || *is_deleted {
             return watch.held();
@@ -184,7 +184,7 @@ impl LogDurable {
         match lost(watch, (*at).min(*since), *replicated) {
             Some(excuse) => watch.excused(excuse),
             None => watch.violated(format!(
-                "push {push} is at {position} in the log of {user}, and cannot be read"
+                "push {push} is at {position} in the log of {channel}, and cannot be read"
             )),
         }
     }

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use switchboard_core::channel::Channel;
 use switchboard_core::directory::log::{LogOperation, LogPart, LogReply};
 use switchboard_core::directory::{Operation, Reply};
 use switchboard_core::event::Answer;
-use switchboard_core::id::UserId;
 use switchboard_core::logs::{LogAnswer, LogPage};
 use switchboard_core::position::Position;
 
@@ -19,10 +19,10 @@ use crate::redis::ChainLink;
 /// log that was deleted has no records, and goes on at a position that nobody has.
 #[derive(Clone, Debug, Default)]
 pub struct LogReadTrue {
-    /// What instances were answered, by the user whose log it was, with the number of questions asked before.
-    answered: BTreeMap<(Life, UserId), Vec<(usize, LogReply)>>,
+    /// What instances were answered, by the log, with the number of questions asked before.
+    answered: BTreeMap<(Life, Channel), Vec<(usize, LogReply)>>,
     /// The last positions of logs.
-    heads: BTreeMap<UserId, Vec<Position>>,
+    heads: BTreeMap<Channel, Vec<Position>>,
     /// Questions that were asked.
     asked: usize,
     /// How many had been asked before each one.
@@ -53,21 +53,23 @@ impl Checker for LogReadTrue {
 
 impl LogReadTrue {
     fn executed(&mut self, executed: &Executed, watch: &mut Watch<'_>) {
-        let (Operation::Log { key, operation }, Ok(Reply::Log(reply))) =
+        let (Operation::Log { channel, operation }, Ok(Reply::Log(reply))) =
             (&executed.operation, &executed.outcome)
         else {
             return;
         };
-        let user = key.user();
         let scene = watch.scene();
         let wrong = match (operation, reply) {
-            (LogOperation::Read { records, .. }, LogReply::Part(part)) => {
-                misread(scene.log_chain(user), scene.log_head(user), *records, part)
-            }
+            (LogOperation::Read { records, .. }, LogReply::Part(part)) => misread(
+                scene.log_chain(channel),
+                scene.log_head(channel),
+                *records,
+                part,
+            ),
             (LogOperation::Delete { .. }, LogReply::Deleted { records }) => {
-                let heads = self.heads.get(user);
+                let heads = self.heads.get(channel);
                 let is_old = |log: &LogPart| heads.is_some_and(|heads| heads.contains(&log.head));
-                match scene.log(user) {
+                match scene.log(channel) {
                     Some(log) if !log.records.is_empty() => Some("leaves records"),
                     Some(log) if *records > 0 && is_old(&log) => Some("leaves its head"),
                     Some(_) | None => None,
@@ -75,20 +77,20 @@ impl LogReadTrue {
             }
             (LogOperation::Append { .. }, _) => {
                 if executed.at_primary {
-                    let heads = self.heads.entry(user.clone()).or_default();
-                    heads.extend(scene.log_head(user));
+                    let heads = self.heads.entry(channel.clone()).or_default();
+                    heads.extend(scene.log_head(channel));
                 }
                 return;
             }
             _ => return,
         };
-        let answers = (self.answered.entry((executed.life, user.clone()))).or_default();
+        let answers = (self.answered.entry((executed.life, channel.clone()))).or_default();
         answers.push((self.asked, reply.clone()));
         match wrong {
             _ if !executed.at_primary => {}
             None => watch.held(),
             Some(what) => watch.violated(format!(
-                "{operation:?} of the log of {user} {what}: {reply:?}"
+                "{operation:?} of the log of {channel} {what}: {reply:?}"
             )),
         }
     }
@@ -109,7 +111,7 @@ impl LogReadTrue {
             (Asked::Connections(_) | Asked::Instances, LogAnswer::Deleted { .. }) => false,
         };
         let since = self.before.get(&question).copied().unwrap_or_default();
-        let answers = self.answered.get(&(asked.life(), user.clone()));
+        let answers = self.answered.get(&(asked.life(), user.clone().into()));
         let mut answers = answers.into_iter().flatten();
         let fits = answers.any(|(at, reply)| *at > since && says(reply, answer));
         if is_of_its_kind && fits {

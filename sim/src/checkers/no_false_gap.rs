@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use switchboard_core::channel::Channel;
 use switchboard_core::directory::log::{LogOperation, LogPart, LogReply, LogStart};
 use switchboard_core::directory::{Operation, Reply};
 use switchboard_core::event::Follow;
 use switchboard_core::frame::{Outgoing, Recovery};
-use switchboard_core::id::UserId;
 use switchboard_core::position::Position;
 
 use crate::checker::{Checker, Watch};
@@ -18,8 +18,8 @@ use crate::observed::{Executed, Life, LogWord, Observed, Topic};
 /// one where it stands, and the one before that on this connection.
 #[derive(Clone, Debug, Default)]
 pub struct NoFalseGap {
-    /// What each instance was told to be unknown, of each user's log.
-    unknown: BTreeMap<(Life, UserId), Vec<Named>>,
+    /// What each instance was told to be unknown, of each log.
+    unknown: BTreeMap<(Life, Channel), Vec<Named>>,
     /// Where each session stands by what it was sent, the newest last.
     sent: BTreeMap<usize, Vec<Position>>,
 }
@@ -68,20 +68,19 @@ impl Checker for NoFalseGap {
 
 impl NoFalseGap {
     fn executed(&mut self, executed: &Executed, watch: &mut Watch<'_>) {
-        if let (Operation::Log { key, .. }, Ok(Reply::Log(LogReply::Part(part)))) =
+        if let (Operation::Log { channel, .. }, Ok(Reply::Log(LogReply::Part(part)))) =
             (&executed.operation, &executed.outcome)
             && executed.at_primary
-            && watch.scene().log_head(key.user()) != Some(part.head)
+            && watch.scene().log_head(channel) != Some(part.head)
         {
             watch.violated(format!(
-                "the head of the log of {} is said to be {}, which it does not know",
-                key.user(),
+                "the head of the log of {channel} is said to be {}, which it does not know",
                 part.head
             ));
         }
         let (
             Operation::Log {
-                key,
+                channel,
                 operation: LogOperation::Read { start, .. },
             },
             Ok(Reply::Log(LogReply::Part(LogPart { after: None, .. }))),
@@ -94,18 +93,20 @@ impl NoFalseGap {
             LogStart::Behind(offset) => vec![Named::Offset(*offset)],
             LogStart::Last(_) => Vec::new(),
         };
-        let user = key.user().clone();
         if executed.at_primary {
-            let known = known(watch, &user);
+            let known = known(watch, channel);
             let has = |named: &&Named| known.iter().any(|position| named.is(*position));
             match asked.iter().find(has) {
                 Some(named) => watch.violated(format!(
-                    "the log of {user} has {named:?}, and calls it unknown"
+                    "the log of {channel} has {named:?}, and calls it unknown"
                 )),
                 None => watch.held(),
             }
         }
-        let unknown = self.unknown.entry((executed.life, user)).or_default();
+        let unknown = self
+            .unknown
+            .entry((executed.life, channel.clone()))
+            .or_default();
         unknown.extend(asked);
     }
 
@@ -143,7 +144,7 @@ impl NoFalseGap {
         let Some(life) = this.life().filter(|_| gap) else {
             return;
         };
-        let unknown = self.unknown.get(&(life, this.user().clone()));
+        let unknown = self.unknown.get(&(life, this.user().clone().into()));
         let was_unknown = |named: &&Named| unknown.is_some_and(|unknown| unknown.contains(named));
         match lost.iter().find(|named| !was_unknown(named)) {
             Some(named) => watch.violated(format!(
@@ -162,9 +163,9 @@ fn brought(asked: &Follow) -> Vec<Named> {
     asked.after.iter().copied().map(Named::Position).collect()
 }
 
-/// The positions that the log of a user knows.
-fn known(watch: &Watch<'_>, user: &UserId) -> Vec<Position> {
-    let Some(log) = watch.scene().log(user) else {
+/// The positions that a log knows.
+fn known(watch: &Watch<'_>, channel: &Channel) -> Vec<Position> {
+    let Some(log) = watch.scene().log(channel) else {
         return Vec::new();
     };
     let records = log.records.iter().map(|record| record.position);

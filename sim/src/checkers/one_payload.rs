@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use switchboard_core::channel::Channel;
 use switchboard_core::directory::log::{LogOperation, LogReply, Logged, Retention};
 use switchboard_core::directory::{Operation, Reply};
-use switchboard_core::id::UserId;
 use switchboard_core::time::Instant;
 
 use crate::checker::{Checker, Watch};
@@ -17,7 +17,7 @@ use crate::observed::{Executed, Observed, Topic};
 #[derive(Clone, Debug, Default)]
 pub struct OnePayload {
     /// When something was last added to each log.
-    last: BTreeMap<UserId, Instant>,
+    last: BTreeMap<Channel, Instant>,
 }
 
 impl Checker for OnePayload {
@@ -43,7 +43,7 @@ impl OnePayload {
     fn executed(&mut self, executed: &Executed, watch: &mut Watch<'_>) {
         let (
             Operation::Log {
-                key,
+                channel,
                 operation:
                     LogOperation::Append {
                         push, retention, ..
@@ -54,11 +54,10 @@ impl OnePayload {
         else {
             return;
         };
-        let user = key.user();
-        let chain = watch.scene().log_remembered(user);
+        let chain = watch.scene().log_remembered(channel);
         match logged {
             Logged::New(place) => {
-                let last = self.last.insert(user.clone(), watch.now());
+                let last = self.last.insert(channel.clone(), watch.now());
                 let (Some((new, before)), Some(last)) = (chain.split_last(), last) else {
                     return watch.held();
                 };
@@ -67,10 +66,10 @@ impl OnePayload {
                 let again = lately.into_iter().any(|link| link.push == *push);
                 if new.position != place.position {
                     return watch
-                        .violated(format!("{place:?} is not the end of the log of {user}"));
+                        .violated(format!("{place:?} is not the end of the log of {channel}"));
                 }
                 if again && !may_be_forgotten(watch, last) {
-                    watch.violated(format!("push {push:?} is twice in the log of {user}"));
+                    watch.violated(format!("push {push:?} is twice in the log of {channel}"));
                 } else {
                     watch.held();
                 }
@@ -84,14 +83,14 @@ impl OnePayload {
                 match chain.iter().rev().find(stands) {
                     Some(_) => watch.held(),
                     None => watch.violated(format!(
-                        "a repeat of push {push:?} is said to stand at {place:?} in the log of {user}"
+                        "a repeat of push {push:?} is said to stand at {place:?} in the log of {channel}"
                     )),
                 }
             }
             Logged::Expired => match chain.iter().any(|link| link.push == *push) {
                 true => watch.held(),
                 false => watch.violated(format!(
-                    "push {push:?} is said to have been in the log of {user}"
+                    "push {push:?} is said to have been in the log of {channel}"
                 )),
             },
         }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use switchboard_core::config::Config;
-use switchboard_core::message::{Audience, InLog, Receipt, UserLog};
+use switchboard_core::message::{Audience, ChannelLog, InLog, Receipt};
 
 use super::allowance::{closing, evicted};
 use super::knowledge::Knowledge;
@@ -116,7 +116,8 @@ impl ReceiptComplete {
                 continue;
             }
             // What is in no log was told to nobody.
-            let in_log = |log: &UserLog| log.user == *this.user() && is_at(log.logged);
+            let in_log =
+                |log: &ChannelLog| log.channel.user() == Some(this.user()) && is_at(log.logged);
             if published.durable().is_some() && !receipt.logged.iter().any(in_log) {
                 continue;
             }

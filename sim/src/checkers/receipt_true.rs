@@ -52,7 +52,10 @@ impl Checker for ReceiptTrue {
             }
         }
         for terminal in &receipt.terminals {
-            let logged = receipt.logged.iter().find(|log| log.user == terminal.user);
+            let logged = receipt
+                .logged
+                .iter()
+                .find(|log| log.channel.user() == Some(&terminal.user));
             let place = logged.and_then(|log| match log.logged {
                 InLog::At(position) => Some(position),
                 InLog::Expired | InLog::Unknown | InLog::Refused | InLog::Unlogged => None,

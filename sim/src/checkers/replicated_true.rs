@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use switchboard_core::channel::Channel;
 use switchboard_core::directory::log::{LogOperation, LogReply};
 use switchboard_core::directory::{Operation, Reply};
-use switchboard_core::id::UserId;
-use switchboard_core::message::{Durability, InLog, Receipt, UserLog};
+use switchboard_core::message::{ChannelLog, Durability, InLog, Receipt};
 use switchboard_core::position::Position;
 
 use super::receipt_true::in_doubt;
@@ -19,7 +19,7 @@ use crate::publishing::Published;
 #[derive(Clone, Debug, Default)]
 pub struct ReplicatedTrue {
     /// Records that a replica had when the primary was asked.
-    replicated: BTreeMap<UserId, Vec<Position>>,
+    replicated: BTreeMap<Channel, Vec<Position>>,
 }
 
 impl Checker for ReplicatedTrue {
@@ -35,7 +35,7 @@ impl Checker for ReplicatedTrue {
         match event {
             Observed::Executed(executed) => {
                 if let Operation::Log {
-                    key,
+                    channel,
                     operation: LogOperation::Confirm { position, .. },
                 } = &executed.operation
                     && let Ok(Reply::Log(LogReply::Confirmed {
@@ -43,8 +43,8 @@ impl Checker for ReplicatedTrue {
                         replicas: 1..,
                     })) = executed.outcome
                 {
-                    let of_user = self.replicated.entry(key.user().clone());
-                    of_user.or_default().push(*position);
+                    let of_log = self.replicated.entry(channel.clone());
+                    of_log.or_default().push(*position);
                 }
             }
             Observed::Answered { hand_in, receipt } => self.answered(watch, *hand_in, receipt),
@@ -54,13 +54,15 @@ impl Checker for ReplicatedTrue {
 }
 
 /// Whether the log remembers neither record nor push any more, as so many others have come.
-fn is_forgotten(watch: &Watch<'_>, published: &Published, log: &UserLog) -> bool {
+fn is_forgotten(watch: &Watch<'_>, published: &Published, log: &ChannelLog) -> bool {
     let kept = published.durable().map(|kept| kept.retention.records);
     kept.zip(position_of(log))
-        .is_some_and(|(records, position)| watch.scene().gave_way(&log.user, position, records * 2))
+        .is_some_and(|(records, position)| {
+            watch.scene().gave_way(&log.channel, position, records * 2)
+        })
 }
 
-const fn position_of(log: &UserLog) -> Option<Position> {
+const fn position_of(log: &ChannelLog) -> Option<Position> {
     match log.logged {
         InLog::At(position) => Some(position),
         InLog::Expired | InLog::Unknown | InLog::Refused | InLog::Unlogged => None,
@@ -72,8 +74,8 @@ impl ReplicatedTrue {
         let published = &watch.scene().pushes()[hand_in.push];
         let durability = published.durable().map(|kept| kept.durability);
         for log in &receipt.logged {
-            let of_user = self.replicated.get(&log.user);
-            let has = |position| of_user.is_some_and(|records| records.contains(&position));
+            let of_log = self.replicated.get(&log.channel);
+            let has = |position| of_log.is_some_and(|records| records.contains(&position));
             let wanted = match durability {
                 Some(Durability::Replica) => position_of(log).map(has),
                 Some(Durability::Primary) | None => None,
@@ -95,10 +97,10 @@ impl ReplicatedTrue {
         }
     }
 
-    fn wrong(&self, watch: &mut Watch<'_>, hand_in: HandIn, log: &UserLog) {
+    fn wrong(&self, watch: &mut Watch<'_>, hand_in: HandIn, log: &ChannelLog) {
         watch.violated(format!(
             "the receipt of push {} says {:?} of a replica of the log of {}",
-            hand_in.push, log.replicated, log.user
+            hand_in.push, log.replicated, log.channel
         ));
     }
 }

@@ -5,6 +5,7 @@ mod faults;
 mod link;
 mod trips;
 
+use switchboard_core::channel::Channel;
 use switchboard_core::directory::log::LogPart;
 use switchboard_core::directory::memory::MemoryDirectory;
 use switchboard_core::directory::{Row, SeenLease};
@@ -78,22 +79,22 @@ impl Directory {
         self.redis.primary().row(clock, key, connection)
     }
 
-    /// What the primary keeps of the log of a key.
-    pub(crate) fn log(&self, now: Instant, key: &Key) -> Option<LogPart> {
-        self.redis.primary().log(self.redis.clock(now), key)
+    /// What the primary keeps of a log.
+    pub(crate) fn log(&self, now: Instant, channel: &Channel) -> Option<LogPart> {
+        self.redis.primary().log(self.redis.clock(now), channel)
     }
 
     /// The last position of a log at the primary, if there is one.
-    pub(crate) fn head(&self, now: Instant, key: &Key) -> Option<Position> {
-        self.redis.primary().head(self.redis.clock(now), key)
+    pub(crate) fn head(&self, now: Instant, channel: &Channel) -> Option<Position> {
+        self.redis.primary().head(self.redis.clock(now), channel)
     }
 
     /// All records of the history of a log in which the primary is.
-    pub(crate) fn chain(&self, now: Instant, key: &Key) -> &[ChainLink] {
-        let chain = self.redis.chain(key);
+    pub(crate) fn chain(&self, now: Instant, channel: &Channel) -> &[ChainLink] {
+        let chain = self.redis.chain(channel);
         // A log that has just begun has none.
         let last = chain.last().map(|link| link.position);
-        if last == self.head(now, key) {
+        if last == self.head(now, channel) {
             chain
         } else {
             &[]
@@ -101,8 +102,8 @@ impl Directory {
     }
 
     /// Those records of a log at the primary whose pushes may be remembered.
-    pub(crate) fn remembered(&self, now: Instant, key: &Key) -> &[ChainLink] {
-        self.redis.remembered(now, key)
+    pub(crate) fn remembered(&self, now: Instant, channel: &Channel) -> &[ChainLink] {
+        self.redis.remembered(now, channel)
     }
 
     /// All leases, those that have run out too.

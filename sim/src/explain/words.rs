@@ -130,7 +130,7 @@ pub(super) fn operation(history: &History, operation: &Operation) -> String {
             format!("says whether {} is kept in {topic}", key.user())
         }
         Operation::LookupTopic { topic } => format!("reads who has members of {topic}"),
-        Operation::Log { key, .. } => format!("does something with the log of {}", key.user()),
+        Operation::Log { channel, .. } => format!("does something with the log of {channel}"),
     }
 }
 

@@ -13,7 +13,7 @@ use switchboard_core::event::Answer;
 use switchboard_core::frame::{CloseCode, Payload};
 use switchboard_core::id::{CallId, PushId, UserId};
 use switchboard_core::message::{
-    Action, Audience, Durability, Durable, InLog, Push, PushedBy, Until, UserLog,
+    Action, Audience, ChannelLog, Durability, Durable, InLog, Push, PushedBy, Until,
 };
 use switchboard_core::position::Position;
 use switchboard_core::time::Instant;
@@ -84,13 +84,16 @@ pub struct HandedIn {
     /// How far it is.
     pub progress: HandInProgress,
     /// What its receipt says of the log of each user.
-    pub logged: Vec<UserLog>,
+    pub logged: Vec<ChannelLog>,
 }
 
 impl HandedIn {
     /// Whether its receipt says that it is kept in the log of a user, and where.
     pub fn logged_at(&self, user: &UserId) -> Option<Position> {
-        let logged = self.logged.iter().find(|log| log.user == *user)?;
+        let logged = self
+            .logged
+            .iter()
+            .find(|log| log.channel.user() == Some(user))?;
         match logged.logged {
             InLog::At(position) => Some(position),
             InLog::Expired | InLog::Unknown | InLog::Refused | InLog::Unlogged => None,

@@ -139,12 +139,12 @@ impl Publishing {
             },
             Asked::Log(user) => Event::Log {
                 call,
-                user: user.clone(),
+                channel: user.clone().into(),
                 request: LogRequest::Read(LogQuery::default()),
             },
             Asked::Deletion(user) => Event::Log {
                 call,
-                user: user.clone(),
+                channel: user.clone().into(),
                 request: LogRequest::Delete,
             },
             Asked::Instances => Event::Instances { call },

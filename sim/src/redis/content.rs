@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::hash::Hasher;
 
+use switchboard_core::channel::Channel;
 use switchboard_core::directory::log::{LogOperation, LogReply, Logged};
 use switchboard_core::directory::memory::MemoryDirectory;
 use switchboard_core::directory::{Operation, OperationResult, Reply};
@@ -28,9 +29,9 @@ pub struct ChainLink {
 pub(super) struct Content {
     directory: MemoryDirectory,
     /// The records of each log, in the order in which they were added.
-    chains: BTreeMap<Key, Vec<ChainLink>>,
+    chains: BTreeMap<Channel, Vec<ChainLink>>,
     /// Of logs that were deleted: behind how many of its records each goes on, and at which position.
-    deletions: BTreeMap<Key, Vec<(usize, Position)>>,
+    deletions: BTreeMap<Channel, Vec<(usize, Position)>>,
 }
 
 impl Content {
@@ -46,22 +47,22 @@ impl Content {
         &self.directory
     }
 
-    /// The records of the log of a key, from its beginning: after a log has ended another one begins.
-    pub(super) fn chain(&self, key: &Key) -> &[ChainLink] {
-        let all = self.chains.get(key).map_or(&[][..], Vec::as_slice);
+    /// The records of a log, from its beginning: after a log has ended another one begins.
+    pub(super) fn chain(&self, channel: &Channel) -> &[ChainLink] {
+        let all = self.chains.get(channel).map_or(&[][..], Vec::as_slice);
         let is_break = |pair: &[ChainLink]| pair[0].position != pair[1].before;
         let begins = all.windows(2).rposition(is_break).map_or(0, |at| at + 1);
         &all[begins..]
     }
 
-    /// The records of the log of a key whose pushes may be remembered: those that were deleted are.
-    pub(super) fn remembered(&self, clock: Instant, key: &Key) -> &[ChainLink] {
-        let all = self.chains.get(key).map_or(&[][..], Vec::as_slice);
-        let deletions = self.deletions.get(key).map_or(&[][..], Vec::as_slice);
+    /// The records of a log whose pushes may be remembered: those that were deleted are.
+    pub(super) fn remembered(&self, clock: Instant, channel: &Channel) -> &[ChainLink] {
+        let all = self.chains.get(channel).map_or(&[][..], Vec::as_slice);
+        let deletions = self.deletions.get(channel).map_or(&[][..], Vec::as_slice);
         let goes_on = |from: Option<&ChainLink>, at: usize, before: Position| {
             from.is_none_or(|from| from.position == before) || deletions.contains(&(at, before))
         };
-        let head = self.directory.head(clock, key);
+        let head = self.directory.head(clock, channel);
         if head.is_none_or(|head| !goes_on(all.last(), all.len(), head)) {
             return &[];
         }
@@ -73,7 +74,7 @@ impl Content {
     pub(super) fn execute(&mut self, clock: Instant, operation: &Operation) -> OperationResult {
         let outcome = self.directory.execute(clock, operation);
         if let Operation::Log {
-            key,
+            channel,
             operation: LogOperation::Append { push, .. },
         } = operation
             && let Ok(Reply::Log(LogReply::Appended {
@@ -86,17 +87,17 @@ impl Content {
                 before: place.before,
                 push: *push,
             };
-            self.chains.entry(key.clone()).or_default().push(link);
+            self.chains.entry(channel.clone()).or_default().push(link);
         }
         if let Operation::Log {
-            key,
+            channel,
             operation: LogOperation::Delete { .. },
         } = operation
             && let Ok(Reply::Log(LogReply::Deleted { records: 1.. })) = &outcome
-            && let Some(head) = self.directory.head(clock, key)
+            && let Some(head) = self.directory.head(clock, channel)
         {
-            let records = self.chains.get(key).map_or(0, Vec::len);
-            let deletions = self.deletions.entry(key.clone()).or_default();
+            let records = self.chains.get(channel).map_or(0, Vec::len);
+            let deletions = self.deletions.entry(channel.clone()).or_default();
             deletions.push((records, head));
         }
         outcome
@@ -106,8 +107,8 @@ impl Content {
         self.directory.evict(clock, key)
     }
 
-    pub(super) fn evict_log(&mut self, clock: Instant, key: &Key) -> bool {
-        self.directory.evict_log(clock, key)
+    pub(super) fn evict_log(&mut self, clock: Instant, channel: &Channel) -> bool {
+        self.directory.evict_log(clock, channel)
     }
 
     pub(super) fn evict_leases(&mut self) {

@@ -8,6 +8,7 @@ mod server;
 
 use std::time::Duration;
 
+use switchboard_core::channel::Channel;
 use switchboard_core::directory::log::LogReply;
 use switchboard_core::directory::memory::MemoryDirectory;
 use switchboard_core::directory::{DirectorySettings, Operation, OperationResult, Reply};
@@ -206,13 +207,15 @@ impl Redis {
 
     /// All records of the history of a key's log in which the primary is, the oldest first: kept, trimmed
     /// or expired.
-    pub fn chain(&self, key: &Key) -> &[ChainLink] {
-        self.primary.content().chain(key)
+    pub fn chain(&self, channel: &Channel) -> &[ChainLink] {
+        self.primary.content().chain(channel)
     }
 
-    /// Those records of a key's log at the primary whose pushes may be remembered, the oldest first: deleted ones too.
-    pub(crate) fn remembered(&self, now: Instant, key: &Key) -> &[ChainLink] {
-        self.primary.content().remembered(self.clock.at(now), key)
+    /// Those records of a log at the primary whose pushes may be remembered, the oldest first: deleted ones too.
+    pub(crate) fn remembered(&self, now: Instant, channel: &Channel) -> &[ChainLink] {
+        self.primary
+            .content()
+            .remembered(self.clock.at(now), channel)
     }
 
     /// What the servers' clock says.
@@ -274,10 +277,10 @@ impl Redis {
         self.primary.evict_rows(now, clock, key)
     }
 
-    /// The primary evicts the log of a user. Returns whether there was one.
-    pub fn evict_log(&mut self, now: Instant, key: &Key) -> bool {
+    /// The primary evicts a log. Returns whether there was one.
+    pub fn evict_log(&mut self, now: Instant, channel: &Channel) -> bool {
         let clock = self.clock.at(now);
-        self.primary.evict_log(now, clock, key)
+        self.primary.evict_log(now, clock, channel)
     }
 
     /// The primary evicts the leases.

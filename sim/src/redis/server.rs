@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use switchboard_core::channel::Channel;
 use switchboard_core::directory::log::{LogOperation, LogReply, Logged};
 use switchboard_core::directory::memory::MemoryDirectory;
 use switchboard_core::directory::redis::Value;
@@ -50,7 +51,7 @@ enum Scripts {
 enum ServerChange {
     Operation(Operation),
     RowsEvicted(Key),
-    LogEvicted(Key),
+    LogEvicted(Channel),
     LeasesEvicted,
     RowsExpired,
 }
@@ -62,8 +63,8 @@ impl ServerChange {
             Self::RowsEvicted(key) => {
                 content.evict_rows(clock, key);
             }
-            Self::LogEvicted(key) => {
-                content.evict_log(clock, key);
+            Self::LogEvicted(channel) => {
+                content.evict_log(clock, channel);
             }
             Self::LeasesEvicted => content.evict_leases(),
             Self::RowsExpired => content.expire(clock),
@@ -221,9 +222,9 @@ impl Server {
         self.content.evict_rows(clock, key)
     }
 
-    pub(super) fn evict_log(&mut self, now: Instant, clock: Instant, key: &Key) -> bool {
-        self.push(now, clock, ServerChange::LogEvicted(key.clone()));
-        self.content.evict_log(clock, key)
+    pub(super) fn evict_log(&mut self, now: Instant, clock: Instant, channel: &Channel) -> bool {
+        self.push(now, clock, ServerChange::LogEvicted(channel.clone()));
+        self.content.evict_log(clock, channel)
     }
 
     pub(super) fn evict_leases(&mut self, now: Instant, clock: Instant) {
@@ -392,17 +393,19 @@ fn changed(
         Ok(Reply::Removed(removed) | Reply::Released(removed)) => *removed,
         Ok(Reply::Leases { .. }) => before.leases(clock).len() != after.leases(clock).len(),
         Ok(Reply::Log(reply)) => {
-            let Operation::Log { key, .. } = operation else {
+            let Operation::Log { channel, .. } = operation else {
                 return false;
             };
             match reply {
                 LogReply::Appended { logged, .. } => matches!(logged, Logged::New(_)),
                 LogReply::Part(_) | LogReply::Confirmed { .. } => {
-                    !after.has_same_log(before, clock, key)
+                    !after.has_same_log(before, clock, channel)
                 }
                 LogReply::Head(_) => false,
                 // A log that stands without records stays as it is. Else it removes what may not be there.
-                LogReply::Deleted { records } => *records > 0 || before.head(clock, key).is_none(),
+                LogReply::Deleted { records } => {
+                    *records > 0 || before.head(clock, channel).is_none()
+                }
             }
         }
         Ok(
@@ -445,9 +448,9 @@ fn is_refused_by(
             },
             // A log that is there is prolonged at most, which takes none.
             Operation::Log {
-                key,
+                channel,
                 operation: LogOperation::Read { .. } | LogOperation::Confirm { .. },
-            } => content.head(clock, key).is_none(),
+            } => content.head(clock, channel).is_none(),
             Operation::Unregister { .. }
             | Operation::RemoveRow { .. }
             | Operation::LeaveTopic { .. }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use proptest::sample::select;
+use switchboard_core::channel::Channel;
 use switchboard_core::directory::log::{
     Content, LogOperation, LogReply, LogStart, Logged, Retention,
 };
@@ -31,21 +32,27 @@ pub fn keys() -> impl Iterator<Item = Key> {
     USERS.into_iter().map(key)
 }
 
+/// All that logs belong to. Of users and topics that are called alike they are different ones.
+fn channels() -> impl Iterator<Item = Channel> {
+    let topics = TOPICS.into_iter().map(topic).map(Channel::from);
+    keys().map(Channel::from).chain(topics)
+}
+
 /// Reads everything that stands in a directory.
 pub fn reading_all() -> Vec<Operation> {
     let rows = keys().map(|key| Operation::Lookup { key });
     let leases = (0..INSTANCES).map(|number| Operation::ReadLease {
         instance: InstanceId::new(number),
     });
-    let heads = keys().map(|key| of_log(key, LogOperation::Head));
-    let logs = keys().map(|key| {
+    let heads = channels().map(|channel| of_log(channel, LogOperation::Head));
+    let logs = channels().map(|channel| {
         let operation = LogOperation::Read {
             start: LogStart::Last(u32::MAX),
             records: u32::MAX,
             bytes: u32::MAX,
             nonce: Nonce::new(1),
         };
-        of_log(key, operation)
+        of_log(channel, operation)
     });
     let topics = TOPICS.map(|name| Operation::LookupTopic { topic: topic(name) });
     rows.chain(leases)
@@ -101,7 +108,7 @@ pub fn operation() -> impl Strategy<Value = Operation> {
         4 => (any_key(), topics(), keepings()).prop_map(|(key, topic, keeping)| {
             Operation::KeepTopic { key, topic, keeping }
         }),
-        14 => (any_key(), log_operation()).prop_map(|(key, operation)| of_log(key, operation)),
+        14 => (any_channel(), log_operation()).prop_map(|(channel, operation)| of_log(channel, operation)),
     ]
 }
 
@@ -124,8 +131,8 @@ fn log_operation() -> impl Strategy<Value = LogOperation> {
     ]
 }
 
-fn of_log(key: Key, operation: LogOperation) -> Operation {
-    Operation::Log { key, operation }
+fn of_log(channel: Channel, operation: LogOperation) -> Operation {
+    Operation::Log { channel, operation }
 }
 
 fn contents() -> impl Strategy<Value = Content> {
@@ -159,6 +166,14 @@ fn starts() -> impl Strategy<Value = LogStart> {
         1 => (0..4_u32).prop_map(LogStart::Last),
         4 => prop::collection::vec(wishes, 1..4).prop_map(LogStart::After),
         2 => (0..WISHES).prop_map(LogStart::Behind),
+    ]
+}
+
+/// A user's log more often than a topic's, and one of few, so that operations meet.
+fn any_channel() -> impl Strategy<Value = Channel> {
+    prop_oneof![
+        3 => any_key().prop_map(Channel::from),
+        2 => select(&TOPICS[..1]).prop_map(|name| Channel::from(topic(name))),
     ]
 }
 

@@ -39,7 +39,7 @@ impl Handle {
 
     async fn log(&self, user: UserId, request: LogRequest) -> Result<LogAnswer, CallError> {
         let member = self.shared.publisher(Some(user.as_bytes()));
-        match ask(member, |answer| Input::Log(user, request, answer)).await? {
+        match ask(member, |answer| Input::Log(user.into(), request, answer)).await? {
             Answer::Log(answer) => Ok(answer?),
             Answer::Push(_) | Answer::Connections(_) | Answer::Instances(_) => Err(mixed_up()),
         }

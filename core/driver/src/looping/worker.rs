@@ -258,11 +258,11 @@ impl Worker {
                 self.instance
                     .handle(now, Event::Connections { call, user }, out);
             }
-            Input::Log(user, request, answer) => {
+            Input::Log(channel, request, answer) => {
                 let call = self.call(answer);
                 let asked = Event::Log {
                     call,
-                    user,
+                    channel,
                     request,
                 };
                 self.instance.handle(now, asked, out);

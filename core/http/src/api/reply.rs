@@ -7,10 +7,11 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
 use http_body_util::Full;
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
+use switchboard_core::channel::Channel;
 use switchboard_core::directory::LeaseState;
 use switchboard_core::message::{
-    ConnectionInfo, Connections, Counts, InLog, InstanceInfo, InstanceOutcome, Receipt,
-    TerminalOutcome, UserLog,
+    ChannelLog, ConnectionInfo, Connections, Counts, InLog, InstanceInfo, InstanceOutcome, Receipt,
+    TerminalOutcome,
 };
 use switchboard_core::time::WallTime;
 use time::OffsetDateTime;
@@ -147,12 +148,12 @@ fn head<S: Serializer>(receipt: &Receipt, serializer: S) -> Result<S::SerializeM
     match receipt.logged.as_slice() {
         [] => {}
         [one] => map.serialize_entry("logged", &InLogText(one.logged))?,
-        several => map.serialize_entry("logged", &ByUser(several))?,
+        several => map.serialize_entry("logged", &ByName(several))?,
     }
     match receipt.logged.as_slice() {
         logs if logs.iter().all(|log| log.replicated.is_none()) => {}
         [one] => map.serialize_entry("replicated", &one.replicated)?,
-        several => map.serialize_entry("replicated", &ReplicatedByUser(several))?,
+        several => map.serialize_entry("replicated", &ReplicatedByName(several))?,
     }
     if let Some(kept) = receipt.kept {
         map.serialize_entry("kept", &kept)?;
@@ -176,24 +177,32 @@ impl Serialize for InLogText {
     }
 }
 
-/// The logs of several users, by their names.
-struct ByUser<'a>(&'a [UserLog]);
+/// The logs of several users, or of topics, by their names.
+struct ByName<'a>(&'a [ChannelLog]);
 
-impl Serialize for ByUser<'_> {
+impl Serialize for ByName<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let logs = self.0.iter();
-        serializer.collect_map(logs.map(|log| (log.user.as_str(), InLogText(log.logged))))
+        serializer.collect_map(logs.map(|log| (name(&log.channel), InLogText(log.logged))))
     }
 }
 
 /// Whether a replica has the records of several users, by their names. What is no record is left out.
-struct ReplicatedByUser<'a>(&'a [UserLog]);
+struct ReplicatedByName<'a>(&'a [ChannelLog]);
 
-impl Serialize for ReplicatedByUser<'_> {
+impl Serialize for ReplicatedByName<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let records = self.0.iter();
-        let records = records.filter_map(|log| Some((log.user.as_str(), log.replicated?)));
+        let records = records.filter_map(|log| Some((name(&log.channel), log.replicated?)));
         serializer.collect_map(records)
+    }
+}
+
+/// A push has logs of one kind.
+fn name(channel: &Channel) -> &str {
+    match channel {
+        Channel::User(user) => user.as_str(),
+        Channel::Topic(topic) => topic.as_str(),
     }
 }
 

@@ -204,6 +204,13 @@ slot_key! {
     LogKey
 }
 
+/// One terminal as a follower of one log, within one instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct FollowerKey {
+    pub(crate) connection: ConnectionKey,
+    pub(crate) log: LogKey,
+}
+
 slot_key! {
     /// One link within one instance.
     LinkKey

@@ -1,6 +1,7 @@
 //! What everything stands on: tables, timers, random streams, fingerprints.
 
 pub(crate) mod alarm;
+pub mod channel;
 pub(crate) mod fingerprint;
 #[doc(hidden)]
 pub mod flaws;

@@ -15,7 +15,10 @@ use crate::deliver::{hooks, list};
 use crate::delivery::{Addressee, Addressees, Ask, Delivery};
 use crate::follow::{Confirmation, Followers};
 use crate::frame::{CloseCode, Pushed};
-use crate::id::{ConnectionId, ConnectionKey, DeliveryId, InboundKey, LinkKey, PushId, TopicId};
+use crate::id::{
+    ConnectionId, ConnectionKey, DeliveryId, FollowerKey, InboundKey, LinkKey, LogKey, PushId,
+    TopicId,
+};
 use crate::key::Key;
 use crate::message::{Action, Outcome, PushedBy, Until};
 use crate::terminals::Terminals;
@@ -81,6 +84,8 @@ struct Share<'a> {
     deed: &'a Deed,
     /// The push as a record of its log, for followers.
     record: Option<&'a ChainedRecord>,
+    /// The log of the key, if anybody follows it.
+    log: Option<LogKey>,
     /// What their outcome waits for.
     until: Until,
     /// When the delivery is answered in any case.
@@ -118,7 +123,12 @@ fn record(push: PushId, addressee: &Addressee, action: &Action) -> Option<Chaine
     let Action::Frame(payload) = action else {
         return None;
     };
-    let pushed = Pushed::record(push, addressee.key.clone(), place.position, payload.clone());
+    let pushed = Pushed::record(
+        push,
+        (&addressee.key).into(),
+        place.position,
+        payload.clone(),
+    );
     Some(ChainedRecord { place, pushed })
 }
 
@@ -173,6 +183,7 @@ impl Deliveries {
                         key: &addressee.key,
                         deed: &deed,
                         record: record.as_ref(),
+                        log: (record.as_ref()).and_then(|_| follow.find(&(&addressee.key).into())),
                         until: addressee
                             .record
                             .map_or(Until::Written, |record| record.until),
@@ -239,7 +250,7 @@ impl Deliveries {
         }
         if share.record.is_some() {
             // They know a repeat by its position, and get what comes before they are greeted.
-            let followers = follow.of_key(share.key).iter();
+            let followers = share.log.map_or(&[][..], |log| follow.of_log(log)).iter();
             asked.extend(followers.filter_map(|key| Some(terminals.get(*key)?.id)));
             asked.sort_unstable();
             asked.dedup();
@@ -275,9 +286,9 @@ impl Deliveries {
             push: share.push,
         };
         *open += 1;
-        let follower = terminals.find(connection, share.key);
-        let follower = follower.filter(|key| follow.has(*key));
-        let follower = share.record.zip(follower);
+        let found = terminals.find(connection, share.key).zip(share.log);
+        let follower = found.map(|(connection, log)| FollowerKey { connection, log });
+        let follower = share.record.zip(follower.filter(|key| follow.has(*key)));
         served.push(ServedTerminal {
             addressee: share.addressee,
             connection,
@@ -307,7 +318,7 @@ impl Deliveries {
         follow: &mut Followers,
         terminals: &mut Terminals,
         share: Share<'_>,
-        (record, key): (&ChainedRecord, ConnectionKey),
+        (record, key): (&ChainedRecord, FollowerKey),
         ticket: Ticket,
     ) {
         if let Err(outcome) = follow.record(cx, terminals, key, record, ticket) {

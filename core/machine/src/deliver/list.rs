@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::delivery::{Addressees, Outcomes};
 use crate::follow::Followers;
-use crate::id::{ConnectionId, ConnectionKey, UserId};
-use crate::key::Key;
+use crate::id::{ConnectionId, ConnectionKey, FollowerKey, UserId};
 use crate::message::{Action, ListOrder, Listed};
 use crate::terminals::Terminals;
 use crate::vocabulary::terminal::{Age, LifeStage, Terminal};
@@ -74,15 +73,17 @@ pub(super) fn of(
 
 /// Lists the terminals of a user that follow its log.
 fn followers(terminals: &Terminals, follow: &Followers, user: &UserId, limit: usize) -> Outcomes {
-    let key = Key::from(user.clone());
-    let stand = |connection: &ConnectionKey| {
+    let Some(log) = follow.find(&user.clone().into()) else {
+        return Outcomes::Listed(0, Vec::new());
+    };
+    let stand = |&connection: &ConnectionKey| {
         Some(Listed {
-            connection: Some(terminals.get(*connection)?.id),
+            connection: Some(terminals.get(connection)?.id),
             user: user.clone(),
-            follows: Some(follow.stand(*connection)?),
+            follows: Some(follow.stand(FollowerKey { connection, log })?),
         })
     };
-    let mut listed: Vec<_> = follow.of_key(&key).iter().filter_map(stand).collect();
+    let mut listed: Vec<_> = follow.of_log(log).iter().filter_map(stand).collect();
     let all = listed.len() as u64;
     listed.sort_unstable_by(|one, next| one.name().cmp(&next.name()));
     listed.truncate(limit);

@@ -47,11 +47,7 @@ impl Deliveries {
     }
 
     /// A terminal for whose confirmation these deliveries have waited gives none any more.
-    pub(crate) fn unconfirmed(
-        &mut self,
-        cx: &mut Context<'_>,
-        waited: impl Iterator<Item = Ticket>,
-    ) {
+    pub(crate) fn unconfirmed(&mut self, cx: &mut Context<'_>, waited: Vec<Ticket>) {
         for ticket in waited {
             self.learn(ticket, Fate::unconfirmed, |_| {});
             self.answer_if_complete(cx, ticket.delivery);

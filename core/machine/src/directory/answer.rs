@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::layout;
 use super::{Operation, OperationError, OperationResult, Reply, Row, SeenLease};
-use crate::id::{ConnectionId, TopicId};
+use crate::id::{ConnectionId, Epoch, InstanceId, TopicId};
 
 /// What the server answered, whatever client received it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +50,9 @@ impl Operation {
             Self::Unregister { .. } | Self::RemoveRow { .. } | Self::LeaveTopic { .. } => {
                 flag(&answer).map(Reply::Removed)
             }
-            Self::LookupTopic { .. } => topic_rows(&answer),
+            Self::LookupTopic { .. } => {
+                topic_rows(&answer).map(|(rows, malformed)| Reply::TopicRows { rows, malformed })
+            }
             Self::Lookup { .. } => {
                 rows(&answer).map(|(rows, malformed)| Reply::Rows { rows, malformed })
             }
@@ -61,7 +63,7 @@ impl Operation {
             }
             Self::Release { .. } => flag(&answer).map(Reply::Released),
             Self::ReadLease { .. } => lease(&answer),
-            Self::Log { operation, .. } => operation.decode(&answer).map(Reply::Log),
+            Self::Log { channel, operation } => operation.decode(channel, &answer).map(Reply::Log),
         };
         reply.ok_or_else(|| OperationError::Malformed(excerpt(&answer)))
     }
@@ -119,13 +121,14 @@ fn registered_with(answer: &Value) -> Option<Reply> {
     })
 }
 
-fn topic_rows(answer: &Value) -> Option<Reply> {
+/// The instances with members of a topic, and how many entries could not be understood.
+pub(super) fn topic_rows(answer: &Value) -> Option<(Vec<(InstanceId, Epoch)>, u32)> {
     let (mut rows, malformed) = understood(array(answer)?, |field, value| {
         let instance = layout::parse_instance(field)?;
         Some((instance, layout::parse_epoch(value)?))
     })?;
     rows.sort_unstable_by_key(|(instance, _)| *instance);
-    Some(Reply::TopicRows { rows, malformed })
+    Some((rows, malformed))
 }
 
 fn leases(answer: &Value) -> Option<Reply> {
@@ -232,7 +235,7 @@ mod tests {
 
     use super::*;
     use crate::directory::{Lease, LeaseState, Load};
-    use crate::id::{Epoch, InstanceId, UserId};
+    use crate::id::UserId;
     use crate::key::Key;
     use crate::time::WallTime;
 

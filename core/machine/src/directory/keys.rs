@@ -10,17 +10,36 @@ use std::str;
 
 use super::DirectorySettings;
 use super::redis::Request;
+use crate::channel::Channel;
 use crate::id::TopicId;
 use crate::key::Key;
 
+/// What the name of a user's rows begins with.
+const ROWS: &[u8] = b"u:";
+
 /// The rows of a user.
 pub(super) fn rows(settings: &DirectorySettings, key: &Key) -> Vec<u8> {
-    of_user(settings, b"u:", key)
+    of_user(settings, ROWS, key)
 }
 
-/// The log of a user: its head, its records, its pushes.
-pub(super) fn log(settings: &DirectorySettings, key: &Key) -> [Vec<u8>; 3] {
-    [&b"m:"[..], b"h:", b"d:"].map(|kind| of_user(settings, kind, key))
+/// A log: its head, its records, its pushes. That of a topic has names of its own, for a user may be called the same.
+pub(super) fn log(settings: &DirectorySettings, channel: &Channel) -> [Vec<u8>; 3] {
+    match channel {
+        Channel::User(user) => {
+            [&b"m:"[..], b"h:", b"d:"].map(|kind| named(settings, kind, user.as_bytes()))
+        }
+        Channel::Topic(topic) => {
+            [&b"tm:"[..], b"th:", b"td:"].map(|kind| named(settings, kind, topic.as_bytes()))
+        }
+    }
+}
+
+/// The rows of what a log belongs to.
+pub(super) fn rows_of(settings: &DirectorySettings, channel: &Channel) -> Vec<u8> {
+    match channel {
+        Channel::User(user) => named(settings, ROWS, user.as_bytes()),
+        Channel::Topic(of) => topic(settings, of),
+    }
 }
 
 /// The topics of a user.

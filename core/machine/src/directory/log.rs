@@ -1,4 +1,4 @@
-//! Logs: what was pushed durably to those who are found by a key, for a while, in an order.
+//! Logs: what was pushed durably to a user, or to a topic, for a while, in an order.
 //!
 //! A log is a chain: each record has a position, and the position *before* it is that of the record
 //! before, or the log's *base*. The *head* is the position of the last record. A log that was never
@@ -11,13 +11,13 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::Row;
-use crate::id::{ConnectionId, PushId};
+use crate::id::{ConnectionId, Epoch, InstanceId, PushId};
 use crate::position::{Nonce, Position};
 
-/// Something to be done with the log of one key.
+/// Something to be done with one log.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub enum LogOperation {
-    /// Adds a record and reads the rows under the key, in one step. A push whose id is remembered is not
+    /// Adds a record and reads the rows of the user or of the topic, in one step. A push whose id is remembered is not
     /// added again. Whatever the answer is: it is delivered to those who are there.
     Append {
         /// The id of the push, by which repeats are recognised.
@@ -74,8 +74,8 @@ pub enum LogReply {
     Appended {
         /// What became of the record.
         logged: Logged,
-        /// The rows under the key, as [`Reply::Rows`](super::Reply::Rows) has them.
-        rows: Vec<(ConnectionId, Row)>,
+        /// Where it is to be delivered.
+        rows: ChannelRows,
         /// Rows that could not be understood and were left alone.
         malformed: u32,
     },
@@ -95,6 +95,16 @@ pub enum LogReply {
         /// Records that are gone.
         records: u32,
     },
+}
+
+/// The rows of what a log belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(untagged)]
+pub enum ChannelRows {
+    /// Of a user: the terminals, as [`Reply::Rows`](super::Reply::Rows) has them.
+    Terminals(Vec<(ConnectionId, Row)>),
+    /// Of a topic: the instances with members, as [`Reply::TopicRows`](super::Reply::TopicRows) has them.
+    Instances(Vec<(InstanceId, Epoch)>),
 }
 
 /// What became of a record that was to be added.

@@ -17,6 +17,7 @@ use serde::Serialize;
 
 use self::log::{LogOperation, LogReply};
 
+use crate::channel::Channel;
 use crate::id::{ConnectionId, Epoch, InstanceId, TopicId};
 use crate::key::Key;
 use crate::time::WallTime;
@@ -164,10 +165,10 @@ pub enum Operation {
         /// The instance whose lease it is.
         instance: InstanceId,
     },
-    /// Does something with the log of a key.
+    /// Does something with a log.
     Log {
-        /// Whose log it is.
-        key: Key,
+        /// What it belongs to.
+        channel: Channel,
         /// What is to be done.
         operation: LogOperation,
     },

@@ -7,6 +7,7 @@
 //! | `<prefix>{pNNNN}t:<topic>` | HASH | instance id → its epoch, in hexadecimal digits: it has members |
 //! | `<prefix>{p0000}instances` | HASH | instance id → `deadline connections pushes epoch floor beat state address` |
 //! | `<prefix>{pNNNN}m:<user>`, `h:`, `d:` | | the user's log: see `log` |
+//! | `<prefix>{pNNNN}tm:<topic>`, `th:`, `td:` | | the topic's log, in the same way |
 //! | `<prefix>layout` | STRING | the mark: `version=1 partitions=1024` |
 //!
 //! `NNNN` is the [partition](DirectorySettings::partitions) of the user or of the topic.
@@ -243,7 +244,7 @@ impl Operation {
             Self::ReadLease { instance } => {
                 command("HGET", vec![keys::instances(settings), text(instance)])
             }
-            Self::Log { key, operation } => operation.request(settings, key),
+            Self::Log { channel, operation } => operation.request(settings, channel),
         }
     }
 }

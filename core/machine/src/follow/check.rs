@@ -3,16 +3,16 @@
 use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
-use super::channel::Channel;
+use super::followed::FollowedLog;
 use super::{Followers, hooks};
 use crate::base::alarm::Alarm;
 use crate::base::fingerprint::Fingerprint;
+use crate::channel::Channel;
 use crate::config::Config;
 use crate::context::Context;
 use crate::directory::Operation;
 use crate::directory::log::LogOperation;
-use crate::id::{ConnectionKey, LogKey};
-use crate::key::Key;
+use crate::id::{FollowerKey, LogKey};
 use crate::membership::Membership;
 use crate::position::Position;
 use crate::time::Instant;
@@ -84,11 +84,11 @@ impl Followers {
     pub(crate) fn check_logs<'a>(
         &mut self,
         cx: &mut Context<'_>,
-        keys: impl IntoIterator<Item = &'a Key>,
+        channels: impl IntoIterator<Item = &'a Channel>,
     ) {
-        for key in keys {
+        for channel in channels {
             cx.stats.log_missed += 1;
-            if let Some(log) = self.channels.find(key) {
+            if let Some(log) = self.logs.find(channel) {
                 self.read_all(log);
             }
         }
@@ -123,7 +123,7 @@ impl Followers {
 
     /// Sees to it that the next step comes, if any log is followed.
     pub(super) fn expect_step(&mut self, cx: &mut Context<'_>) {
-        if self.channels.len() > 0 && !self.checks.step.is_set() {
+        if self.logs.len() > 0 && !self.checks.step.is_set() {
             cx.set(
                 &mut self.checks.step,
                 cx.now.mono + STEP,
@@ -148,13 +148,13 @@ impl Followers {
         let rounds = life.as_nanos() / 4 / period;
         let rounds = u64::try_from(rounds).unwrap_or(1).max(1);
         if hooks::checks_now_and_then(cx.flaws) {
-            self.checks.owed += self.channels.len() as u128 * STEP.as_nanos();
+            self.checks.owed += self.logs.len() as u128 * STEP.as_nanos();
         }
-        if self.channels.len() == 0 {
+        if self.logs.len() == 0 {
             self.checks.urgent = None;
             return;
         }
-        let at_once = at_once(self.channels.len(), period);
+        let at_once = at_once(self.logs.len(), period);
         let (mut checked, mut passed) = (0, 0);
         while checked < at_once && passed < PASSED.max(at_once) {
             let is_urgent = self.checks.urgent.is_some();
@@ -172,9 +172,9 @@ impl Followers {
             }
             if self.checks.round.is_multiple_of(rounds) {
                 self.read_all(log);
-            } else if let Some(channel) = self.channels.get(log) {
+            } else if let Some(followed) = self.logs.get(log) {
                 let operation = Operation::Log {
-                    key: channel.key.clone(),
+                    channel: followed.channel.clone(),
                     operation: LogOperation::Head,
                 };
                 membership.ask(operation, FollowPurpose::Head { log });
@@ -186,9 +186,10 @@ impl Followers {
 
     /// Once a round, what followers were sent before is forgotten.
     fn rest(&mut self, cx: &Context<'_>, log: LogKey) {
-        let channel = self.channels.get(log);
-        for connection in channel.map_or(&[][..], Channel::followers) {
-            if let Some(follower) = self.followers.get_mut(*connection) {
+        let followed = self.logs.get(log);
+        for connection in followed.map_or(&[][..], FollowedLog::followers) {
+            let connection = *connection;
+            if let Some(follower) = self.followers.get_mut(FollowerKey { connection, log }) {
                 follower.rest(cx.now.mono);
             }
         }
@@ -196,9 +197,10 @@ impl Followers {
 
     /// Reads a log for all its followers.
     fn read_all(&mut self, log: LogKey) {
-        let channel = self.channels.get(log);
-        for follower in channel.map_or_else(Vec::new, |channel| channel.followers().to_vec()) {
-            self.check(follower);
+        let followed = self.logs.get(log);
+        let followers = followed.map_or_else(Vec::new, |followed| followed.followers().to_vec());
+        for connection in followers {
+            self.check(FollowerKey { connection, log });
         }
     }
 
@@ -211,7 +213,7 @@ impl Followers {
             ..
         } = &mut self.checks;
         let slot = *next;
-        let log = if let Some(log) = self.channels.in_slot(slot) {
+        let log = if let Some(log) = self.logs.in_slot(slot) {
             *next += 1;
             log
         } else {
@@ -230,20 +232,15 @@ impl Followers {
 
     /// The head of a log has come. None: there is no log, and whoever stood somewhere in it has lost it.
     pub(super) fn head_read(&mut self, cx: &mut Context<'_>, log: LogKey, head: Option<Position>) {
-        let Some(channel) = self.channels.get(log) else {
+        let Some(followed) = self.logs.get(log) else {
             return;
         };
-        let stands_elsewhere = |follower: &&ConnectionKey| {
-            self.followers
-                .get(**follower)
-                .is_some_and(|f| hooks::misses(cx.flaws, f.at(), head))
+        let stands_elsewhere = |key: &FollowerKey| {
+            (self.followers.get(*key)).is_some_and(|f| hooks::misses(cx.flaws, f.at(), head))
         };
-        let missed: Vec<_> = channel
-            .followers()
-            .iter()
-            .filter(stands_elsewhere)
-            .copied()
-            .collect();
+        let followers =
+            (followed.followers().iter()).map(|&connection| FollowerKey { connection, log });
+        let missed: Vec<_> = followers.filter(stands_elsewhere).collect();
         cx.stats.log_checks += 1;
         for follower in missed {
             if self.check(follower) {

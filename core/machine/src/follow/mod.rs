@@ -1,6 +1,6 @@
 //! The logs that terminals of this instance follow: each record in its order, once, or an honest gap.
 //!
-//! A durable push is a *record* in the log of its key, in the directory. A *follower* is a terminal that
+//! A durable push is a *record* in the log of its user, or of its topic, in the directory. A *follower* is a terminal that
 //! asked for the log. What it is told of is always the successor of what it holds: its position `at`. A
 //! record that comes over a link is only a hint that comes early: the log is the buffer, and whatever a
 //! hint leaves open is read.
@@ -26,12 +26,13 @@
 //! ([`MissedLogs`](crate::vocabulary::missed::MissedLogs)). Beyond that the head of the log is compared
 //! whenever one of these may have happened, behind each writing of the row, and once a minute in any case.
 
-mod channel;
 mod check;
+mod followed;
 mod follower;
 mod hooks;
 mod replay;
 mod sent;
+mod table;
 
 use std::collections::VecDeque;
 use std::hash::Hasher;
@@ -40,13 +41,12 @@ use std::time::Duration;
 use crate::base::alarm::Alarm;
 use crate::base::fingerprint::Fingerprint;
 use crate::base::rng::SeededHash;
-use crate::base::slots::BesideFew;
+use crate::channel::Channel;
 use crate::command::Command;
 use crate::config::Config;
 use crate::context::Context;
 use crate::event::{Follow, Notice};
-use crate::id::{ConnectionKey, LogKey};
-use crate::key::Key;
+use crate::id::{ConnectionKey, FollowerKey, LogKey};
 use crate::membership::Membership;
 use crate::message::{FollowerStand, Outcome};
 use crate::position::Position;
@@ -56,22 +56,23 @@ use crate::time::Instant;
 use crate::vocabulary::delivery::{ChainedRecord, Ticket};
 use crate::vocabulary::timer::FollowTimer;
 
-use channel::{Channel, Channels};
 use check::Checks;
+use followed::{FollowedLog, FollowedLogs};
 use follower::{Follower, Grant, Mode, Waits};
 use replay::Replays;
+use table::FollowerTable;
 
 /// How long a record is held back for its predecessor before the log is read.
 const HOLD: Duration = Duration::from_millis(50);
 
-/// The followers of this instance, by connection, and what those of one log share, by its key.
+/// The followers of this instance, and what those of one log share, by its channel.
 #[derive(Clone, Debug)]
 pub(crate) struct Followers {
-    followers: BesideFew<ConnectionKey, Follower>,
-    channels: Channels,
+    followers: FollowerTable,
+    logs: FollowedLogs,
     replays: Replays,
     checks: Checks,
-    /// Channels with records held back, in the order of the moment at which these are given up.
+    /// Logs with records held back, in the order of the moment at which these are given up.
     holding: VecDeque<(Instant, LogKey)>,
     release: Alarm,
 }
@@ -90,8 +91,8 @@ pub(crate) enum Confirmation {
 impl Followers {
     pub(crate) fn new(config: &Config, hash: &SeededHash) -> Self {
         Self {
-            followers: BesideFew::new(),
-            channels: Channels::new(hash),
+            followers: FollowerTable::new(),
+            logs: FollowedLogs::new(hash),
             replays: Replays::new(config),
             checks: Checks::new(),
             holding: VecDeque::new(),
@@ -99,21 +100,24 @@ impl Followers {
         }
     }
 
-    /// Whether a terminal follows its log.
-    pub(crate) fn has(&self, connection: ConnectionKey) -> bool {
-        self.followers.get(connection).is_some()
+    /// The log of a channel, if any terminal follows it.
+    pub(crate) fn find(&self, channel: &Channel) -> Option<LogKey> {
+        self.logs.find(channel)
     }
 
-    /// The followers of the log of a key.
-    pub(crate) fn of_key(&self, key: &Key) -> &[ConnectionKey] {
-        let log = self.channels.find(key);
-        let channel = log.and_then(|log| self.channels.get(log));
-        channel.map_or(&[], Channel::followers)
+    /// Whether a terminal follows a log.
+    pub(crate) fn has(&self, key: FollowerKey) -> bool {
+        self.followers.get(key).is_some()
+    }
+
+    /// The terminals that follow a log, in the order in which they came.
+    pub(crate) fn of_log(&self, log: LogKey) -> &[ConnectionKey] {
+        self.logs.get(log).map_or(&[], FollowedLog::followers)
     }
 
     /// Where a follower stands.
-    pub(crate) fn stand(&self, connection: ConnectionKey) -> Option<FollowerStand> {
-        self.followers.get(connection).map(Follower::told_of)
+    pub(crate) fn stand(&self, key: FollowerKey) -> Option<FollowerStand> {
+        self.followers.get(key).map(Follower::told_of)
     }
 
     /// A terminal that asked for its log is open, and its row is asked for. The read comes behind that, so that
@@ -122,25 +126,33 @@ impl Followers {
         &mut self,
         cx: &mut Context<'_>,
         connection: ConnectionKey,
-        key: Key,
+        channel: Channel,
         asked: Follow,
     ) {
-        let log = self.channels.join(key, connection);
-        (self.followers).insert(connection, Follower::new(log, asked));
+        let log = self.logs.join(channel.clone(), connection);
+        (self.followers).insert(connection, &channel, Follower::new(log, asked));
         self.expect_step(cx);
-        self.read(connection);
+        self.read(FollowerKey { connection, log });
     }
 
     /// A terminal's presence has ended. Returns the deliveries that have waited for its confirmations.
-    pub(crate) fn ended(&mut self, connection: ConnectionKey) -> impl Iterator<Item = Ticket> {
-        let follower = self.followers.remove(connection);
-        if let Some(follower) = &follower {
-            if let Mode::Behind(waits) = follower.mode {
-                self.replays.forget(connection, waits);
-            }
-            self.channels.leave(follower.log, connection);
+    pub(crate) fn ended(&mut self, connection: ConnectionKey) -> Vec<Ticket> {
+        let logs: Vec<_> = self.followers.of(connection).map(|f| f.log).collect();
+        let of_each =
+            (logs.into_iter()).flat_map(|log| self.detach(FollowerKey { connection, log }));
+        of_each.collect()
+    }
+
+    /// A terminal follows a log no longer. Returns the deliveries that have waited for its confirmations.
+    fn detach(&mut self, key: FollowerKey) -> Vec<Ticket> {
+        let Some(follower) = self.followers.remove(key) else {
+            return Vec::new();
+        };
+        if let Mode::Behind(waits) = follower.mode {
+            self.replays.forget(key, waits);
         }
-        follower.into_iter().flat_map(Follower::into_waiting)
+        self.logs.leave(key.log, key.connection);
+        follower.into_waiting().collect()
     }
 
     /// A record comes for a follower, by a delivery. The ticket will be told what becomes of it.
@@ -152,18 +164,18 @@ impl Followers {
         &mut self,
         cx: &mut Context<'_>,
         terminals: &mut Terminals,
-        connection: ConnectionKey,
+        key: FollowerKey,
         record: &ChainedRecord,
         ticket: Ticket,
     ) -> Result<(), Outcome> {
-        let Some(follower) = self.followers.get(connection) else {
+        let Some(follower) = self.followers.get(key) else {
             cx.bug("a record for a terminal that does not follow");
             return Err(Outcome::Gone);
         };
         if follower.is_past(record.place.position) {
             cx.stats.log_repeats += 1;
             return if follower.holds(record.place.position) {
-                terminals.await_record(connection, record.place.position, ticket)
+                terminals.await_record(key.connection, record.place.position, ticket)
             } else {
                 Err(Outcome::Kept)
             };
@@ -172,18 +184,18 @@ impl Followers {
             return Err(Outcome::Written);
         }
         if !hooks::waits_for_its_turn(cx.flaws, follower.mode) {
-            return self.put(cx, terminals, connection, record, Some(ticket));
+            return self.put(cx, terminals, key, record, Some(ticket));
         }
         match follower.mode {
             Mode::Live if follower.at() == Some(record.place.before) => {
-                let offered = self.put(cx, terminals, connection, record, Some(ticket));
+                let offered = self.put(cx, terminals, key, record, Some(ticket));
                 if offered.is_ok() {
-                    self.go_on(cx, terminals, connection);
+                    self.go_on(cx, terminals, key);
                 }
                 offered
             }
             Mode::Live | Mode::Reading { .. } => {
-                self.hold(cx, connection, record);
+                self.hold(cx, key, record);
                 Err(Outcome::Kept)
             }
             Mode::Behind(_) => Err(Outcome::Kept),
@@ -194,12 +206,12 @@ impl Followers {
     pub(crate) fn await_confirmation(
         &mut self,
         cx: &Context<'_>,
-        connection: ConnectionKey,
+        key: FollowerKey,
         position: Position,
         ticket: Ticket,
         until: Instant,
     ) -> Confirmation {
-        let Some(follower) = self.followers.get_mut(connection) else {
+        let Some(follower) = self.followers.get_mut(key) else {
             return Confirmation::Never;
         };
         if follower.has_confirmed(position) {
@@ -221,9 +233,11 @@ impl Followers {
         connection: ConnectionKey,
         position: Position,
     ) -> Vec<Ticket> {
-        let follower = self.followers.get_mut(connection);
+        let terminal = terminals.get(connection);
+        let key = self.followers.of_user(connection);
+        let follower = key.and_then(|key| self.followers.get_mut(key));
         let confirmed = follower.and_then(|follower| follower.confirms(cx.flaws, position));
-        let (Some(confirmed), Some(terminal)) = (confirmed, terminals.get(connection)) else {
+        let (Some(confirmed), Some(terminal)) = (confirmed, terminal) else {
             cx.stats.log_acks_dropped += 1;
             return Vec::new();
         };
@@ -237,23 +251,33 @@ impl Followers {
         confirmed.tickets
     }
 
-    /// There is room in a follower's queue.
+    /// There is room in the queue of a terminal that follows logs.
     pub(crate) fn has_room(&mut self, connection: ConnectionKey) {
-        let waits = |follower: &Follower| follower.mode == Mode::Behind(Waits::Room);
-        if self.followers.get(connection).is_some_and(waits) {
-            self.read(connection);
+        let waits = |follower: &&Follower| follower.mode == Mode::Behind(Waits::Room);
+        let waiting = self.followers.of(connection).filter(waits);
+        let logs: Vec<_> = waiting.map(|follower| follower.log).collect();
+        for log in logs {
+            self.read(FollowerKey { connection, log });
+        }
+    }
+
+    /// The row of a terminal is asked to be written: what comes after its position in the log of its user is read behind
+    /// that.
+    pub(crate) fn row_asked(&mut self, connection: ConnectionKey) {
+        if let Some(key) = self.followers.of_user(connection) {
+            self.check(key);
         }
     }
 
     /// A follower may have been missed: what comes after its position is read, once more if it is being read.
     /// Returns whether it is read because of this.
-    pub(crate) fn check(&mut self, connection: ConnectionKey) -> bool {
-        let Some(follower) = self.followers.get_mut(connection) else {
+    fn check(&mut self, key: FollowerKey) -> bool {
+        let Some(follower) = self.followers.get_mut(key) else {
             return false;
         };
         match &mut follower.mode {
             Mode::Live => {
-                self.read(connection);
+                self.read(key);
                 true
             }
             Mode::Reading { again, .. } => {
@@ -297,21 +321,21 @@ impl Followers {
     /// Writes down how many entries its tables have.
     pub(crate) fn count(&self, tables: &mut Tables) {
         tables.followers = self.followers.len();
-        tables.channels = self.channels.len();
-        tables.held = self.channels.held();
+        tables.channels = self.logs.len();
+        tables.held = self.logs.held();
         tables.reads = self.replays.len();
     }
 
     /// Nothing of a follower is left.
     #[cfg(test)]
     pub(crate) fn is_at_rest(&self) -> bool {
-        self.followers.len() == 0 && self.channels.len() == 0 && self.replays.len() == 0
+        self.followers.len() == 0 && self.logs.len() == 0 && self.replays.len() == 0
     }
 
-    fn of(&mut self, connection: ConnectionKey) -> Option<(&mut Follower, &mut Channel)> {
-        let follower = self.followers.get_mut(connection)?;
-        let channel = self.channels.get_mut(follower.log)?;
-        Some((follower, channel))
+    fn of(&mut self, key: FollowerKey) -> Option<(&mut Follower, &mut FollowedLog)> {
+        let follower = self.followers.get_mut(key)?;
+        let followed = self.logs.get_mut(key.log)?;
+        Some((follower, followed))
     }
 
     /// Puts a record into the queue of a follower, which holds its predecessor.
@@ -323,16 +347,16 @@ impl Followers {
         &mut self,
         cx: &mut Context<'_>,
         terminals: &mut Terminals,
-        connection: ConnectionKey,
+        key: FollowerKey,
         record: &ChainedRecord,
         ticket: Option<Ticket>,
     ) -> Result<(), Outcome> {
-        let Some(follower) = self.followers.get_mut(connection) else {
+        let Some(follower) = self.followers.get_mut(key) else {
             return Err(Outcome::Gone);
         };
         let position = record.place.position;
         let ticket = ticket.or_else(|| follower.waiting_for(position));
-        match terminals.offer_record(cx, connection, &record.pushed, ticket) {
+        match terminals.offer_record(cx, key.connection, &record.pushed, ticket) {
             Ok(()) => {
                 follower.is_sent(position);
                 Ok(())
@@ -348,10 +372,10 @@ impl Followers {
                 Err(Outcome::Kept)
             }
             Err(NoRoom::Ever) => {
-                if self.skip(cx, terminals, connection, position, GapReason::TooLarge) {
-                    let follower = self.followers.get_mut(connection);
+                if self.skip(cx, terminals, key, position, GapReason::TooLarge) {
+                    let follower = self.followers.get_mut(key);
                     let waited = follower.map_or_else(Vec::new, |f| f.take_waiting_for(position));
-                    terminals.tell(connection, waited, Outcome::TooLarge);
+                    terminals.tell(key.connection, waited, Outcome::TooLarge);
                     Err(Outcome::TooLarge)
                 } else {
                     Err(Outcome::Kept)
@@ -366,14 +390,17 @@ impl Followers {
         &mut self,
         cx: &mut Context<'_>,
         terminals: &mut Terminals,
-        connection: ConnectionKey,
+        key: FollowerKey,
         position: Position,
         reason: GapReason,
     ) -> bool {
-        let Some(follower) = self.followers.get_mut(connection) else {
+        let Some(follower) = self.followers.get_mut(key) else {
             return false;
         };
-        if terminals.say(connection, LogWord::Gap(position)).is_err() {
+        if terminals
+            .say(key.connection, LogWord::Gap(position))
+            .is_err()
+        {
             follower.mode = Mode::Behind(Waits::Room);
             return false;
         }
@@ -383,43 +410,37 @@ impl Followers {
     }
 
     /// Puts what is held back and follows what a follower holds into its queue.
-    fn go_on(
-        &mut self,
-        cx: &mut Context<'_>,
-        terminals: &mut Terminals,
-        connection: ConnectionKey,
-    ) {
-        while let Some((follower, channel)) = self.of(connection)
+    fn go_on(&mut self, cx: &mut Context<'_>, terminals: &mut Terminals, key: FollowerKey) {
+        while let Some((follower, followed)) = self.of(key)
             && follower.mode == Mode::Live
-            && let Some(record) = follower.at().and_then(|at| channel.successor(at)).cloned()
+            && let Some(record) = follower.at().and_then(|at| followed.successor(at)).cloned()
         {
             // Whoever waited for it was told that it is kept.
-            let _kept = self.put(cx, terminals, connection, &record, None);
+            let _kept = self.put(cx, terminals, key, &record, None);
         }
     }
 
     /// Whether a record is held back that a follower does not hold.
-    fn lacks_held(&mut self, connection: ConnectionKey) -> bool {
-        let Some((follower, channel)) = self.of(connection) else {
+    fn lacks_held(&mut self, key: FollowerKey) -> bool {
+        let Some((follower, followed)) = self.of(key) else {
             return false;
         };
-        (channel.held()).any(|record| !follower.is_past(record.place.position))
+        (followed.held()).any(|record| !follower.is_past(record.place.position))
     }
 
     /// Holds a record back for a moment. Without room for it, it is read.
-    fn hold(&mut self, cx: &mut Context<'_>, connection: ConnectionKey, record: &ChainedRecord) {
-        let Some((follower, channel)) = self.of(connection) else {
+    fn hold(&mut self, cx: &mut Context<'_>, key: FollowerKey, record: &ChainedRecord) {
+        let Some((_, followed)) = self.of(key) else {
             return;
         };
-        let log = follower.log;
-        let first = !channel.holds_any();
-        if !channel.hold(record) {
-            self.check(connection);
+        let first = !followed.holds_any();
+        if !followed.hold(record) {
+            self.check(key);
             return;
         }
         if first {
             let until = cx.now.mono + HOLD;
-            self.holding.push_back((until, log));
+            self.holding.push_back((until, key.log));
             cx.set(&mut self.release, until, FollowTimer::Release);
         }
     }
@@ -437,16 +458,17 @@ impl Followers {
             let Some((_, log)) = self.holding.pop_front() else {
                 return;
             };
-            let Some(channel) = self.channels.get(log) else {
+            let Some(followed) = self.logs.get(log) else {
                 continue;
             };
-            for connection in channel.followers().to_vec() {
-                if hooks::reads_what_was_held(cx.flaws) && self.lacks_held(connection) {
-                    self.check(connection);
+            for connection in followed.followers().to_vec() {
+                let key = FollowerKey { connection, log };
+                if hooks::reads_what_was_held(cx.flaws) && self.lacks_held(key) {
+                    self.check(key);
                 }
             }
-            if let Some(channel) = self.channels.get_mut(log) {
-                channel.release();
+            if let Some(followed) = self.logs.get_mut(log) {
+                followed.release();
             }
         }
     }
@@ -455,7 +477,7 @@ impl Followers {
 impl Fingerprint for Followers {
     fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
         self.followers.fingerprint(now, hasher);
-        self.channels.fingerprint(now, hasher);
+        self.logs.fingerprint(now, hasher);
         self.replays.fingerprint(now, hasher);
         self.checks.fingerprint(now, hasher);
         self.holding.fingerprint(now, hasher);

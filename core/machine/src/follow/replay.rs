@@ -1,7 +1,7 @@
 //! Reading the log for followers: so many at a time, first come first served, and what the answers mean.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::hash::Hasher;
+use std::hash::{Hash as _, Hasher};
 
 use super::follower::{Follower, Grant, Mode, Reading, Stand, Waits};
 use super::{Followers, hooks};
@@ -12,7 +12,7 @@ use crate::context::Context;
 use crate::directory::log::{LogOperation, LogPart, LogReply, LogStart, Place, Record};
 use crate::directory::{Operation, Reply};
 use crate::frame::{Attached, Pushed, Recovery};
-use crate::id::ConnectionKey;
+use crate::id::FollowerKey;
 use crate::membership::Membership;
 use crate::membership::trips::{Conclusion, Unknown};
 use crate::message::Outcome;
@@ -36,9 +36,9 @@ pub(super) struct Replays {
     /// Reads under way, at most.
     limit: usize,
     /// Followers that wait for a place or for a link.
-    waiting: VecDeque<ConnectionKey>,
+    waiting: VecDeque<FollowerKey>,
     /// Followers whose logs could not be read, and when they are read again.
-    paused: BTreeSet<(Instant, ConnectionKey)>,
+    paused: BTreeSet<(Instant, FollowerKey)>,
     pause: Alarm,
 }
 
@@ -62,7 +62,7 @@ impl Replays {
     }
 
     /// A follower that waits has ended.
-    pub(super) fn forget(&mut self, follower: ConnectionKey, waits: Waits) {
+    pub(super) fn forget(&mut self, follower: FollowerKey, waits: Waits) {
         match waits {
             Waits::Turn => self.waiting.retain(|waiting| *waiting != follower),
             Waits::Later => self.paused.retain(|(_, waiting)| *waiting != follower),
@@ -92,9 +92,9 @@ impl Followers {
             return;
         }
         while self.replays.is_due()
-            && let Some(connection) = self.replays.waiting.pop_front()
+            && let Some(key) = self.replays.waiting.pop_front()
         {
-            let Some(follower) = self.followers.get(connection) else {
+            let Some(follower) = self.followers.get(key) else {
                 continue;
             };
             if follower.mode != Mode::Behind(Waits::Turn) {
@@ -104,15 +104,15 @@ impl Followers {
                 Stand::Asked(asked) => asked.start(),
                 Stand::At { at, .. } => LogStart::After(vec![*at]),
             };
-            self.ask(cx, membership, connection, Reading::Next, start);
+            self.ask(cx, membership, key, Reading::Next, start);
         }
     }
 
     /// What comes after the position of a follower is to be read, as soon as there are a link and a place.
-    pub(super) fn read(&mut self, connection: ConnectionKey) {
-        if let Some(follower) = self.followers.get_mut(connection) {
+    pub(super) fn read(&mut self, key: FollowerKey) {
+        if let Some(follower) = self.followers.get_mut(key) {
             follower.mode = Mode::Behind(Waits::Turn);
-            self.replays.waiting.push_back(connection);
+            self.replays.waiting.push_back(key);
         }
     }
 
@@ -120,19 +120,19 @@ impl Followers {
         &mut self,
         cx: &mut Context<'_>,
         membership: &mut Membership,
-        connection: ConnectionKey,
+        key: FollowerKey,
         reading: Reading,
         start: LogStart,
     ) {
-        let Some((follower, channel)) = self.of(connection) else {
+        let Some((follower, followed)) = self.of(key) else {
             return;
         };
         let read = follower.begins(reading);
-        let key = channel.key.clone();
+        let channel = followed.channel.clone();
         self.replays.under_way += 1;
         cx.stats.log_reads += 1;
         let operation = Operation::Log {
-            key,
+            channel,
             operation: LogOperation::Read {
                 start,
                 records: READ_RECORDS,
@@ -140,7 +140,7 @@ impl Followers {
                 nonce: Nonce::new(cx.random.positions.next_u32()),
             },
         };
-        membership.ask(operation, FollowPurpose::Read { connection, read });
+        membership.ask(operation, FollowPurpose::Read { key, read });
     }
 
     /// An operation of this wing has ended.
@@ -158,24 +158,24 @@ impl Followers {
             Conclusion::Unknown(Unknown::LinkLost) => (None, true),
         };
         match purpose {
-            FollowPurpose::Read { connection, read } => {
+            FollowPurpose::Read { key, read } => {
                 self.replays.under_way -= 1;
                 // An answer to an earlier connection, or for an earlier position, says nothing.
-                let Some(reading) = self.reading(connection, read) else {
+                let Some(reading) = self.reading(key, read) else {
                     return;
                 };
                 if let Some(Reply::Log(LogReply::Part(answer))) = reply {
-                    if let Some(follower) = self.followers.get_mut(connection) {
+                    if let Some(follower) = self.followers.get_mut(key) {
                         follower.was_read();
                     }
-                    let answered = (connection, reading);
+                    let answered = (key, reading);
                     self.read_answered(cx, membership, terminals, answered, answer);
                 } else if lost {
                     if hooks::repeats_a_lost_read(cx.flaws) {
-                        self.read(connection);
+                        self.read(key);
                     }
                 } else {
-                    self.pause(cx, connection);
+                    self.pause(cx, key);
                 }
             }
             FollowPurpose::Head { log } => {
@@ -188,11 +188,11 @@ impl Followers {
     }
 
     /// A follower's log could not be read, and is read again later. The others are read meanwhile.
-    fn pause(&mut self, cx: &mut Context<'_>, connection: ConnectionKey) {
-        if let Some(follower) = self.followers.get_mut(connection) {
+    fn pause(&mut self, cx: &mut Context<'_>, key: FollowerKey) {
+        if let Some(follower) = self.followers.get_mut(key) {
             cx.stats.log_reads_failed += 1;
             let until = cx.now.mono + follower.pauses();
-            self.replays.paused.insert((until, connection));
+            self.replays.paused.insert((until, key));
             cx.set(&mut self.replays.pause, until, FollowTimer::Pause);
         }
     }
@@ -202,19 +202,19 @@ impl Followers {
         if !self.replays.pause.rings(cx.now.mono) {
             return;
         }
-        while let Some((until, connection)) = self.replays.paused.first().copied() {
+        while let Some((until, key)) = self.replays.paused.first().copied() {
             if until > cx.now.mono {
                 cx.set(&mut self.replays.pause, until, FollowTimer::Pause);
                 return;
             }
             self.replays.paused.pop_first();
-            self.read(connection);
+            self.read(key);
         }
     }
 
     /// What is being read for a follower by this read.
-    fn reading(&self, connection: ConnectionKey, read: ReadId) -> Option<Reading> {
-        let follower = self.followers.get(connection)?;
+    fn reading(&self, key: FollowerKey, read: ReadId) -> Option<Reading> {
+        let follower = self.followers.get(key)?;
         match follower.mode {
             Mode::Reading { reading, .. } if follower.read == read => Some(reading),
             Mode::Reading { .. } | Mode::Live | Mode::Behind(_) => None,
@@ -226,11 +226,11 @@ impl Followers {
         cx: &mut Context<'_>,
         membership: &mut Membership,
         terminals: &mut Terminals,
-        (connection, reading): (ConnectionKey, Reading),
+        (key, reading): (FollowerKey, Reading),
         answer: LogPart,
     ) {
         let found = hooks::found(cx.flaws, &answer);
-        let lost = found.and_then(|after| self.lost_at_once(cx, connection, after, &answer));
+        let lost = found.and_then(|after| self.lost_at_once(cx, key, after, &answer));
         let LogPart {
             head,
             base,
@@ -239,15 +239,15 @@ impl Followers {
         } = answer;
         match (found, reading) {
             (Some(_), _) if let Some((behind, reason)) = lost => {
-                self.begin_behind(cx, terminals, connection, behind, reason);
+                self.begin_behind(cx, terminals, key, behind, reason);
             }
             (Some(after), _) => {
-                if self.stand_at(cx, terminals, connection, after) {
-                    self.replay(cx, terminals, connection, records, head);
+                if self.stand_at(cx, terminals, key, after) {
+                    self.replay(cx, terminals, key, records, head);
                 }
             }
-            (None, Reading::Next) => self.step_back(cx, membership, terminals, connection, base),
-            (None, Reading::StepBack) => self.fall_into_gap(cx, terminals, connection, base),
+            (None, Reading::Next) => self.step_back(cx, membership, terminals, key, base),
+            (None, Reading::StepBack) => self.fall_into_gap(cx, terminals, key, base),
         }
     }
 
@@ -257,16 +257,16 @@ impl Followers {
         &mut self,
         cx: &mut Context<'_>,
         terminals: &mut Terminals,
-        connection: ConnectionKey,
+        key: FollowerKey,
         found: Position,
     ) -> bool {
-        let Some(follower) = self.followers.get_mut(connection) else {
+        let Some(follower) = self.followers.get_mut(key) else {
             return false;
         };
         match &follower.stand {
             Stand::At { at, .. } if *at == found => {}
             Stand::At { .. } => {
-                if terminals.say(connection, LogWord::Back(found)).is_err() {
+                if terminals.say(key.connection, LogWord::Back(found)).is_err() {
                     follower.mode = Mode::Behind(Waits::Room);
                     return false;
                 }
@@ -284,7 +284,7 @@ impl Followers {
                     position: found,
                     recovery,
                 };
-                terminals.attached(cx, connection, start);
+                terminals.attached(cx, key.connection, start);
             }
         }
         true
@@ -296,11 +296,11 @@ impl Followers {
     fn lost_at_once(
         &self,
         cx: &mut Context<'_>,
-        connection: ConnectionKey,
+        key: FollowerKey,
         after: Position,
         answer: &LogPart,
     ) -> Option<(Position, GapReason)> {
-        match &self.followers.get(connection)?.stand {
+        match &self.followers.get(key)?.stand {
             Stand::Asked(asked) if asked.behind.is_some() => {}
             Stand::Asked(_) | Stand::At { .. } => return None,
         }
@@ -329,11 +329,11 @@ impl Followers {
         &mut self,
         cx: &mut Context<'_>,
         terminals: &mut Terminals,
-        connection: ConnectionKey,
+        key: FollowerKey,
         position: Position,
         reason: GapReason,
     ) {
-        if let Some(follower) = self.followers.get_mut(connection) {
+        if let Some(follower) = self.followers.get_mut(key) {
             follower.is_given(position, Grant::Told);
         }
         cx.stats.log_gaps.count(reason);
@@ -341,8 +341,8 @@ impl Followers {
             position,
             recovery: Recovery::Lost,
         };
-        terminals.attached(cx, connection, start);
-        self.read(connection);
+        terminals.attached(cx, key.connection, start);
+        self.read(key);
     }
 
     /// The log does not know where a follower stands: it may know where the follower stood before.
@@ -351,18 +351,18 @@ impl Followers {
         cx: &mut Context<'_>,
         membership: &mut Membership,
         terminals: &mut Terminals,
-        connection: ConnectionKey,
+        key: FollowerKey,
         base: Position,
     ) {
-        let Some(follower) = self.followers.get(connection) else {
+        let Some(follower) = self.followers.get(key) else {
             return;
         };
         let before = follower.stood_at();
         if before.is_empty() {
-            self.fall_into_gap(cx, terminals, connection, base);
+            self.fall_into_gap(cx, terminals, key, base);
         } else {
             let start = LogStart::After(before);
-            self.ask(cx, membership, connection, Reading::StepBack, start);
+            self.ask(cx, membership, key, Reading::StepBack, start);
         }
     }
 
@@ -371,19 +371,19 @@ impl Followers {
         &mut self,
         cx: &mut Context<'_>,
         terminals: &mut Terminals,
-        connection: ConnectionKey,
+        key: FollowerKey,
         base: Position,
     ) {
-        let Some(follower) = self.followers.get(connection) else {
+        let Some(follower) = self.followers.get(key) else {
             return;
         };
         match &follower.stand {
             Stand::Asked(_) => {
-                self.begin_behind(cx, terminals, connection, base, GapReason::Expired);
+                self.begin_behind(cx, terminals, key, base, GapReason::Expired);
             }
             Stand::At { .. } => {
-                if self.skip(cx, terminals, connection, base, GapReason::Lost) {
-                    self.read(connection);
+                if self.skip(cx, terminals, key, base, GapReason::Lost) {
+                    self.read(key);
                 }
             }
         }
@@ -394,22 +394,22 @@ impl Followers {
         &mut self,
         cx: &mut Context<'_>,
         terminals: &mut Terminals,
-        connection: ConnectionKey,
+        key: FollowerKey,
         records: Vec<Record>,
         head: Position,
     ) {
         cx.stats.log_replayed += records.len() as u64;
         cx.stats.log_replays += u64::from(!records.is_empty());
-        let stood = self.followers.get(connection).and_then(Follower::at);
+        let stood = self.followers.get(key).and_then(Follower::at);
         for record in records {
-            let Some((follower, channel)) = self.of(connection) else {
+            let Some((follower, followed)) = self.of(key) else {
                 return;
             };
             let Some(before) = follower.at() else { return };
             let Some(payload) = record.content.payload() else {
                 cx.stats.malformed_entries += 1;
                 let reason = GapReason::Malformed;
-                if !self.skip(cx, terminals, connection, record.position, reason) {
+                if !self.skip(cx, terminals, key, record.position, reason) {
                     return;
                 }
                 continue;
@@ -417,15 +417,15 @@ impl Followers {
             let position = record.position;
             let record = ChainedRecord {
                 place: Place { position, before },
-                pushed: Pushed::record(record.push, channel.key.clone(), position, payload),
+                pushed: Pushed::record(record.push, followed.channel.clone(), position, payload),
             };
-            match self.put(cx, terminals, connection, &record, None) {
+            match self.put(cx, terminals, key, &record, None) {
                 // One that can never fit was told as a gap.
                 Ok(()) | Err(Outcome::TooLarge) => {}
                 Err(_) => return,
             }
         }
-        let Some(follower) = self.followers.get_mut(connection) else {
+        let Some(follower) = self.followers.get_mut(key) else {
             return;
         };
         let Mode::Reading { again, .. } = follower.mode else {
@@ -439,17 +439,17 @@ impl Followers {
             }
             // What stands there is no record: nobody comes past it by reading.
             cx.stats.malformed_entries += 1;
-            if !self.skip(cx, terminals, connection, head, GapReason::Malformed) {
+            if !self.skip(cx, terminals, key, head, GapReason::Malformed) {
                 return;
             }
         }
-        if let Some(follower) = self.followers.get_mut(connection) {
+        if let Some(follower) = self.followers.get_mut(key) {
             follower.mode = Mode::Live;
         }
-        self.go_on(cx, terminals, connection);
+        self.go_on(cx, terminals, key);
         // What is held back and does not fit is read when it is given up.
         if again {
-            self.check(connection);
+            self.check(key);
         }
     }
 }
@@ -457,10 +457,10 @@ impl Followers {
 impl Fingerprint for Replays {
     fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
         self.under_way.fingerprint(now, hasher);
-        self.waiting.fingerprint(now, hasher);
-        for (until, connection) in &self.paused {
+        self.waiting.hash(hasher);
+        for (until, key) in &self.paused {
             until.fingerprint(now, hasher);
-            connection.fingerprint(now, hasher);
+            key.hash(hasher);
         }
     }
 }

@@ -9,12 +9,12 @@ use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
 use crate::base::fingerprint::Fingerprint;
+use crate::channel::Channel;
 use crate::command::{Command, Dial, Log};
 use crate::config::Config;
 use crate::context::Context;
 use crate::event::LinkFailure;
 use crate::id::{InstanceId, LinkKey};
-use crate::key::Key;
 use crate::membership::Membership;
 use crate::peers::link::Link;
 use crate::peers::queue::Queue;
@@ -128,14 +128,14 @@ impl Peers {
         }
     }
 
-    /// A record of the log of this key is not delivered to an instance that may have followers of it.
-    pub(crate) fn missed(&mut self, cx: &mut Context<'_>, to: InstanceId, key: &Key) {
+    /// A record of this log is not delivered to an instance that may have followers of it.
+    pub(crate) fn missed(&mut self, cx: &mut Context<'_>, to: InstanceId, channel: &Channel) {
         let queue = &mut self.peer(cx.now.mono, to).queue;
         if queue.missed().is_none() {
-            queue.miss(key);
+            queue.miss(channel);
             self.tell_missed(cx, to);
         } else {
-            queue.miss(key);
+            queue.miss(channel);
         }
     }
 

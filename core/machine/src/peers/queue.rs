@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::hash::{Hash, Hasher};
 
 use crate::base::fingerprint::Fingerprint;
+use crate::channel::Channel;
 use crate::delivery::{Addressee, Addressees, Ask, Delivery};
 use crate::id::DeliveryId;
-use crate::key::Key;
 use crate::peers::wire::{Batch, MAX_BATCH_BYTES, Message};
 use crate::stats::Tables;
 use crate::time::Instant;
@@ -193,9 +193,9 @@ impl Queue {
         self.bytes = self.waiting.iter().map(|waiting| waiting.size).sum();
     }
 
-    /// A record of the log of this key is not delivered.
-    pub(super) fn miss(&mut self, key: &Key) {
-        self.missed.add(key);
+    /// A record of this log is not delivered.
+    pub(super) fn miss(&mut self, channel: &Channel) {
+        self.missed.add(channel);
     }
 
     /// The logs of which records were not delivered.
@@ -243,7 +243,7 @@ fn miss(missed: &mut MissedLogs, delivery: &Delivery) {
         Addressees::Everyone | Addressees::Members { .. } => {}
         Addressees::Keys(addressees) => {
             let records = addressees.iter().filter(|one| one.record.is_some());
-            records.for_each(|one| missed.add(&one.key));
+            records.for_each(|one| missed.add(&one.key.clone().into()));
         }
     }
 }

@@ -4,13 +4,13 @@ use std::collections::{BTreeSet, VecDeque};
 use std::hash::{Hash as _, Hasher};
 
 use crate::base::fingerprint::Fingerprint;
+use crate::channel::Channel;
 use crate::command::Command;
 use crate::context::Context;
 use crate::directory::log::{LogOperation, LogReply, LogStart};
 use crate::directory::{Operation, OperationError};
 use crate::event::Answer;
-use crate::id::{CallId, UserId};
-use crate::key::Key;
+use crate::id::CallId;
 use crate::logs::{LogAnswer, LogQuery, LogRefused, LogRequest};
 use crate::position::Nonce;
 use crate::publish::Publish;
@@ -31,7 +31,7 @@ pub(super) struct LogCalls {
     /// Those that the directory was asked.
     under_way: BTreeSet<CallId>,
     /// The others, in the order in which they came.
-    waiting: VecDeque<(CallId, Key, LogOperation)>,
+    waiting: VecDeque<(CallId, Channel, LogOperation)>,
 }
 
 impl LogCalls {
@@ -40,7 +40,7 @@ impl LogCalls {
     }
 
     /// The next one that the directory may be asked.
-    fn next(&mut self) -> Option<(CallId, Key, LogOperation)> {
+    fn next(&mut self) -> Option<(CallId, Channel, LogOperation)> {
         if self.under_way.len() >= UNDER_WAY {
             return None;
         }
@@ -58,9 +58,9 @@ impl Fingerprint for LogCalls {
         for call in &self.under_way {
             call.fingerprint(now, hasher);
         }
-        for (call, key, operation) in &self.waiting {
+        for (call, channel, operation) in &self.waiting {
             call.fingerprint(now, hasher);
-            (key, operation).hash(hasher);
+            (channel, operation).hash(hasher);
         }
     }
 }
@@ -72,13 +72,13 @@ impl Publish {
         cx: &mut Context<'_>,
         wings: &mut Wings<'_>,
         call: CallId,
-        user: UserId,
+        channel: Channel,
         request: LogRequest,
     ) {
         match self.log_operation(cx, wings, request) {
             Ok(operation) => {
                 let waiting = &mut self.log_calls.waiting;
-                waiting.push_back((call, user.into(), operation));
+                waiting.push_back((call, channel, operation));
                 self.ask_of_logs(cx, wings);
             }
             Err(refused) => answer(cx, call, Err(refused)),
@@ -87,13 +87,13 @@ impl Publish {
 
     /// Asks what has waited, as far as there is room.
     fn ask_of_logs(&mut self, cx: &mut Context<'_>, wings: &mut Wings<'_>) {
-        while let Some((call, key, operation)) = self.log_calls.next() {
+        while let Some((call, channel, operation)) = self.log_calls.next() {
             if !wings.membership.is_linked() {
                 answer(cx, call, Err(LogRefused::DirectoryAway));
                 continue;
             }
             self.log_calls.under_way.insert(call);
-            let operation = Operation::Log { key, operation };
+            let operation = Operation::Log { channel, operation };
             wings
                 .membership
                 .ask(operation, PublishPurpose::Log { call });

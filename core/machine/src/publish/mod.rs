@@ -131,8 +131,8 @@ impl Publish {
         purpose: PublishPurpose,
         conclusion: Conclusion,
     ) {
-        if let PublishPurpose::Confirm { push, key } = purpose {
-            return self.confirmed(cx, push, key, &conclusion);
+        if let PublishPurpose::Confirm { push, channel } = purpose {
+            return self.confirmed(cx, push, channel, &conclusion);
         }
         let (asked, reply) = match conclusion {
             Conclusion::Answered { asked, reply } => (asked, reply),

@@ -273,7 +273,7 @@ impl Publish {
     /// A durable push goes out without a log.
     fn note_unlogged(&mut self, push: PushKey, keys: &[(Key, Selection)]) {
         for (key, _) in keys {
-            self.log_into_receipt(push, key, Some(InLog::Unlogged));
+            self.log_into_receipt(push, key.into(), Some(InLog::Unlogged));
         }
         if let Some(open) = self.open.get_mut(push) {
             open.receipt.degraded = true;

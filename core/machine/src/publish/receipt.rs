@@ -3,14 +3,15 @@
 use std::hash::{Hash, Hasher};
 
 use crate::base::fingerprint::Fingerprint;
+use crate::channel::Channel;
 use crate::command::Command;
 use crate::context::Context;
 use crate::event::Answer;
 use crate::id::{CallId, ConnectionId, DeliveryId, InstanceId, PushId, PushKey, TopicId};
 use crate::key::Key;
 use crate::message::{
-    Action, Counts, InLog, InstanceOutcome, Listed, Outcome, Receipt, TerminalOutcome, Until,
-    UserLog,
+    Action, ChannelLog, Counts, InLog, InstanceOutcome, Listed, Outcome, Receipt, TerminalOutcome,
+    Until,
 };
 use crate::publish::Publish;
 use crate::publish::lane::PartId;
@@ -157,11 +158,16 @@ impl Publish {
         }
     }
 
-    /// Takes down what is known of a durable push in the log of a key.
-    pub(super) fn log_into_receipt(&mut self, push: PushKey, key: &Key, in_log: Option<InLog>) {
+    /// Takes down what is known of a durable push in a log.
+    pub(super) fn log_into_receipt(
+        &mut self,
+        push: PushKey,
+        channel: Channel,
+        in_log: Option<InLog>,
+    ) {
         if let (Some(open), Some(logged)) = (self.open.get_mut(push), in_log) {
-            open.receipt.logged.push(UserLog {
-                user: key.user().clone(),
+            open.receipt.logged.push(ChannelLog {
+                channel,
                 logged,
                 replicated: None,
             });
@@ -269,8 +275,11 @@ impl Fingerprint for OpenPush {
         if self.replication.is_wanted() {
             self.replication.hash(hasher);
         }
-        for UserLog { user, logged, .. } in &self.receipt.logged {
-            (user, logged).hash(hasher);
+        for ChannelLog {
+            channel, logged, ..
+        } in &self.receipt.logged
+        {
+            (channel, logged).hash(hasher);
         }
         for terminal in &self.receipt.terminals {
             (&terminal.user, terminal.connection, terminal.outcome).hash(hasher);

@@ -10,11 +10,11 @@ use std::collections::BTreeSet;
 use std::hash::{Hash, Hasher};
 
 use crate::base::fingerprint::Fingerprint;
+use crate::channel::Channel;
 use crate::context::Context;
 use crate::directory::log::{LogOperation, LogReply};
 use crate::directory::{Operation, Reply};
 use crate::id::PushKey;
-use crate::key::Key;
 use crate::membership::trips::Conclusion;
 use crate::message::{Durability, InLog, Receipt};
 use crate::position::Position;
@@ -28,7 +28,7 @@ use crate::wings::Wings;
 pub(super) struct Replication {
     durability: Durability,
     /// Logs whose records a replica has.
-    replicated: BTreeSet<Key>,
+    replicated: BTreeSet<Channel>,
 }
 
 impl Replication {
@@ -51,7 +51,7 @@ impl Replication {
         }
         for log in &mut receipt.logged {
             if let InLog::At(_) = log.logged {
-                log.replicated = Some(self.replicated.contains(&log.user.clone().into()));
+                log.replicated = Some(self.replicated.contains(&log.channel));
             }
         }
     }
@@ -68,7 +68,7 @@ pub(super) struct AwaitedReplicas {
 #[derive(Clone, Debug, Hash)]
 struct AwaitedReplica {
     push: PushKey,
-    key: Key,
+    channel: Channel,
     position: Position,
 }
 
@@ -105,7 +105,7 @@ impl Publish {
         &mut self,
         cx: &mut Context<'_>,
         push: PushKey,
-        key: &Key,
+        channel: Channel,
         position: Position,
     ) {
         let Some(open) = self.open.get_mut(push) else {
@@ -118,7 +118,7 @@ impl Publish {
         cx.stats.replicas_asked += 1;
         self.awaited_replicas.waiting.push(AwaitedReplica {
             push,
-            key: key.clone(),
+            channel,
             position,
         });
     }
@@ -132,21 +132,21 @@ impl Publish {
         for awaited in std::mem::take(&mut self.awaited_replicas.waiting) {
             let AwaitedReplica {
                 push,
-                key,
+                channel,
                 position,
             } = awaited;
             let Some(open) = self.open.get(push) else {
                 continue;
             };
             let operation = Operation::Log {
-                key: key.clone(),
+                channel: channel.clone(),
                 operation: LogOperation::Confirm {
                     position,
                     push: open.receipt.push,
                 },
             };
             self.awaited_replicas.asked += 1;
-            (wings.membership).ask_replica(operation, PublishPurpose::Confirm { push, key });
+            (wings.membership).ask_replica(operation, PublishPurpose::Confirm { push, channel });
         }
     }
 
@@ -155,7 +155,7 @@ impl Publish {
         &mut self,
         cx: &mut Context<'_>,
         push: PushKey,
-        key: Key,
+        channel: Channel,
         conclusion: &Conclusion,
     ) {
         self.awaited_replicas.asked -= 1;
@@ -164,7 +164,7 @@ impl Publish {
             return;
         };
         if has_replica(conclusion) || !hooks::asks_for_replica(cx.flaws) {
-            open.replication.replicated.insert(key);
+            open.replication.replicated.insert(channel);
             cx.stats.replicated += 1;
         }
         self.one_finished(cx, push);

@@ -380,12 +380,12 @@ fn describe(operation: &Operation) -> Option<String> {
         Operation::Claim { lease, .. } => format!("claim {}", lease.epoch.get()),
         Operation::Renew { lease, .. } => format!("renew {}", lease.epoch.get()),
         Operation::Release { .. } => "release".to_owned(),
-        Operation::Log { key, operation } => match operation {
-            LogOperation::Append { .. } => format!("append {key}"),
-            LogOperation::Read { .. } => format!("read log {key}"),
-            LogOperation::Confirm { .. } => format!("confirm {key}"),
-            LogOperation::Head => format!("read head {key}"),
-            LogOperation::Delete { .. } => format!("delete log {key}"),
+        Operation::Log { channel, operation } => match operation {
+            LogOperation::Append { .. } => format!("append {channel}"),
+            LogOperation::Read { .. } => format!("read log {channel}"),
+            LogOperation::Confirm { .. } => format!("confirm {channel}"),
+            LogOperation::Head => format!("read head {channel}"),
+            LogOperation::Delete { .. } => format!("delete log {channel}"),
         },
         Operation::View | Operation::ReadLease { .. } => return None,
     })

@@ -22,13 +22,14 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Refuses to read the log of `bad`.
 fn refuses_bad(operation: &Operation) -> Option<OperationResult> {
     let Operation::Log {
-        key,
+        channel,
         operation: LogOperation::Read { .. },
     } = operation
     else {
         return None;
     };
-    (key.as_bytes() == b"bad").then(refused)?
+    let user = channel.user()?;
+    (user.as_str() == "bad").then(refused)?
 }
 
 /// Says that nothing follows the first position, and that it is not the head.
@@ -218,8 +219,8 @@ fn append(cluster: &mut Cluster, user: &str, text: &str, number: u128) -> Positi
         nonce: Nonce::new(1),
         retention: Retention::default(),
     };
-    let key = UserId::new(user).expect("a user").into();
-    let operation = Operation::Log { key, operation };
+    let channel = UserId::new(user).expect("a user").into();
+    let operation = Operation::Log { channel, operation };
     let appended = cluster.directory.execute(cluster.now.mono, &operation);
     let Ok(Reply::Log(LogReply::Appended {
         logged: Logged::New(place),

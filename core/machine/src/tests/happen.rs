@@ -216,7 +216,7 @@ impl Feeder {
         let call = self.call(Duration::from_secs(30));
         self.event(Event::Log {
             call,
-            user,
+            channel: user.into(),
             request,
         });
     }

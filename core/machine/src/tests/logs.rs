@@ -19,7 +19,7 @@ fn ask(cluster: &mut Cluster, instance: usize, request: LogRequest) -> CallId {
     let user = UserId::new("ann").expect("a user");
     let asked = Event::Log {
         call,
-        user,
+        channel: user.into(),
         request,
     };
     cluster.event(instance, asked);
@@ -221,7 +221,7 @@ fn read_often(cluster: &mut Cluster, times: u64) -> Vec<CallId> {
     for call in &calls {
         let asked = Event::Log {
             call: *call,
-            user: UserId::new("ann").expect("a user"),
+            channel: UserId::new("ann").expect("a user").into(),
             request: LogRequest::Read(LogQuery::default()),
         };
         cluster.event(0, asked);
@@ -280,7 +280,7 @@ fn too_many_requests_are_refused_until_some_are_answered() {
         let call = CallId::new(2_000 + taken);
         let asked = Event::Log {
             call,
-            user,
+            channel: user.into(),
             request: read(),
         };
         cluster.event(0, asked);

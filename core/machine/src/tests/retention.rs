@@ -42,7 +42,7 @@ fn kept(cluster: &mut Cluster) -> Vec<String> {
     let request = LogRequest::Read(LogQuery::default());
     let asked = Event::Log {
         call,
-        user,
+        channel: user.into(),
         request,
     };
     cluster.event(0, asked);
@@ -134,8 +134,11 @@ fn a_push_that_may_do_without_its_log_goes_out_plain_while_that_is_away() {
     let sent = pushed(&mut cluster, both, "b", optional);
     let receipt = cluster.receipt(sent);
     assert_eq!((receipt.degraded, receipt.counts.written), (true, 1));
-    let logged = receipt.logged.iter().map(|log| (&log.user, log.logged));
-    let expected = names.iter().map(|name| (name, InLog::Unlogged));
+    let logged = receipt
+        .logged
+        .iter()
+        .map(|log| (log.channel.user(), log.logged));
+    let expected = names.iter().map(|name| (Some(name), InLog::Unlogged));
     assert!(logged.eq(expected));
     assert_eq!(cluster.texts(ann), ["b"]);
 

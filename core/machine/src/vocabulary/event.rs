@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Serialize, Serializer};
 
+use crate::channel::Channel;
 use crate::directory::OperationResult;
 use crate::directory::log::LogStart;
 use crate::frame::{CloseCode, EncodedSize};
@@ -273,12 +274,12 @@ pub enum Event {
         life: Life,
     },
 
-    /// The application wants something of the log of a user. Answered with `Answer::Log`.
+    /// The application wants something of a log. Answered with `Answer::Log`.
     Log {
         /// The number of the call, which comes back with its answer.
         call: CallId,
-        /// The user whose log it is.
-        user: UserId,
+        /// What the log belongs to.
+        channel: Channel,
         /// What is wanted.
         request: LogRequest,
     },

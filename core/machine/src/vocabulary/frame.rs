@@ -7,6 +7,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::base::fingerprint::Fingerprint;
+use crate::channel::Channel;
 use crate::directory::log::Content;
 use crate::id::{ConnectionId, PushId, TopicId, UserId};
 use crate::key::Key;
@@ -328,13 +329,17 @@ impl Pushed {
         )
     }
 
-    /// A push at this place in the log of a key.
-    pub fn record(push: PushId, key: Key, position: Position, payload: Payload) -> Self {
+    /// A push at this place in the log of a channel.
+    pub fn record(push: PushId, channel: Channel, position: Position, payload: Payload) -> Self {
+        let (key, topic) = match channel {
+            Channel::User(user) => (Some(user.into()), None),
+            Channel::Topic(topic) => (None, Some(topic)),
+        };
         Self(
             PushedContent {
                 push,
-                key: Some(key),
-                topic: None,
+                key,
+                topic,
                 position: Some(position),
                 payload,
                 measured: Measured::default(),

@@ -1,4 +1,4 @@
-//! What an application asks of the log of a user, and what it is answered.
+//! What an application asks of a log, and what it is answered.
 
 use serde::Serialize;
 

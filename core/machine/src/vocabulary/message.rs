@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::base::fingerprint::Fingerprint;
+use crate::channel::Channel;
 use crate::directory::log::Retention;
 use crate::frame::{CloseCode, Payload};
 use crate::id::{ConnectionId, InstanceId, PushId, TopicId, UserId};
@@ -261,8 +262,8 @@ pub struct Receipt {
     /// for those to come. If not, that is not known, or the user has too many topics.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kept: Option<bool>,
-    /// For a durable push: what is known of its place in the log of each user.
-    pub logged: Vec<UserLog>,
+    /// For a durable push: what is known of its place in each log.
+    pub logged: Vec<ChannelLog>,
     /// All terminals, by outcome.
     pub counts: Counts,
     /// The terminals, at most [`Config::receipt_terminals`](crate::config::Config::receipt_terminals).
@@ -278,11 +279,11 @@ pub struct Receipt {
     pub instances: Vec<InstanceOutcome>,
 }
 
-/// What became of a durable push in the log of one user.
+/// What became of a durable push in one log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct UserLog {
-    /// The user whose log it is.
-    pub user: UserId,
+pub struct ChannelLog {
+    /// What the log belongs to.
+    pub channel: Channel,
     /// What is known.
     pub logged: InLog,
     /// For a push of [`Durability::Replica`]: whether a replica has said that it has the record. If not, that is

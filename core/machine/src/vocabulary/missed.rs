@@ -2,35 +2,33 @@
 
 use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize};
-
-use crate::key::Key;
+use crate::channel::Channel;
 
 /// Logs that are to be read for their followers: a record of them was not delivered.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum MissedLogs {
-    /// Those of these keys.
-    Of(BTreeSet<Key>),
+    /// Those of these channels.
+    Of(BTreeSet<Channel>),
     /// Whichever they are.
     All,
 }
 
 impl MissedLogs {
-    /// Keys that are named, at most. Beyond it looking at all heads costs less than telling them apart.
-    pub(crate) const KEYS: usize = 64;
+    /// Those that are named, at most. Beyond it looking at all heads costs less than telling them apart.
+    pub(crate) const NAMED: usize = 64;
 
     /// None of them.
     pub(crate) const NONE: Self = Self::Of(BTreeSet::new());
 
     /// One more.
-    pub(crate) fn add(&mut self, key: &Key) {
-        if let Self::Of(keys) = self
-            && !keys.contains(key)
+    pub(crate) fn add(&mut self, channel: &Channel) {
+        if let Self::Of(channels) = self
+            && !channels.contains(channel)
         {
-            if keys.len() == Self::KEYS {
+            if channels.len() == Self::NAMED {
                 *self = Self::All;
             } else {
-                keys.insert(key.clone());
+                channels.insert(channel.clone());
             }
         }
     }
@@ -38,7 +36,7 @@ impl MissedLogs {
     /// Whether there are none.
     pub(crate) fn is_none(&self) -> bool {
         match self {
-            Self::Of(keys) => keys.is_empty(),
+            Self::Of(channels) => channels.is_empty(),
             Self::All => false,
         }
     }

@@ -5,8 +5,9 @@
 
 use std::hash::{Hash, Hasher};
 
+use crate::channel::Channel;
 use crate::directory::Lease;
-use crate::id::{CallId, ConnectionKey, Epoch, LogKey, PushKey, TopicId};
+use crate::id::{CallId, Epoch, FollowerKey, LogKey, PushKey, TopicId};
 use crate::key::Key;
 use crate::vocabulary::terminal::RowOf;
 
@@ -93,8 +94,8 @@ pub(crate) enum PublishPurpose {
     KeepTopic { push: PushKey } = Number::KeepTopic as isize,
     /// The record of a durable push for a key: the part of the push, by its number in the lane.
     Append { key: Key, part: u64 } = Number::Append as isize,
-    /// Whether a replica has the record of a durable push for a key.
-    Confirm { push: PushKey, key: Key } = Number::Confirm as isize,
+    /// Whether a replica has the record of a durable push in the log of a channel.
+    Confirm { push: PushKey, channel: Channel } = Number::Confirm as isize,
     /// What an application wants of a log.
     Log { call: CallId } = Number::Log as isize,
 }
@@ -104,10 +105,7 @@ pub(crate) enum PublishPurpose {
 #[repr(isize)]
 pub(crate) enum FollowPurpose {
     /// What comes after the position of a follower.
-    Read {
-        connection: ConnectionKey,
-        read: ReadId,
-    } = Number::Read as isize,
+    Read { key: FollowerKey, read: ReadId } = Number::Read as isize,
     /// Where a log ends.
     Head { log: LogKey } = Number::Head as isize,
 }

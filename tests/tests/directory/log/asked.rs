@@ -25,8 +25,8 @@ pub(super) fn server_micros(redis: &mut RedisDirectory) -> u64 {
 }
 
 pub(super) fn of_ann(operation: LogOperation) -> Operation {
-    let key = key("ann");
-    Operation::Log { key, operation }
+    let channel = key("ann").into();
+    Operation::Log { channel, operation }
 }
 
 pub(super) fn append(number: u128) -> Operation {

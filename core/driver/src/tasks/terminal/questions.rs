@@ -59,7 +59,7 @@ impl Questions {
         let (answer, answered) = oneshot::channel();
         let input = match question {
             Question::Connections(user) => Input::Connections(user, answer),
-            Question::Log(user, query) => Input::Log(user, LogRequest::Read(query), answer),
+            Question::Log(user, query) => Input::Log(user.into(), LogRequest::Read(query), answer),
             Question::Members(topic) => Input::Push(Box::new(listing(topic)), answer),
         };
         if inbox.send(input).await.is_err() {

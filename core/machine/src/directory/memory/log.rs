@@ -7,20 +7,20 @@ use std::time::Duration;
 use super::expiring::{Expires, Expiring};
 use super::hooks;
 use crate::base::flaws::Flaws;
+use crate::channel::Channel;
 use crate::directory::log::{
-    Content, LogOperation, LogPart, LogReply, LogStart, Logged, Place, Record, Retention,
-    no_offsets,
+    ChannelRows, Content, LogOperation, LogPart, LogReply, LogStart, Logged, Place, Record,
+    Retention, no_offsets,
 };
-use crate::directory::{DirectorySettings, OperationError, Row};
-use crate::id::{ConnectionId, PushId};
-use crate::key::Key;
+use crate::directory::{DirectorySettings, OperationError};
+use crate::id::PushId;
 use crate::position::{Nonce, Position};
 use crate::time::Instant;
 
 /// All logs.
 #[derive(Clone, Debug)]
 pub(super) struct Logs {
-    kept: Expiring<KeptLog>,
+    kept: Expiring<KeptLog, Channel>,
     /// How long pushes are remembered after the last one.
     repeat_memory: Duration,
     /// When a log ends to which somebody has written.
@@ -87,13 +87,13 @@ impl Logs {
         Self { flaws, ..self }
     }
 
-    /// Executes an operation of the log of a key, under which these are the rows.
+    /// Executes an operation of a log. These are the rows of what it belongs to.
     pub(super) fn execute(
         &mut self,
         now: Instant,
-        key: &Key,
+        channel: &Channel,
         operation: &LogOperation,
-        rows: impl FnOnce() -> Vec<(ConnectionId, Row)>,
+        rows: impl FnOnce() -> ChannelRows,
     ) -> LogResult {
         match operation {
             LogOperation::Append {
@@ -102,7 +102,7 @@ impl Logs {
                 nonce,
                 retention,
             } => {
-                let logged = self.append(now, key, (*push, content), *nonce, *retention)?;
+                let logged = self.append(now, channel, (*push, content), *nonce, *retention)?;
                 Ok(LogReply::Appended {
                     logged,
                     rows: rows(),
@@ -114,51 +114,51 @@ impl Logs {
                 records,
                 bytes,
                 nonce,
-            } => self.read(now, key, start, (*records, *bytes), *nonce),
+            } => self.read(now, channel, start, (*records, *bytes), *nonce),
             // Nobody has a copy of what is in memory.
             LogOperation::Confirm { position, push } => Ok(LogReply::Confirmed {
-                known: self.has_had(now, key, *position, *push),
+                known: self.has_had(now, channel, *position, *push),
                 replicas: 0,
             }),
-            LogOperation::Head => Ok(LogReply::Head(self.head(now, key))),
-            LogOperation::Delete { nonce } => Ok(self.delete(now, key, *nonce)),
+            LogOperation::Head => Ok(LogReply::Head(self.head(now, channel))),
+            LogOperation::Delete { nonce } => Ok(self.delete(now, channel, *nonce)),
         }
     }
 
     /// The last position of a log, if there is one.
-    pub(super) fn head(&self, now: Instant, key: &Key) -> Option<Position> {
-        self.kept.get(now, key).map(|log| log.head)
+    pub(super) fn head(&self, now: Instant, channel: &Channel) -> Option<Position> {
+        self.kept.get(now, channel).map(|log| log.head)
     }
 
     /// All that is kept of a log, if there is one.
-    pub(super) fn kept(&self, now: Instant, key: &Key) -> Option<LogPart> {
-        let mut log = self.kept.get(now, key)?.clone();
+    pub(super) fn kept(&self, now: Instant, channel: &Channel) -> Option<LogPart> {
+        let mut log = self.kept.get(now, channel)?.clone();
         log.drop_expired(now);
         let all = (u32::MAX, u32::MAX);
         Some(log.part(&LogStart::Last(u32::MAX), all))
     }
 
     /// A log ends before its time. Returns whether there was one.
-    pub(super) fn evict(&mut self, now: Instant, key: &Key) -> bool {
-        let evicted = self.kept.remove(key);
+    pub(super) fn evict(&mut self, now: Instant, channel: &Channel) -> bool {
+        let evicted = self.kept.remove(channel);
         evicted.is_some_and(|log| log.expires > now)
     }
 
     /// The logs that have not ended, and what there is of each.
-    pub(super) fn standing(&self, now: Instant) -> impl Iterator<Item = (&Key, StandingParts)> {
-        self.kept.standing(now).map(move |(key, log)| {
+    pub(super) fn standing(&self, now: Instant) -> impl Iterator<Item = (&Channel, StandingParts)> {
+        self.kept.standing(now).map(move |(channel, log)| {
             let standing = StandingParts {
                 records: log.records_expire > now && !log.records.is_empty(),
                 pushes: log.pushes_expire > now && !log.pushes.is_empty(),
             };
-            (key, standing)
+            (channel, standing)
         })
     }
 
-    /// Whether two directories have the same log under a key.
-    pub(super) fn same(&self, other: &Self, now: Instant, key: &Key) -> bool {
+    /// Whether two directories have the same log.
+    pub(super) fn same(&self, other: &Self, now: Instant, channel: &Channel) -> bool {
         let seen = |logs: &Self| {
-            let log = logs.kept.get(now, key)?;
+            let log = logs.kept.get(now, channel)?;
             Some((log.expires, log.head, log.base))
         };
         seen(self) == seen(other)
@@ -199,20 +199,20 @@ impl Logs {
     fn append(
         &mut self,
         now: Instant,
-        key: &Key,
+        channel: &Channel,
         (push, content): (PushId, &Content),
         nonce: Nonce,
         retention: Retention,
     ) -> Result<Logged, OperationError> {
         self.kept.sweep(now);
         let (repeat_memory, used, flaws) = (self.repeat_memory, self.used, self.flaws);
-        let log = match self.kept.get_mut(now, key) {
+        let log = match self.kept.get_mut(now, channel) {
             Some(log) => log,
             None => {
                 let begun = KeptLog::beginning(now, nonce, self.unused).ok_or_else(refusal)?;
                 // Nothing is written if the record cannot be added.
                 behind(flaws, begun.head, now, nonce)?;
-                self.kept.entry(key).or_insert(begun)
+                self.kept.entry(channel).or_insert(begun)
             }
         };
         log.drop_expired(now);
@@ -246,21 +246,21 @@ impl Logs {
     fn read(
         &mut self,
         now: Instant,
-        key: &Key,
+        channel: &Channel,
         start: &LogStart,
         limits: (u32, u32),
         nonce: Nonce,
     ) -> LogResult {
         self.kept.sweep(now);
         let (used, unused, flaws) = (self.used, self.unused, self.flaws);
-        let log = match self.kept.get_mut(now, key) {
+        let log = match self.kept.get_mut(now, channel) {
             Some(log) => log,
             None => {
                 let begun = KeptLog::beginning(now, nonce, unused).ok_or_else(refusal)?;
                 if !hooks::begins_when_read(flaws) {
                     return Ok(LogReply::Part(begun.part(start, limits)));
                 }
-                self.kept.entry(key).or_insert(begun)
+                self.kept.entry(channel).or_insert(begun)
             }
         };
         log.drop_expired(now);
@@ -272,9 +272,15 @@ impl Logs {
     }
 
     /// Whether a record stands there, or has given way to others.
-    fn has_had(&mut self, now: Instant, key: &Key, position: Position, push: PushId) -> bool {
+    fn has_had(
+        &mut self,
+        now: Instant,
+        channel: &Channel,
+        position: Position,
+        push: PushId,
+    ) -> bool {
         let (used, flaws) = (self.used, self.flaws);
-        let Some(log) = self.kept.get_mut(now, key) else {
+        let Some(log) = self.kept.get_mut(now, channel) else {
             return false;
         };
         log.drop_expired(now);
@@ -286,9 +292,9 @@ impl Logs {
         }
     }
 
-    fn delete(&mut self, now: Instant, key: &Key, nonce: Nonce) -> LogReply {
+    fn delete(&mut self, now: Instant, channel: &Channel, nonce: Nonce) -> LogReply {
         let (used, flaws) = (self.used, self.flaws);
-        let Some(log) = self.kept.get_mut(now, key) else {
+        let Some(log) = self.kept.get_mut(now, channel) else {
             return LogReply::Deleted { records: 0 };
         };
         log.drop_expired(now);
@@ -306,7 +312,7 @@ impl Logs {
                 log.expires = now + used;
             }
             Err(_) => {
-                self.kept.remove(key);
+                self.kept.remove(channel);
             }
         }
         LogReply::Deleted { records }

@@ -4,7 +4,8 @@ use std::hash::{Hash as _, Hasher};
 
 use super::{DirectorySettings, Operation, OperationResult, Reply, Row, SeenLease, keys, layout};
 use crate::base::flaws::Flaws;
-use crate::directory::log::LogPart;
+use crate::channel::Channel;
+use crate::directory::log::{ChannelRows, LogPart};
 use crate::id::{ConnectionId, Epoch, InstanceId, TopicId};
 use crate::key::Key;
 use crate::position::Position;
@@ -141,9 +142,14 @@ impl MemoryDirectory {
                 self.leases.release(now, *instance, expected)
             }
             Operation::ReadLease { instance } => Reply::Lease(self.leases.get(*instance).cloned()),
-            Operation::Log { key, operation } => {
-                let rows = || rows_under(&self.rows, now, key);
-                Reply::Log(self.logs.execute(now, key, operation, rows)?)
+            Operation::Log { channel, operation } => {
+                let rows = || match channel {
+                    Channel::User(user) => {
+                        ChannelRows::Terminals(rows_under(&self.rows, now, &user.clone().into()))
+                    }
+                    Channel::Topic(topic) => ChannelRows::Instances(self.topics.of(now, topic)),
+                };
+                Reply::Log(self.logs.execute(now, channel, operation, rows)?)
             }
         })
     }
@@ -206,20 +212,20 @@ impl MemoryDirectory {
             && self.topics.standing(now).next().is_none()
     }
 
-    /// The last position of the log of a key, unless there is none or it has ended.
-    pub fn head(&self, now: Instant, key: &Key) -> Option<Position> {
-        self.logs.head(now, key)
+    /// The last position of a log, unless there is none or it has ended.
+    pub fn head(&self, now: Instant, channel: &Channel) -> Option<Position> {
+        self.logs.head(now, channel)
     }
 
-    /// All that is kept of the log of a key, unless there is none or it has ended.
-    pub fn log(&self, now: Instant, key: &Key) -> Option<LogPart> {
-        self.logs.kept(now, key)
+    /// All that is kept of a log, unless there is none or it has ended.
+    pub fn log(&self, now: Instant, channel: &Channel) -> Option<LogPart> {
+        self.logs.kept(now, channel)
     }
 
-    /// Whether another directory, of equal settings, has the same log of a key: one that was the same
+    /// Whether another directory, of equal settings, has the same log: one that was the same
     /// before both executed something else.
-    pub fn has_same_log(&self, other: &Self, now: Instant, key: &Key) -> bool {
-        self.logs.same(&other.logs, now, key)
+    pub fn has_same_log(&self, other: &Self, now: Instant, channel: &Channel) -> bool {
+        self.logs.same(&other.logs, now, channel)
     }
 
     /// The names of the keys that a server with this content has.
@@ -227,8 +233,8 @@ impl MemoryDirectory {
         let settings = &self.settings;
         let leases = self.leases.seen(now).next();
         let rows = self.rows.standing(now);
-        let logs = self.logs.standing(now).flat_map(|(key, standing)| {
-            let [head, records, pushes] = keys::log(settings, key);
+        let logs = self.logs.standing(now).flat_map(|(channel, standing)| {
+            let [head, records, pushes] = keys::log(settings, channel);
             let records = standing.records.then_some(records);
             let pushes = standing.pushes.then_some(pushes);
             [Some(head), records, pushes].into_iter().flatten()
@@ -264,10 +270,10 @@ impl MemoryDirectory {
         self.topics.evict(now, topic)
     }
 
-    /// Loses the log of a key without a sign, with all that is remembered of it, as a server that evicts keys
+    /// Loses a log without a sign, with all that is remembered of it, as a server that evicts keys
     /// does. Returns whether there was one.
-    pub fn evict_log(&mut self, now: Instant, key: &Key) -> bool {
-        self.logs.evict(now, key)
+    pub fn evict_log(&mut self, now: Instant, channel: &Channel) -> bool {
+        self.logs.evict(now, channel)
     }
 
     /// Loses all leases without a sign, as a server that evicts keys does.

@@ -6,13 +6,17 @@
 //! | `<prefix>{pNNNN}h:<user>` | LIST | the records; they expire as a whole |
 //! | `<prefix>{pNNNN}d:<user>` | LIST | the ids of the last pushes, the newest last |
 //!
+//! Those of a topic are called `tm:`, `th:` and `td:`.
+//!
 //! The first one *is* the log: without it the others count for nothing, and are removed before it begins
 //! anew. Records have the server's time as their offset, so that their age needs no field.
 
-use super::super::log::{LogOperation, LogPart, LogReply, LogStart, Logged, Place, no_offsets};
+use super::super::log::{
+    ChannelRows, LogOperation, LogPart, LogReply, LogStart, Logged, Place, no_offsets,
+};
 use super::super::{DirectorySettings, answer, keys, records};
 use super::{Request, Script, Value, millis, text};
-use crate::key::Key;
+use crate::channel::Channel;
 use crate::position::Position;
 
 /// What all scripts of logs begin with.
@@ -34,9 +38,9 @@ pub(super) const CONFIRM: &str = log_script!("confirm.lua");
 pub(super) const DELETE: &str = log_script!("delete_log.lua");
 
 impl LogOperation {
-    /// What to ask the server for this operation of the log of a key.
-    pub(super) fn request(&self, settings: &DirectorySettings, key: &Key) -> Request {
-        let [meta, records, pushes] = keys::log(settings, key);
+    /// What to ask the server for this operation of a log.
+    pub(super) fn request(&self, settings: &DirectorySettings, channel: &Channel) -> Request {
+        let [meta, records, pushes] = keys::log(settings, channel);
         match self {
             Self::Append {
                 push,
@@ -45,7 +49,7 @@ impl LogOperation {
                 retention,
             } => Request::Eval {
                 script: Script::Append,
-                keys: vec![meta, records, pushes, keys::rows(settings, key)],
+                keys: vec![meta, records, pushes, keys::rows_of(settings, channel)],
                 args: vec![
                     records::push_bytes(*push),
                     records::content_bytes(content),
@@ -99,9 +103,9 @@ impl LogOperation {
     }
 
     /// What the server's answer to this operation means. `None` if the operation cannot have it.
-    pub(in super::super) fn decode(&self, answer: &Value) -> Option<LogReply> {
+    pub(in super::super) fn decode(&self, channel: &Channel, answer: &Value) -> Option<LogReply> {
         match self {
-            Self::Append { .. } => appended(answer),
+            Self::Append { .. } => appended(channel, answer),
             Self::Read { .. } => part(answer),
             Self::Confirm { .. } => confirmed(answer),
             Self::Head => head(answer),
@@ -128,7 +132,7 @@ fn positions(start: &LogStart) -> Vec<u8> {
     }
 }
 
-fn appended(answer: &Value) -> Option<LogReply> {
+fn appended(channel: &Channel, answer: &Value) -> Option<LogReply> {
     let [became, position, before, rows] = answer::array(answer)? else {
         return None;
     };
@@ -147,7 +151,16 @@ fn appended(answer: &Value) -> Option<LogReply> {
         3 => Logged::Expired,
         _ => return None,
     };
-    let (rows, malformed) = answer::rows(rows)?;
+    let (rows, malformed) = match channel {
+        Channel::User(_) => {
+            let (rows, malformed) = answer::rows(rows)?;
+            (ChannelRows::Terminals(rows), malformed)
+        }
+        Channel::Topic(_) => {
+            let (rows, malformed) = answer::topic_rows(rows)?;
+            (ChannelRows::Instances(rows), malformed)
+        }
+    };
     Some(LogReply::Appended {
         logged,
         rows,
@@ -404,13 +417,13 @@ mod tests {
     const NONCE: Nonce = Nonce::new(0x1001);
 
     fn ask(operation: LogOperation) -> Request {
-        let (key, settings) = (ann(), DirectorySettings::for_tests());
-        Operation::Log { key, operation }.request(&settings)
+        let (channel, settings) = (ann(), DirectorySettings::for_tests());
+        Operation::Log { channel, operation }.request(&settings)
     }
 
     fn decode(operation: LogOperation, answer: Value) -> Result<LogReply, OperationError> {
-        let key = ann();
-        let Reply::Log(reply) = (Operation::Log { key, operation }).decode(answer)? else {
+        let channel = ann();
+        let Reply::Log(reply) = (Operation::Log { channel, operation }).decode(answer)? else {
             panic!("the reply of a log");
         };
         Ok(reply)
@@ -437,7 +450,7 @@ mod tests {
     fn appended_as(logged: Logged) -> LogReply {
         LogReply::Appended {
             logged,
-            rows: Vec::new(),
+            rows: ChannelRows::Terminals(Vec::new()),
             malformed: 0,
         }
     }
@@ -461,7 +474,7 @@ mod tests {
         Value::Bulk(Bytes::copy_from_slice(&records::position_bytes(position)))
     }
 
-    fn ann() -> Key {
+    fn ann() -> Channel {
         UserId::new("ann").expect("a valid user").into()
     }
 }

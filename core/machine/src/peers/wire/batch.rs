@@ -137,10 +137,11 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::channel::Channel;
     use crate::delivery::{Addressee, Addressees, Ask, Delivered, Delivery, Outcomes, Recorded};
     use crate::directory::log::Place;
     use crate::frame::{CloseCode, FrameKind, Payload};
-    use crate::id::{ConnectionId, DeliveryId, PushId, UserId};
+    use crate::id::{ConnectionId, DeliveryId, PushId, TopicId, UserId};
     use crate::key::Key;
     use crate::message::{Action, Counts, Outcome, Until};
     use crate::peers::wire::form::{ActionForm, Form};
@@ -388,8 +389,10 @@ mod tests {
     }
 
     fn missed() -> impl Strategy<Value = Message> {
-        let keys = proptest::collection::btree_set(key(), 0..5);
-        let some = keys.prop_map(|keys| Message::Missed(MissedLogs::Of(keys)));
+        let topic = key().prop_map(|key| TopicId::new(key.user().as_str()).expect("a name").into());
+        let channel = prop_oneof![key().prop_map(Channel::from), topic];
+        let channels = proptest::collection::btree_set(channel, 0..5);
+        let some = channels.prop_map(|channels| Message::Missed(MissedLogs::Of(channels)));
         prop_oneof![3 => some, 1 => Just(Message::Missed(MissedLogs::All))]
     }
 

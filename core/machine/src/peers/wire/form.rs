@@ -1,14 +1,16 @@
 //! Messages as they are on the wire.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::{Message, Pulse, WireError};
+use crate::channel::Channel;
 use crate::delivery::{Addressees, Delivered, Delivery};
 use crate::frame::{CloseCode, FrameKind, Payload};
-use crate::id::{DeliveryId, PushId, TopicId};
+use crate::id::{DeliveryId, PushId, TopicId, UserId};
 use crate::message::{Action, ListOrder};
 use crate::vocabulary::missed::MissedLogs;
 use crate::vocabulary::service::Service;
@@ -32,7 +34,17 @@ pub(super) enum Form<'a, To, Done> {
         pulse: Pulse,
     },
     Goodbye,
-    Missed(MissedLogs),
+    Missed(MissedForm),
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) enum MissedForm {
+    OfUsers(BTreeSet<UserId>),
+    All,
+    Of {
+        users: BTreeSet<UserId>,
+        topics: BTreeSet<TopicId>,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -71,8 +83,44 @@ impl<'a> From<&'a Message> for Sent<'a> {
                 pulse: *pulse,
             },
             Message::Goodbye => Self::Goodbye,
-            Message::Missed(logs) => Self::Missed(logs.clone()),
+            Message::Missed(logs) => Self::Missed(MissedForm::from(logs)),
         }
+    }
+}
+
+impl From<&MissedLogs> for MissedForm {
+    fn from(logs: &MissedLogs) -> Self {
+        let channels = match logs {
+            MissedLogs::All => return Self::All,
+            MissedLogs::Of(channels) => channels,
+        };
+        let users = channels.iter().filter_map(Channel::user).cloned().collect();
+        let topics: BTreeSet<_> = channels
+            .iter()
+            .filter_map(Channel::topic)
+            .cloned()
+            .collect();
+        if topics.is_empty() {
+            Self::OfUsers(users)
+        } else {
+            Self::Of { users, topics }
+        }
+    }
+}
+
+impl From<MissedForm> for MissedLogs {
+    fn from(form: MissedForm) -> Self {
+        let (users, topics) = match form {
+            MissedForm::All => return Self::All,
+            MissedForm::OfUsers(users) => (users, BTreeSet::new()),
+            MissedForm::Of { users, topics } => (users, topics),
+        };
+        let users = users.into_iter().map(Channel::User);
+        Self::Of(
+            users
+                .chain(topics.into_iter().map(Channel::Topic))
+                .collect(),
+        )
     }
 }
 
@@ -115,7 +163,7 @@ impl Received<'_> {
             Self::Delivered(delivered) => Message::Delivered(delivered),
             Self::Heartbeat { directory, pulse } => Message::Heartbeat { directory, pulse },
             Self::Goodbye => Message::Goodbye,
-            Self::Missed(logs) => Message::Missed(logs),
+            Self::Missed(logs) => Message::Missed(logs.into()),
         })
     }
 }

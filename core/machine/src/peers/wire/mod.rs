@@ -15,6 +15,7 @@ use std::hash::{Hash, Hasher};
 use serde::{Deserialize, Serialize};
 
 use crate::base::fingerprint::Fingerprint;
+use crate::channel::Channel;
 use crate::config::Config;
 use crate::delivery::{Addressee, Addressees, Ask, Delivered, Delivery, Outcomes};
 use crate::id::{InstanceId, TopicId};
@@ -154,8 +155,8 @@ pub(crate) fn encoded_size_hint(message: &Message) -> usize {
         Message::Heartbeat { .. } => 3 * TAG + 3 * NUMBER,
         Message::Goodbye => TAG,
         Message::Missed(MissedLogs::All) => 2 * TAG,
-        Message::Missed(MissedLogs::Of(keys)) => {
-            2 * TAG + NUMBER + keys.iter().map(key_size).sum::<usize>()
+        Message::Missed(MissedLogs::Of(channels)) => {
+            2 * TAG + 2 * NUMBER + channels.iter().map(channel_size).sum::<usize>()
         }
     }
 }
@@ -204,6 +205,13 @@ fn addressees_size(to: &Addressees) -> usize {
 /// A user id has at most 128 bytes: its length takes two.
 fn key_size(key: &Key) -> usize {
     2 + key.as_bytes().len()
+}
+
+fn channel_size(channel: &Channel) -> usize {
+    match channel {
+        Channel::User(user) => 2 + user.as_bytes().len(),
+        Channel::Topic(topic) => topic_size(topic),
+    }
 }
 
 /// A topic has at most 128 bytes, as a user id has.

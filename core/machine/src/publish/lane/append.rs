@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::sending::tell_missed;
 use super::{PartRecord, PartStage, remove_dead_row};
 use crate::context::Context;
-use crate::directory::log::{Content, LogOperation, LogReply, Logged};
+use crate::directory::log::{ChannelRows, Content, LogOperation, LogReply, Logged};
 use crate::directory::{Operation, OperationError, Row};
 use crate::id::ConnectionId;
 use crate::message::{Action, InLog};
@@ -61,7 +61,7 @@ impl Publish {
             return;
         }
         let operation = Operation::Log {
-            key: key.clone(),
+            channel: key.into(),
             operation: LogOperation::Append {
                 push: open.receipt.push,
                 content: Content::of(payload),
@@ -100,7 +100,7 @@ impl Publish {
     ) {
         let LogReply::Appended {
             logged,
-            rows,
+            rows: ChannelRows::Terminals(rows),
             malformed,
         } = reply
         else {
@@ -139,7 +139,7 @@ impl Publish {
         };
         let (push, since) = (part.push, part.started);
         if let Some(place) = part.record.place() {
-            self.confirm(cx, push, &id.key, place.position);
+            self.confirm(cx, push, (&id.key).into(), place.position);
         }
         match logged {
             Logged::Repeated(_) if !hooks::delivers_repeats(cx.flaws) => {

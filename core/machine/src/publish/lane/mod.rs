@@ -388,7 +388,7 @@ impl Publish {
             })
             .collect();
         self.take_into_receipt(cx, push, key, terminals.into_iter(), degraded);
-        self.log_into_receipt(push, key, in_log);
+        self.log_into_receipt(push, key.into(), in_log);
         self.one_finished(cx, push);
     }
 }

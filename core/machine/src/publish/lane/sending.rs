@@ -1,5 +1,6 @@
 //! How a part leaves: what its plan calls for, in deliveries that it shares with other parts of its push.
 
+use crate::channel::Channel;
 use crate::context::Context;
 use crate::delivery::{Addressee, Addressees, Ask, Delivery, Recorded};
 use crate::directory::Row;
@@ -180,9 +181,10 @@ impl Publish {
 
 /// A record is not delivered to an instance that may have followers of it: they read it.
 pub(super) fn tell_missed(cx: &mut Context<'_>, wings: &mut Wings<'_>, to: InstanceId, key: &Key) {
+    let channel = Channel::from(key);
     if to == cx.identity.instance {
-        wings.follow.check_logs(cx, [key]);
+        wings.follow.check_logs(cx, [&channel]);
     } else {
-        wings.peers.missed(cx, to, key);
+        wings.peers.missed(cx, to, &channel);
     }
 }

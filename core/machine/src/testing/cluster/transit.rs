@@ -11,9 +11,9 @@ pub(super) enum Arriving {
     Accept { dialler: usize, link: LinkKey },
 }
 
-/// Things of one channel arrive in their order.
+/// What goes one way arrives in its order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Channel {
+enum Way {
     Connection(usize, ConnectionKey),
     Link(usize, LinkKey),
     Directory(usize),
@@ -21,9 +21,9 @@ enum Channel {
 }
 
 impl Arriving {
-    fn channel(&self) -> Channel {
+    fn way(&self) -> Way {
         match self {
-            Self::Accept { dialler, link } => Channel::Link(*dialler, *link),
+            Self::Accept { dialler, link } => Way::Link(*dialler, *link),
             Self::Event(index, event) => match event {
                 Event::Opened { connection }
                 | Event::Authenticated { connection, .. }
@@ -32,19 +32,19 @@ impl Arriving {
                 | Event::Topic { connection, .. }
                 | Event::Probed { connection, .. }
                 | Event::Written { connection }
-                | Event::Closed { connection, .. } => Channel::Connection(*index, *connection),
+                | Event::Closed { connection, .. } => Way::Connection(*index, *connection),
                 Event::DirectoryUp | Event::DirectoryDown | Event::Directory { .. } => {
-                    Channel::Directory(*index)
+                    Way::Directory(*index)
                 }
                 Event::LinkUp { link }
                 | Event::LinkReceived { link, .. }
                 | Event::LinkWritten { link }
-                | Event::LinkDown { link, .. } => Channel::Link(*index, *link),
+                | Event::LinkDown { link, .. } => Way::Link(*index, *link),
                 Event::Push { .. }
                 | Event::Connections { .. }
                 | Event::Log { .. }
                 | Event::Instances { .. }
-                | Event::Drain { .. } => Channel::Calls(*index),
+                | Event::Drain { .. } => Way::Calls(*index),
             },
         }
     }
@@ -65,8 +65,8 @@ impl Cluster {
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1_442_695_040_888_963_407);
         let any = (*state >> 33) as usize % self.on_the_way.len().max(1);
-        let channel = self.on_the_way.get(any)?.channel();
-        let first = (self.on_the_way.iter()).position(|delivery| delivery.channel() == channel)?;
+        let way = self.on_the_way.get(any)?.way();
+        let first = (self.on_the_way.iter()).position(|delivery| delivery.way() == way)?;
         self.on_the_way.remove(first)
     }
 }

