@@ -447,7 +447,7 @@ impl Instance {
             }
             Timer::Deliver(timer) => {
                 let cx = &mut self.base.context(now, out);
-                self.deliver.timer_due(cx, &mut self.terminals, timer);
+                (self.deliver).timer_due(cx, &mut self.follow, &mut self.terminals, timer);
             }
             Timer::Follow(timer) => {
                 let cx = &mut self.base.context(now, out);

@@ -16,7 +16,9 @@
 //! | `TopicJoined`, `TopicEmpty` | terminals | membership |
 //! | `Watching` | terminals | presence |
 //! | `HasRoom` | terminals | follow |
-//! | `RowAsked` | membership | follow |
+//! | `RowAsked`, `TopicRowAsked` | membership | follow |
+//! | `TopicFollowed` | terminals | follow, and deliver for those that have waited |
+//! | `TopicUnfollowed` | terminals | follow, and deliver for those that have waited |
 //! | `Acked` | terminals | follow, and deliver for those that have waited |
 //! | `Missed` | membership, peers | follow |
 //! | `Answered` | deliver | peers |
@@ -44,6 +46,7 @@
 
 use std::time::Duration;
 
+use crate::channel::Channel;
 use crate::context::Context;
 use crate::deliver::{Deliveries, Publisher};
 use crate::delivery::Delivery;
@@ -118,8 +121,18 @@ impl Wings<'_> {
                 Effect::RowAsked(connection) => {
                     self.follow.row_asked(connection);
                 }
-                Effect::Acked(connection, position) => {
-                    let waited = self.follow.acked(cx, self.terminals, connection, position);
+                Effect::TopicFollowed(topic, connection, asked) => {
+                    let waited = self.follow.attach(cx, connection, &topic.into(), *asked);
+                    self.deliver.unconfirmed(cx, waited);
+                }
+                Effect::TopicUnfollowed(topic, connection) => {
+                    let waited = self.follow.left(connection, &topic.into());
+                    self.deliver.unconfirmed(cx, waited);
+                }
+                Effect::TopicRowAsked(topic) => self.follow.topic_row_asked(topic),
+                Effect::Acked(connection, topic, position) => {
+                    let by = (connection, topic);
+                    let waited = self.follow.acked(cx, self.terminals, by, position);
                     self.deliver.confirmed(cx, waited);
                 }
                 Effect::Missed(MissedLogs::All) => self.follow.check_all(cx),
@@ -163,8 +176,9 @@ impl Wings<'_> {
                     return;
                 };
                 if let Some(terminal) = self.terminals.get(connection) {
-                    let channel = terminal.key.into();
-                    self.follow.attach(cx, connection, channel, asked);
+                    let channel = Channel::from(terminal.key);
+                    // It has followed nothing before.
+                    let _waited = self.follow.attach(cx, connection, &channel, asked);
                 }
             }
             TerminalChange::Ended(connection) => {

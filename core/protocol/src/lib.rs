@@ -243,7 +243,8 @@ impl Protocol {
             | Outgoing::Joined { .. }
             | Outgoing::Left(_)
             | Outgoing::NotJoined(..)
-            | Outgoing::Presence(_) => true,
+            | Outgoing::Presence(_)
+            | Outgoing::TopicLog(..) => true,
         }
     }
 
@@ -320,6 +321,7 @@ impl Encoder {
             | Outgoing::Left(_)
             | Outgoing::NotJoined(..)
             | Outgoing::Presence(_)
+            | Outgoing::TopicLog(..)
             | Outgoing::Received(_) => protocol.encode(outgoing),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use switchboard_core::topic::TopicWish;
+use switchboard_core::topic::{TopicJoin, TopicWish};
 
 /// The rules of topics: those of the longest beginning that a name has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -60,16 +60,24 @@ impl Namespaces {
 
     /// What becomes of a wish that a terminal has said itself: to see who the members are is not allowed everywhere.
     pub fn judge(&self, wish: TopicWish) -> TopicWish {
-        match wish {
-            TopicWish::Watch(topic) if !self.allow(topic.as_str(), TopicAct::Presence) => {
-                TopicWish::Forbidden(topic)
-            }
-            TopicWish::Watch(_)
-            | TopicWish::Join(_)
+        let sees = match &wish {
+            TopicWish::Watch(topic) => Some(topic),
+            TopicWish::Follow(follow) => match follow.join {
+                TopicJoin::Watching => Some(&follow.topic),
+                TopicJoin::ByRight | TopicJoin::Allowed => None,
+            },
+            TopicWish::Join(_)
             | TopicWish::JoinAllowed(_)
             | TopicWish::Forbidden(_)
             | TopicWish::Leave(_)
-            | TopicWish::Lapse(_) => wish,
+            | TopicWish::Lapse(_)
+            | TopicWish::Ack(..) => None,
+        };
+        match sees {
+            Some(topic) if !self.allow(topic.as_str(), TopicAct::Presence) => {
+                TopicWish::Forbidden(topic.clone())
+            }
+            Some(_) | None => wish,
         }
     }
 
@@ -101,6 +109,9 @@ impl FromStr for Namespace {
 
 #[cfg(test)]
 mod tests {
+    use switchboard_core::event::Follow;
+    use switchboard_core::topic::TopicFollow;
+
     use super::*;
 
     fn read(entries: &[&str]) -> Result<Namespaces, InvalidNamespace> {
@@ -137,6 +148,14 @@ mod tests {
         assert_eq!(rules.judge(seen.clone()), seen);
         let unseen = rules.judge(TopicWish::Watch(news.clone()));
         assert_eq!(unseen, TopicWish::Forbidden(news.clone()));
+        let follow = |join| {
+            let (topic, ask) = (news.clone(), Follow::default());
+            TopicWish::Follow(TopicFollow { topic, join, ask }.into())
+        };
+        let unseen = rules.judge(follow(TopicJoin::Watching));
+        assert_eq!(unseen, TopicWish::Forbidden(news.clone()));
+        let followed = follow(TopicJoin::ByRight);
+        assert_eq!(rules.judge(followed.clone()), followed);
         let joined = TopicWish::Join(news);
         assert_eq!(rules.judge(joined.clone()), joined);
     }

@@ -1,12 +1,13 @@
 //! The plain protocol: whoever pushes chooses the frames.
 
+use switchboard_core::event::Follow;
 use switchboard_core::frame::{
-    Attached, FrameKind, FrameSize, HelloLog, Messages, NotJoined, Outgoing, Payload, Presence,
-    PresenceNews, Pushed, Recovery,
+    Attached, FrameKind, FrameSize, HelloLog, LogNews, Messages, NotJoined, Outgoing, Payload,
+    Presence, PresenceNews, Pushed, Recovery,
 };
-use switchboard_core::id::{ConnectionId, PushId, TopicId, UserId};
+use switchboard_core::id::{ConnectionId, TopicId, UserId};
 use switchboard_core::position::Position;
-use switchboard_core::topic::TopicWish;
+use switchboard_core::topic::{TopicFollow, TopicJoin, TopicWish};
 
 use crate::{Codec, Farewell, Following, Frames, OfToken, Said, Token};
 
@@ -34,9 +35,7 @@ pub(crate) const LOG_CODEC: Codec = Codec {
 
 /// A record is announced by a frame of its own.
 fn size(pushed: &Pushed, transport: FrameSize) -> usize {
-    let announced = pushed
-        .position()
-        .map(|position| transport(&message(position, pushed.push())));
+    let announced = (pushed.position()).map(|position| transport(&message(pushed, position)));
     announced.unwrap_or(0) + transport(pushed.payload())
 }
 
@@ -49,17 +48,19 @@ fn encode(outgoing: Outgoing) -> Frames {
         } => Frames::One(hello(connection, degraded, log)),
         Outgoing::Pushed(pushed) => Frames::One(pushed.payload().clone()),
         Outgoing::Record(pushed) => record(&pushed),
-        Outgoing::Log(attached) => Frames::One(own(format!(r#""log":{}"#, stand(attached)))),
-        Outgoing::Gap(position) => {
-            Frames::One(own(format!(r#""gap":{{"position":"{position}"}}"#)))
-        }
-        Outgoing::Back(position) => {
-            Frames::One(own(format!(r#""back":{{"position":"{position}"}}"#)))
-        }
-        Outgoing::Joined { topic, degraded } => {
+        Outgoing::Log(attached) => Frames::One(news(None, LogNews::At(attached))),
+        Outgoing::Gap(position) => Frames::One(news(None, LogNews::Gap(position))),
+        Outgoing::Back(position) => Frames::One(news(None, LogNews::Back(position))),
+        Outgoing::TopicLog(topic, said) => Frames::One(news(Some(&topic), *said)),
+        Outgoing::Joined {
+            topic,
+            degraded,
+            log,
+        } => {
             let flag = if degraded { r#","degraded":true"# } else { "" };
             let topic = quoted(&topic);
-            Frames::One(own(format!(r#""joined":{{"topic":{topic}{flag}}}"#)))
+            let log = stand_told(log.map_or(HelloLog::NotAsked, |log| *log));
+            Frames::One(own(format!(r#""joined":{{"topic":{topic}{flag}{log}}}"#)))
         }
         Outgoing::Left(topic) => {
             let topic = quoted(&topic);
@@ -114,25 +115,48 @@ fn quoted(topic: &TopicId) -> serde_json::Value {
 fn record(pushed: &Pushed) -> Frames {
     let payload = pushed.payload().clone();
     match pushed.position() {
-        Some(position) => Frames::Two(message(position, pushed.push()), payload),
+        Some(position) => Frames::Two(message(pushed, position), payload),
         None => Frames::One(payload),
     }
 }
 
-fn message(position: Position, push: PushId) -> Payload {
+fn message(pushed: &Pushed, position: Position) -> Payload {
+    let (topic, push) = (named(pushed.topic()), pushed.push());
     own(format!(
-        r#""message":{{"position":"{position}","id":"{push}"}}"#
+        r#""message":{{{topic}"position":"{position}","id":"{push}"}}"#
     ))
+}
+
+/// Where a follower stands in the log of its user, or in that of a topic.
+fn news(topic: Option<&TopicId>, said: LogNews) -> Payload {
+    let topic = named(topic);
+    own(match said {
+        LogNews::At(attached) => format!(r#""log":{{{topic}{}}}"#, stand(attached)),
+        LogNews::Gap(position) => format!(r#""gap":{{{topic}"position":"{position}"}}"#),
+        LogNews::Back(position) => format!(r#""back":{{{topic}"position":"{position}"}}"#),
+    })
+}
+
+/// Whose log is meant, before what is said of it. Nothing, if it is that of the user.
+fn named(topic: Option<&TopicId>) -> String {
+    topic.map_or_else(String::new, |topic| {
+        format!(r#""topic":{},"#, quoted(topic))
+    })
 }
 
 fn hello(connection: ConnectionId, degraded: bool, log: HelloLog) -> Payload {
     let flag = if degraded { r#","degraded":true"# } else { "" };
-    let log = match log {
+    let log = stand_told(log);
+    own(format!(r#""hello":{{"uuid":"{connection}"{flag}{log}}}"#))
+}
+
+/// Where a follower begins, behind what else it is told.
+fn stand_told(log: HelloLog) -> String {
+    match log {
         HelloLog::NotAsked => String::new(),
         HelloLog::Unknown => r#","log":null"#.to_owned(),
-        HelloLog::At(attached) => format!(r#","log":{}"#, stand(attached)),
-    };
-    own(format!(r#""hello":{{"uuid":"{connection}"{flag}{log}}}"#))
+        HelloLog::At(attached) => format!(r#","log":{{{}}}"#, stand(attached)),
+    }
 }
 
 /// Where a follower begins.
@@ -142,7 +166,7 @@ fn stand(Attached { position, recovery }: Attached) -> String {
         Recovery::Resumed => r#""resumed":true"#,
         Recovery::Lost => r#""resumed":false,"reason":"expired""#,
     };
-    format!(r#"{{"position":"{position}",{recovery}}}"#)
+    format!(r#""position":"{position}",{recovery}"#)
 }
 
 fn received(Messages { received, dropped }: Messages) -> Payload {
@@ -180,8 +204,9 @@ fn decode(frame: Payload) -> Said {
     }
 }
 
-/// What `{"switchboard":{"join":"TOPIC"}}`, the same with `"presence":true`, `{"switchboard":{"leave":"TOPIC"}}` and
-/// `{"switchboard":{"token":"TOKEN"}}` want. `None` for every other frame.
+/// What `{"switchboard":{"join":"TOPIC"}}`, the same with more that is asked, `{"switchboard":{"leave":"TOPIC"}}`,
+/// `{"switchboard":{"ack":{"topic":"TOPIC","position":"POSITION"}}}` and `{"switchboard":{"token":"TOKEN"}}` want. `None`
+/// for every other frame.
 fn wish(frame: &Payload) -> Option<Said> {
     match frame.kind() {
         FrameKind::Text if frame.len() <= TOKEN_MAX => {}
@@ -193,24 +218,57 @@ fn wish(frame: &Payload) -> Option<Said> {
     inside.strip_prefix(r#""switchboard""#)?;
     let frame: serde_json::Map<_, _> = serde_json::from_str(text).ok()?;
     let wish = only(&frame)?.as_object()?;
-    if let Some(topic) = watch(wish) {
-        return Some(Said::Topic(TopicWish::Watch(topic)));
+    if wish.contains_key("join") {
+        return join(wish).map(Said::Topic);
+    }
+    if let Some(of) = wish.get("ack").and_then(|of| of.as_object()) {
+        let topic = TopicId::new(of.get("topic")?.as_str()?).ok()?;
+        let position = of.get("position")?.as_str()?.parse().ok()?;
+        let is_ack = wish.len() == 1 && of.len() == 2;
+        return is_ack.then_some(Said::Topic(TopicWish::Ack(topic, position)));
     }
     let what = only(wish)?.as_str()?;
     let topic = || TopicId::new(what).ok();
     match wish.keys().next()?.as_str() {
-        "join" => Some(Said::Topic(TopicWish::Join(topic()?))),
         "leave" => Some(Said::Topic(TopicWish::Leave(topic()?))),
         "token" => Some(Said::Token(Token(what.to_owned()))),
         _ => None,
     }
 }
 
-/// The topic of a join that asks who the members are: `{"join":"TOPIC","presence":true}`.
-fn watch(wish: &serde_json::Map<String, serde_json::Value>) -> Option<TopicId> {
-    let asks = wish.len() == 2 && wish.get("presence")?.as_bool()?;
-    let topic = wish.get("join").filter(|_| asks)?.as_str()?;
-    TopicId::new(topic).ok()
+/// A join, of which more may be asked: who the members are (`"presence":true`), and the log of the topic (`"log":true`,
+/// `"after":["POSITION"]` or `"history":7`). `None`, if something else is.
+fn join(wish: &serde_json::Map<String, serde_json::Value>) -> Option<TopicWish> {
+    let mut topic = None;
+    let mut join = TopicJoin::ByRight;
+    let mut follow = None;
+    for (name, value) in wish {
+        match name.as_str() {
+            "join" => topic = Some(TopicId::new(value.as_str()?).ok()?),
+            "presence" if value.as_bool()? => join = TopicJoin::Watching,
+            "log" if value.as_bool()? => {
+                follow.get_or_insert_with(Follow::default);
+            }
+            "history" => {
+                let history = u32::try_from(value.as_u64()?).ok()?;
+                follow.get_or_insert_with(Follow::default).history = history;
+            }
+            "after" => {
+                let after: Option<Vec<Position>> = (value.as_array()?.iter())
+                    .map(|position| position.as_str()?.parse().ok())
+                    .collect();
+                let after = after.filter(|after| after.len() <= Follow::AFTER_MAX)?;
+                follow.get_or_insert_with(Follow::default).after = after;
+            }
+            _ => return None,
+        }
+    }
+    let topic = topic?;
+    Some(match (follow, join) {
+        (Some(ask), _) => TopicWish::Follow(TopicFollow { topic, join, ask }.into()),
+        (None, TopicJoin::Watching) => TopicWish::Watch(topic),
+        (None, TopicJoin::ByRight | TopicJoin::Allowed) => TopicWish::Join(topic),
+    })
 }
 
 /// The one value of an object that has no other.
@@ -242,6 +300,7 @@ fn own(content: String) -> Payload {
 mod tests {
     use bytes::Bytes;
     use switchboard_core::frame::{Pushed, SharedPresence};
+    use switchboard_core::id::PushId;
     use uuid::Uuid;
 
     use super::*;
@@ -306,8 +365,8 @@ mod tests {
         let position = Position::new(0x5_0000, 7).expect("in range");
         let payload = Payload::binary(Bytes::from_static(&[0, 255]));
         let push = PushId::new(Uuid::from_u128(7));
-        let key = UserId::new("ann").expect("a user").into();
-        let pushed = Pushed::record(push, key, position, payload.clone());
+        let channel = UserId::new("ann").expect("a user").into();
+        let pushed = Pushed::record(push, channel, position, payload.clone());
         let Frames::Two(announced, frame) = encode(Outgoing::Record(pushed.clone())) else {
             panic!("one frame");
         };
@@ -381,7 +440,11 @@ mod tests {
         let topic = || TopicId::new(r#"a "b""#).expect("a topic");
         let joined = |degraded| {
             let topic = topic();
-            text(Outgoing::Joined { topic, degraded })
+            text(Outgoing::Joined {
+                topic,
+                degraded,
+                log: None,
+            })
         };
         let name = r#""a \"b\"""#;
         assert_eq!(
@@ -400,6 +463,92 @@ mod tests {
             text(Outgoing::NotJoined(topic(), NotJoined::TooMany)),
             format!(r#"{{"switchboard":{{"refused":{{"topic":{name},"reason":"too_many"}}}}}}"#)
         );
+    }
+
+    fn news_of(name: &str) -> TopicId {
+        TopicId::new(name).expect("a topic")
+    }
+
+    #[test]
+    fn what_is_said_of_the_log_of_a_topic_names_the_topic() {
+        let position = Position::new(1, 2).expect("in range");
+        let attached = Attached {
+            position,
+            recovery: Recovery::Resumed,
+        };
+        let joined = |log| {
+            text(Outgoing::Joined {
+                topic: news_of("news"),
+                degraded: false,
+                log: Some(Box::new(log)),
+            })
+        };
+        let own = |content: String| format!(r#"{{"switchboard":{{{content}}}}}"#);
+        assert_eq!(
+            joined(HelloLog::Unknown),
+            own(r#""joined":{"topic":"news","log":null}"#.to_owned())
+        );
+        let stand = format!(r#""position":"{position}","resumed":true"#);
+        assert_eq!(
+            joined(HelloLog::At(attached)),
+            own(format!(r#""joined":{{"topic":"news","log":{{{stand}}}}}"#))
+        );
+        let told = |said| text(Outgoing::TopicLog(news_of("n\"s"), Box::new(said)));
+        let topic = r#""topic":"n\"s""#;
+        assert_eq!(
+            told(LogNews::At(attached)),
+            own(format!(r#""log":{{{topic},{stand}}}"#))
+        );
+        for (said, word) in [
+            (LogNews::Gap(position), "gap"),
+            (LogNews::Back(position), "back"),
+        ] {
+            let expected = own(format!(r#""{word}":{{{topic},"position":"{position}"}}"#));
+            assert_eq!(told(said), expected);
+        }
+        let push = PushId::new(Uuid::from_u128(7));
+        let payload = Payload::from("text".to_owned());
+        let pushed = Pushed::record(push, news_of("news").into(), position, payload.clone());
+        let Frames::Two(announced, frame) = encode(Outgoing::Record(pushed.clone())) else {
+            panic!("one frame");
+        };
+        assert_eq!(size(&pushed, Payload::len), announced.len() + payload.len());
+        let announced = String::from_utf8(announced.bytes().to_vec()).expect("text");
+        let expected = own(format!(
+            r#""message":{{"topic":"news","position":"{position}","id":"{push}"}}"#
+        ));
+        assert_eq!((announced, frame), (expected, payload));
+    }
+
+    #[test]
+    fn a_terminal_asks_for_the_log_of_a_topic_and_confirms_its_records() {
+        let position = Position::new(1, 2).expect("in range");
+        let other = Position::new(3, 4).expect("in range");
+        let log = Follow::default();
+        let history = Follow {
+            history: 7,
+            ..Follow::default()
+        };
+        let after = Follow {
+            after: vec![other, position],
+            ..Follow::default()
+        };
+        let positions = format!(r#""after":["{other}","{position}"]"#);
+        for (asked, join, ask) in [
+            (r#""log":true"#, TopicJoin::ByRight, log.clone()),
+            (r#""log":true,"presence":true"#, TopicJoin::Watching, log),
+            (r#""history":7"#, TopicJoin::ByRight, history),
+            (&positions, TopicJoin::ByRight, after),
+        ] {
+            let frame = format!(r#"{{"switchboard":{{"join":"news",{asked}}}}}"#);
+            let topic = news_of("news");
+            let wish = TopicWish::Follow(TopicFollow { topic, join, ask }.into());
+            assert_eq!(decode(Payload::from(frame)), Said::Topic(wish));
+        }
+        let frame =
+            format!(r#"{{"switchboard":{{"ack":{{"topic":"news","position":"{position}"}}}}}}"#);
+        let ack = TopicWish::Ack(news_of("news"), position);
+        assert_eq!(decode(Payload::from(frame)), Said::Topic(ack));
     }
 
     #[test]
@@ -498,6 +647,12 @@ mod tests {
             r#"{"switchboard":{"join":"a"},"more":1}"#,
             r#"{"switchboard":{"join":"a","presence":false}}"#,
             r#"{"switchboard":{"leave":"a","presence":true}}"#,
+            r#"{"switchboard":{"join":"a","log":false}}"#,
+            r#"{"switchboard":{"join":"a","after":["7"]}}"#,
+            r#"{"switchboard":{"join":"a","history":-1}}"#,
+            r#"{"switchboard":{"join":"a","log":true,"leave":"a"}}"#,
+            r#"{"switchboard":{"ack":{"topic":"a","position":"7"}}}"#,
+            r#"{"switchboard":{"ack":{"topic":"a"}}}"#,
             r#"{"switchboard":{"hello":"a"}}"#,
             r#"{"switchboard":{"join":"a"}"#,
             r#"{"switchboard":{"token":7}}"#,

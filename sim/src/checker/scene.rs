@@ -6,7 +6,7 @@ use switchboard_core::channel::Channel;
 use switchboard_core::config::Config;
 use switchboard_core::directory::log::LogPart;
 use switchboard_core::directory::{Row, SeenLease};
-use switchboard_core::id::{ConnectionId, Epoch, InstanceId, TopicId, UserId};
+use switchboard_core::id::{ConnectionId, Epoch, InstanceId, TopicId};
 use switchboard_core::position::Position;
 use switchboard_core::stats::{Gauges, Levels, Stats, Tables};
 use switchboard_core::time::Instant;

@@ -137,7 +137,9 @@ impl JoinsEnd {
 
     fn given(&mut self, watch: &mut Watch<'_>, session: usize, outgoing: &Outgoing) {
         let topic = match outgoing {
-            Outgoing::Joined { topic, degraded } => {
+            Outgoing::Joined {
+                topic, degraded, ..
+            } => {
                 if *degraded {
                     match not_in_time(watch, session) {
                         Some(excuse) => watch.excused(excuse),
@@ -155,6 +157,7 @@ impl JoinsEnd {
             | Outgoing::Back(_)
             | Outgoing::Received(_)
             | Outgoing::Presence(_)
+            | Outgoing::TopicLog(..)
             | Outgoing::Pushed(_)
             | Outgoing::Record(_) => return,
         };

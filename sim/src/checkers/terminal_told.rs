@@ -180,8 +180,8 @@ impl TerminalTold {
             }
             // Whether it is so is for `topic-members` to say.
             Outgoing::Joined { .. } | Outgoing::Left(_) | Outgoing::NotJoined(_, _) => !is_first,
-            // Whether it is so is for `presence-true` to say.
-            Outgoing::Presence(_) => !is_first,
+            // Whether it is so is for `presence-true` to say, and for those that judge logs.
+            Outgoing::Presence(_) | Outgoing::TopicLog(..) => !is_first,
             // Whether it is so is for `log-complete` and `no-false-gap` to say.
             Outgoing::Log(_) | Outgoing::Gap(_) | Outgoing::Back(_) => {
                 !is_first && this.follow().is_some()

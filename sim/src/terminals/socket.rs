@@ -278,7 +278,8 @@ impl Terminals {
             | Outgoing::Received(_)
             | Outgoing::Left(_)
             | Outgoing::NotJoined(_, _)
-            | Outgoing::Presence(_) => {}
+            | Outgoing::Presence(_)
+            | Outgoing::TopicLog(..) => {}
             Outgoing::Joined { .. } => self.joined(cx, session),
             Outgoing::Pushed(pushed) | Outgoing::Record(pushed) => {
                 let payload = pushed.payload();

@@ -6,7 +6,7 @@ use switchboard_core::event::Event;
 use switchboard_core::frame::Outgoing;
 use switchboard_core::id::{ConnectionId, ConnectionKey, TopicId};
 use switchboard_core::time::Instant;
-use switchboard_core::topic::{SharedRights, TopicPattern, TopicRights, TopicWish};
+use switchboard_core::topic::{SharedRights, TopicJoin, TopicPattern, TopicRights, TopicWish};
 
 use super::{Session, Terminals};
 use crate::context::Context;
@@ -128,6 +128,8 @@ impl Terminals {
             TopicWish::Join(_)
             | TopicWish::JoinAllowed(_)
             | TopicWish::Watch(_)
+            | TopicWish::Follow(_)
+            | TopicWish::Ack(..)
             | TopicWish::Forbidden(_) => {}
             TopicWish::Leave(topic) | TopicWish::Lapse(topic) => {
                 let standing = this.topics.entry(topic.clone()).or_default();
@@ -163,7 +165,19 @@ impl Terminals {
                     this.topics.entry(topic.clone()).or_default().may_join();
                 }
             }
-            TopicWish::Forbidden(_) => {}
+            TopicWish::Forbidden(_) | TopicWish::Ack(..) => {}
+            TopicWish::Follow(wish) => {
+                let is_allowed = match wish.join {
+                    TopicJoin::ByRight | TopicJoin::Watching => this.may_join(&wish.topic),
+                    TopicJoin::Allowed => true,
+                };
+                if is_allowed {
+                    this.topics
+                        .entry(wish.topic.clone())
+                        .or_default()
+                        .may_join();
+                }
+            }
             TopicWish::JoinAllowed(topic) => {
                 this.topics.entry(topic.clone()).or_default().may_join();
             }
@@ -187,7 +201,9 @@ impl Terminals {
                     this.topics.entry(topic.clone()).or_default().may_join();
                 }
             }
-            Outgoing::Joined { topic, degraded } => {
+            Outgoing::Joined {
+                topic, degraded, ..
+            } => {
                 let standing = this.topics.entry(topic.clone()).or_default();
                 standing.may_join();
                 match standing.told {
@@ -207,6 +223,7 @@ impl Terminals {
             }
             Outgoing::NotJoined(..)
             | Outgoing::Presence(_)
+            | Outgoing::TopicLog(..)
             | Outgoing::Log(_)
             | Outgoing::Gap(_)
             | Outgoing::Back(_)

@@ -301,6 +301,8 @@ impl Met {
                     TopicWish::Join(topic)
                     | TopicWish::Watch(topic)
                     | TopicWish::JoinAllowed(topic) => (topic, "joins"),
+                    TopicWish::Follow(wish) => (&wish.topic, "follows"),
+                    TopicWish::Ack(topic, _) => (topic, "confirms"),
                     TopicWish::Leave(topic) => (topic, "leaves"),
                     TopicWish::Lapse(topic) => (topic, "lapses"),
                     TopicWish::Forbidden(topic) => (topic, "is refused"),

@@ -353,7 +353,8 @@ impl LogWord {
             | Outgoing::Joined { .. }
             | Outgoing::Left(_)
             | Outgoing::NotJoined(_, _)
-            | Outgoing::Presence(_) => None,
+            | Outgoing::Presence(_)
+            | Outgoing::TopicLog(..) => None,
         }
     }
 }

@@ -10,16 +10,19 @@ use std::hash::Hasher;
 
 use crate::base::fingerprint::Fingerprint;
 use crate::base::flaws::Flaws;
+use crate::channel::Channel;
 use crate::config::Config;
 use crate::context::Context;
 use crate::deliver::Deliveries;
+use crate::deliver::fate::Fate;
 use crate::deliver::inbound::InboundProgress;
 use crate::deliver::repeat::{Earlier, WalkId};
-use crate::id::{ConnectionId, ConnectionKey, InboundKey, PushId, TopicId};
-use crate::message::{Action, Counts, Outcome, PushedBy};
+use crate::follow::Followers;
+use crate::id::{ConnectionId, ConnectionKey, FollowerKey, InboundKey, PushId, TopicId};
+use crate::message::{Action, Counts, PushedBy, Until};
 use crate::terminals::Terminals;
 use crate::time::Instant;
-use crate::vocabulary::delivery::{Deed, Ticket};
+use crate::vocabulary::delivery::{ChainedRecord, Deed, Ticket};
 use crate::vocabulary::terminal::{Age, LifeStage};
 use crate::vocabulary::timer::DeliverTimer;
 
@@ -39,6 +42,29 @@ pub(super) struct Broadcasting {
     open: u64,
     /// Terminals not visited, those included that have gone in the meantime.
     unvisited: u64,
+    /// What it is in the log of its topic, for those who follow that.
+    record: Option<Box<WalkRecord>>,
+}
+
+/// A record of the log of a topic on its way to the members.
+#[derive(Clone, Debug)]
+pub(super) struct WalkRecord {
+    channel: Channel,
+    record: ChainedRecord,
+    until: Until,
+    /// What becomes of it at each follower that may confirm it, in the order of the walk. None, if nobody waits for that.
+    fates: Vec<Fate>,
+}
+
+impl WalkRecord {
+    pub(super) const fn new(channel: Channel, record: ChainedRecord, until: Until) -> Self {
+        Self {
+            channel,
+            record,
+            until,
+            fates: Vec::new(),
+        }
+    }
 }
 
 /// The terminals that a walk comes to.
@@ -123,6 +149,15 @@ impl Broadcasting {
             walk: Walk::At { age: Age::YOUNGEST },
             counts: ZERO,
             open: 0,
+            record: None,
+        }
+    }
+
+    /// The same, of a record.
+    pub(super) fn of_record(self, record: WalkRecord) -> Self {
+        Self {
+            record: Some(Box::new(record)),
+            ..self
         }
     }
 
@@ -176,9 +211,34 @@ impl Broadcasting {
         }
     }
 
-    pub(super) const fn resolved(&mut self, outcome: Outcome) {
-        self.open = self.open.saturating_sub(1);
-        self.counts.add(outcome);
+    /// Something has become of it at one of its terminals: at the one of this number if confirmations are waited for, and
+    /// at any if the number is zero.
+    pub(super) fn learn(&mut self, number: u32, fate: impl FnOnce(Fate) -> Fate) {
+        let known = match number.checked_sub(1) {
+            None => fate(Fate::Open),
+            Some(place) => {
+                let fates = self.record.as_mut().map(|record| &mut record.fates);
+                let known = fates.and_then(|fates| fates.get_mut(place as usize));
+                let Some(known) = known.filter(|known| !known.is_settled()) else {
+                    return;
+                };
+                *known = fate(*known);
+                *known
+            }
+        };
+        match known {
+            Fate::Open | Fate::Unconfirmed(_) => {}
+            Fate::Settled(outcome) => {
+                self.open = self.open.saturating_sub(1);
+                self.counts.add(outcome);
+            }
+        }
+    }
+
+    /// Whether it waits for confirmations.
+    pub(super) fn awaits_confirmations(&self) -> bool {
+        let record = self.record.as_ref();
+        record.is_some_and(|record| record.until == Until::Acked)
     }
 
     pub(super) fn is_complete(&self) -> bool {
@@ -198,9 +258,15 @@ impl Broadcasting {
     }
 
     /// The counts. Terminals without an outcome count as queued.
-    pub(super) const fn counts(&self) -> Counts {
+    pub(super) fn counts(&self) -> Counts {
         let mut counts = self.counts;
-        counts.queued += self.open;
+        let mut open = self.open;
+        let fates = self.record.iter().flat_map(|record| &record.fates);
+        for fate in fates.filter(|fate| !fate.is_settled()) {
+            counts.add(fate.outcome());
+            open = open.saturating_sub(1);
+        }
+        counts.queued += open;
         match self.walk {
             Walk::At { .. } | Walk::Waiting => counts.queued += self.unvisited,
             Walk::Done | Walk::Skipped => {}
@@ -247,6 +313,7 @@ impl Deliveries {
     pub(super) fn begin_broadcast(
         &mut self,
         cx: &mut Context<'_>,
+        follow: &mut Followers,
         terminals: &mut Terminals,
         key: InboundKey,
     ) {
@@ -264,6 +331,7 @@ impl Deliveries {
         };
         let present = broadcasting.unvisited;
         let walk = broadcasting.id(push);
+        let log = (broadcasting.record.as_ref()).map(|record| record.channel.clone());
         match self.repeats.known_broadcast(now, &walk, key) {
             Some(Earlier::Ended(counts)) => {
                 broadcasting.skip(counts);
@@ -283,8 +351,14 @@ impl Deliveries {
             }
             None => {
                 self.repeats.begin_broadcast(now, walk);
-                self.begin_walk(cx, terminals, key);
+                self.begin_walk(cx, follow, terminals, key);
+                return self.answer_if_complete(cx, key);
             }
+        }
+        // Who follows the log is not served by this delivery, and may not have been by an earlier one: a push may have
+        // become another record since.
+        if let Some(channel) = log {
+            follow.compare(&channel);
         }
         self.answer_if_complete(cx, key);
     }
@@ -330,9 +404,15 @@ impl Deliveries {
     }
 
     /// Serves the members of topics at once if they are few; others wait for the next step.
-    fn begin_walk(&mut self, cx: &mut Context<'_>, terminals: &mut Terminals, key: InboundKey) {
+    fn begin_walk(
+        &mut self,
+        cx: &mut Context<'_>,
+        follow: &mut Followers,
+        terminals: &mut Terminals,
+        key: InboundKey,
+    ) {
         if self.is_served_at_once(key) {
-            while self.broadcast_one(cx, terminals, key) {}
+            while self.broadcast_one(cx, follow, terminals, key) {}
             return;
         }
         if !self.waits_for_another(self.broadcasts.len(), key) {
@@ -367,12 +447,13 @@ impl Deliveries {
     fn walk_on(
         &mut self,
         cx: &mut Context<'_>,
+        follow: &mut Followers,
         terminals: &mut Terminals,
         key: InboundKey,
         budget: &mut u32,
     ) -> bool {
         while *budget > 0 {
-            if !self.broadcast_one(cx, terminals, key) {
+            if !self.broadcast_one(cx, follow, terminals, key) {
                 return true;
             }
             *budget -= 1;
@@ -417,6 +498,7 @@ impl Deliveries {
     pub(super) fn broadcast_due(
         &mut self,
         cx: &mut Context<'_>,
+        follow: &mut Followers,
         terminals: &mut Terminals,
         due: Instant,
     ) {
@@ -430,7 +512,7 @@ impl Deliveries {
                 };
                 let mut left = shares.of(self.pushed_by(key)).min(budget);
                 budget -= left;
-                if self.walk_on(cx, terminals, key, &mut left) {
+                if self.walk_on(cx, follow, terminals, key, &mut left) {
                     self.walk_ended(key);
                     self.answer_if_complete(cx, key);
                     budget += left;
@@ -488,13 +570,14 @@ impl Deliveries {
     fn broadcast_one(
         &mut self,
         cx: &mut Context<'_>,
+        follow: &mut Followers,
         terminals: &mut Terminals,
         key: InboundKey,
     ) -> bool {
         let Some(inbound) = self.inbound.get_mut(key) else {
             return false;
         };
-        let push = inbound.push;
+        let (push, answer_by) = (inbound.push, inbound.answer_by);
         let InboundProgress::Walk(broadcasting) = &mut inbound.progress else {
             return false;
         };
@@ -513,15 +596,33 @@ impl Deliveries {
         let Some(id) = greeted.map(|found| found.id) else {
             return true;
         };
-        if broadcasting.leaves_out(id) {
-            return true;
-        }
-        broadcasting.open += 1;
-        let ticket = Ticket {
+        let mut ticket = Ticket {
             delivery: key,
             index: 0,
             push,
         };
+        if let Some(record) = &mut broadcasting.record
+            && let Some(log) = follow.find(&record.channel)
+            && let follower = (FollowerKey { connection, log })
+            && follow.has(follower)
+        {
+            broadcasting.open += 1;
+            match record.until {
+                Until::Written => {}
+                Until::Acked => {
+                    record.fates.push(Fate::new(record.until));
+                    ticket.index = u32::try_from(record.fates.len()).unwrap_or(u32::MAX);
+                }
+            }
+            let (record, until) = (record.record.clone(), record.until);
+            let when = (until, answer_by);
+            self.serve_follower(cx, follow, terminals, (&record, follower), ticket, when);
+            return true;
+        }
+        if broadcasting.leaves_out(id) {
+            return true;
+        }
+        broadcasting.open += 1;
         // The same push may have named this terminal's user before.
         let outcome = match self.repeats.known(cx.now.mono, id, ticket) {
             Some(known) => {
@@ -543,6 +644,9 @@ impl Fingerprint for Broadcasting {
             .iter()
             .for_each(|deed| deed.fingerprint(now, hasher));
         std::hash::Hash::hash(&(&self.route, self.by, &self.walk), hasher);
+        if let Some(record) = &self.record {
+            std::hash::Hash::hash(&(&record.record, record.until, &record.fates), hasher);
+        }
         self.counts.fingerprint(now, hasher);
         self.open.fingerprint(now, hasher);
         self.unvisited.fingerprint(now, hasher);

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use crate::base::fingerprint::Fingerprint;
 use crate::base::flaws::Flaws;
+use crate::channel::Channel;
 use crate::config::Config;
 use crate::context::Context;
 use crate::deliver::Deliveries;
-use crate::deliver::broadcast::{Broadcasting, WalkRoute};
+use crate::deliver::broadcast::{Broadcasting, WalkRecord, WalkRoute};
 use crate::deliver::fate::Fate;
 use crate::deliver::{hooks, list};
-use crate::delivery::{Addressee, Addressees, Ask, Delivery};
+use crate::delivery::{Addressees, Ask, Delivery, Recorded};
 use crate::follow::{Confirmation, Followers};
 use crate::frame::{CloseCode, Pushed};
 use crate::id::{
@@ -35,7 +36,7 @@ pub(super) struct Inbound {
     pub(super) delivery: DeliveryId,
     pub(super) from: Publisher,
     /// When the answer must leave, whatever is known.
-    answer_by: Instant,
+    pub(super) answer_by: Instant,
     pub(super) progress: InboundProgress,
 }
 
@@ -117,18 +118,17 @@ impl Deed {
     }
 }
 
-/// A push as a record of the log of one addressee, if it is durable.
-fn record(push: PushId, addressee: &Addressee, action: &Action) -> Option<ChainedRecord> {
-    let place = addressee.record?.place;
+/// A push as a record of a log.
+fn record(
+    push: PushId,
+    channel: Channel,
+    Recorded { place, .. }: Recorded,
+    action: &Action,
+) -> Option<ChainedRecord> {
     let Action::Frame(payload) = action else {
         return None;
     };
-    let pushed = Pushed::record(
-        push,
-        (&addressee.key).into(),
-        place.position,
-        payload.clone(),
-    );
+    let pushed = Pushed::record(push, channel, place.position, payload.clone());
     Some(ChainedRecord { place, pushed })
 }
 
@@ -160,22 +160,49 @@ impl Deliveries {
                 open: 0,
             },
         };
+        let walk = |cx: &Context<'_>, terminals: &Terminals, route| {
+            Broadcasting::new(cx.flaws, delivery.push, &delivery.action, route, terminals)
+        };
         match delivery.to {
             Addressees::Everyone => {
                 let route = WalkRoute::Everyone;
                 let by = PushedBy::Application;
-                self.begin_on_route(cx, terminals, inbound, (delivery.action, route, by));
+                let walk = walk(cx, terminals, (route, by));
+                self.begin_on_route(cx, follow, terminals, inbound, walk);
             }
             Addressees::Members { topics, except, by } => {
                 let route = WalkRoute::of_members(topics, except);
-                self.begin_on_route(cx, terminals, inbound, (delivery.action, route, by));
+                let walk = walk(cx, terminals, (route, by));
+                self.begin_on_route(cx, follow, terminals, inbound, walk);
+            }
+            Addressees::Record {
+                topic,
+                except,
+                by,
+                record: recorded,
+            } => {
+                let channel = Channel::from(topic.clone());
+                let route = WalkRoute::of_members(vec![topic], except);
+                let walk = walk(cx, terminals, (route, by));
+                let record = record(delivery.push, channel.clone(), recorded, &delivery.action);
+                let record = record.map(|record| WalkRecord::new(channel, record, recorded.until));
+                let walk = match record {
+                    Some(record) => walk.of_record(record),
+                    // There is no record but of a payload: it is the peer's word.
+                    None => walk,
+                };
+                self.begin_on_route(cx, follow, terminals, inbound, walk);
             }
             Addressees::Keys(addressees) => {
                 let key = self.begin_inbound(cx, inbound);
                 for (index, addressee) in (0..).zip(addressees) {
                     let found_by = (Some(&addressee.key), None);
                     let deed = Deed::new(cx.flaws, delivery.push, found_by, &delivery.action);
-                    let record = record(delivery.push, &addressee, &delivery.action);
+                    let channel = Channel::from(&addressee.key);
+                    let log = addressee.record.and_then(|_| follow.find(&channel));
+                    let record = addressee.record.and_then(|recorded| {
+                        record(delivery.push, channel, recorded, &delivery.action)
+                    });
                     let share = Share {
                         delivery: key,
                         push: delivery.push,
@@ -183,7 +210,7 @@ impl Deliveries {
                         key: &addressee.key,
                         deed: &deed,
                         record: record.as_ref(),
-                        log: (record.as_ref()).and_then(|_| follow.find(&(&addressee.key).into())),
+                        log,
                         until: addressee
                             .record
                             .map_or(Until::Written, |record| record.until),
@@ -202,15 +229,14 @@ impl Deliveries {
     fn begin_on_route(
         &mut self,
         cx: &mut Context<'_>,
+        follow: &mut Followers,
         terminals: &mut Terminals,
         mut inbound: Inbound,
-        (action, route, by): (Action, WalkRoute, PushedBy),
+        broadcasting: Broadcasting,
     ) {
-        let broadcasting =
-            Broadcasting::new(cx.flaws, inbound.push, &action, (route, by), terminals);
         inbound.progress = InboundProgress::Walk(Box::new(broadcasting));
         let key = self.begin_inbound(cx, inbound);
-        self.begin_broadcast(cx, terminals, key);
+        self.begin_broadcast(cx, follow, terminals, key);
     }
 
     fn begin_inbound(&mut self, cx: &mut Context<'_>, inbound: Inbound) -> InboundKey {
@@ -299,7 +325,8 @@ impl Deliveries {
         });
         // A follower knows a repeat by its position.
         if let Some((record, key)) = follower {
-            return self.serve_follower(cx, follow, terminals, share, (record, key), ticket);
+            let when = (share.until, share.answer_by);
+            return self.serve_follower(cx, follow, terminals, (record, key), ticket, when);
         }
         match self.repeats.known(cx.now.mono, connection, ticket) {
             Some(known) if hooks::recognises_repeats(cx.flaws) => {
@@ -312,14 +339,15 @@ impl Deliveries {
         }
     }
 
-    fn serve_follower(
+    /// A record comes for one who follows its log. Until when its confirmation is waited for, if it is, is said at the end.
+    pub(super) fn serve_follower(
         &mut self,
         cx: &mut Context<'_>,
         follow: &mut Followers,
         terminals: &mut Terminals,
-        share: Share<'_>,
         (record, key): (&ChainedRecord, FollowerKey),
         ticket: Ticket,
+        (until, answer_by): (Until, Instant),
     ) {
         if let Err(outcome) = follow.record(cx, terminals, key, record, ticket) {
             self.set_outcome(ticket, outcome);
@@ -328,16 +356,13 @@ impl Deliveries {
             }
         }
         let position = record.place.position;
-        match share.until {
+        match until {
             Until::Written => {}
-            Until::Acked => {
-                let by = share.answer_by;
-                match follow.await_confirmation(cx, key, position, ticket, by) {
-                    Confirmation::Given => self.set_outcome(ticket, Outcome::Acked),
-                    Confirmation::Awaited => {}
-                    Confirmation::Never => self.learn(ticket, Fate::unconfirmed, |_| {}),
-                }
-            }
+            Until::Acked => match follow.await_confirmation(cx, key, position, ticket, answer_by) {
+                Confirmation::Given => self.set_outcome(ticket, Outcome::Acked),
+                Confirmation::Awaited => {}
+                Confirmation::Never => self.learn(ticket, Fate::unconfirmed),
+            },
         }
     }
 

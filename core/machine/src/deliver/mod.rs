@@ -22,6 +22,7 @@ use crate::base::slots::Slots;
 use crate::config::Config;
 use crate::context::Context;
 use crate::delivery::Delivered;
+use crate::follow::Followers;
 use crate::id::InboundKey;
 use crate::message::Outcome;
 use crate::stats::{Level, Tables};
@@ -65,6 +66,7 @@ impl Deliveries {
     pub(crate) fn timer_due(
         &mut self,
         cx: &mut Context<'_>,
+        follow: &mut Followers,
         terminals: &mut Terminals,
         timer: DeliverTimer,
     ) {
@@ -72,7 +74,7 @@ impl Deliveries {
             DeliverTimer::Inbound(key) => self.inbound_due(cx, key),
             DeliverTimer::Broadcast => {
                 if let Some(due) = self.step.rings_for(cx.now.mono) {
-                    self.broadcast_due(cx, terminals, due);
+                    self.broadcast_due(cx, follow, terminals, due);
                 }
             }
         }

@@ -3,7 +3,6 @@
 
 use crate::context::Context;
 use crate::deliver::Deliveries;
-use crate::deliver::broadcast::Broadcasting;
 use crate::deliver::fate::Fate;
 use crate::deliver::inbound::{Inbound, InboundProgress, Publisher};
 use crate::delivery::{Delivered, Outcomes};
@@ -29,13 +28,7 @@ impl Deliveries {
 
     /// Takes down what became of one terminal of a delivery.
     pub(super) fn set_outcome(&mut self, ticket: Ticket, outcome: Outcome) {
-        self.learn(
-            ticket,
-            |fate| fate.with(outcome),
-            |broadcasting| {
-                broadcasting.resolved(outcome);
-            },
-        );
+        self.learn(ticket, |fate| fate.with(outcome));
     }
 
     /// A terminal confirms a record for which these deliveries have waited.
@@ -49,17 +42,12 @@ impl Deliveries {
     /// A terminal for whose confirmation these deliveries have waited gives none any more.
     pub(crate) fn unconfirmed(&mut self, cx: &mut Context<'_>, waited: Vec<Ticket>) {
         for ticket in waited {
-            self.learn(ticket, Fate::unconfirmed, |_| {});
+            self.learn(ticket, Fate::unconfirmed);
             self.answer_if_complete(cx, ticket.delivery);
         }
     }
 
-    pub(super) fn learn(
-        &mut self,
-        ticket: Ticket,
-        fate: impl FnOnce(Fate) -> Fate,
-        of_many: impl FnOnce(&mut Broadcasting),
-    ) {
+    pub(super) fn learn(&mut self, ticket: Ticket, fate: impl FnOnce(Fate) -> Fate) {
         // A delivery that was answered in the meantime needs no outcome.
         let Some(inbound) = self.inbound.get_mut(ticket.delivery) else {
             return;
@@ -72,7 +60,7 @@ impl Deliveries {
                     *open -= usize::from(terminal.fate.is_settled());
                 }
             }
-            InboundProgress::Walk(broadcasting) => of_many(broadcasting),
+            InboundProgress::Walk(broadcasting) => broadcasting.learn(ticket.index, fate),
         }
     }
 
@@ -160,7 +148,13 @@ impl Inbound {
                     })
                     .collect(),
             ),
-            InboundProgress::Walk(broadcasting) => Outcomes::Counted(broadcasting.counts()),
+            InboundProgress::Walk(broadcasting) => {
+                let counts = broadcasting.counts();
+                match broadcasting.awaits_confirmations() {
+                    true => Outcomes::Confirmed(counts, counts.acked),
+                    false => Outcomes::Counted(counts),
+                }
+            }
         }
     }
 }

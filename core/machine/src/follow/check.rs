@@ -4,7 +4,7 @@ use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
 use super::followed::FollowedLog;
-use super::{Followers, hooks};
+use super::{EACH_READS, Followers, hooks};
 use crate::base::alarm::Alarm;
 use crate::base::fingerprint::Fingerprint;
 use crate::channel::Channel;
@@ -89,7 +89,7 @@ impl Followers {
         for channel in channels {
             cx.stats.log_missed += 1;
             if let Some(log) = self.logs.find(channel) {
-                self.read_all(log);
+                self.catch_up(log);
             }
         }
     }
@@ -171,13 +171,9 @@ impl Followers {
                 self.rest(cx, log);
             }
             if self.checks.round.is_multiple_of(rounds) {
-                self.read_all(log);
-            } else if let Some(followed) = self.logs.get(log) {
-                let operation = Operation::Log {
-                    channel: followed.channel.clone(),
-                    operation: LogOperation::Head,
-                };
-                membership.ask(operation, FollowPurpose::Head { log });
+                self.read_one_at_least(log);
+            } else {
+                self.ask_head(membership, log);
             }
         }
         // What a step cannot do is not owed for ever.
@@ -195,12 +191,34 @@ impl Followers {
         }
     }
 
-    /// Reads a log for all its followers.
-    fn read_all(&mut self, log: LogKey) {
-        let followed = self.logs.get(log);
-        let followers = followed.map_or_else(Vec::new, |followed| followed.followers().to_vec());
+    /// Reads a log for all its followers, or for those who lack its head if they are many.
+    fn catch_up(&mut self, log: LogKey) {
+        let followers = self.of_log(log).to_vec();
+        if followers.len() > EACH_READS {
+            self.comparing.insert(log);
+            return;
+        }
         for connection in followers {
             self.check(FollowerKey { connection, log });
+        }
+    }
+
+    /// As [`catch_up`](Self::catch_up), and the log is read in any case, which prolongs its life.
+    fn read_one_at_least(&mut self, log: LogKey) {
+        self.catch_up(log);
+        if let Some(&connection) = self.of_log(log).first() {
+            self.check(FollowerKey { connection, log });
+        }
+    }
+
+    /// Asks for the head of a log, to compare it with where its followers stand.
+    pub(super) fn ask_head(&self, membership: &mut Membership, log: LogKey) {
+        if let Some(followed) = self.logs.get(log) {
+            let operation = Operation::Log {
+                channel: followed.channel.clone(),
+                operation: LogOperation::Head,
+            };
+            membership.ask(operation, FollowPurpose::Head { log });
         }
     }
 

@@ -115,6 +115,14 @@ impl Follower {
         }
     }
 
+    /// Whether the log is to be read for it, and is not being read.
+    pub(super) const fn is_behind(&self) -> bool {
+        match self.mode {
+            Mode::Behind(_) => true,
+            Mode::Live | Mode::Reading { .. } => false,
+        }
+    }
+
     /// It goes on from a position that it is given.
     pub(super) fn is_given(&mut self, position: Position, grant: Grant) {
         self.stand = Stand::At {

@@ -34,8 +34,8 @@ mod replay;
 mod sent;
 mod table;
 
-use std::collections::VecDeque;
-use std::hash::Hasher;
+use std::collections::{BTreeSet, VecDeque};
+use std::hash::{Hash as _, Hasher};
 use std::time::Duration;
 
 use crate::base::alarm::Alarm;
@@ -46,12 +46,13 @@ use crate::command::Command;
 use crate::config::Config;
 use crate::context::Context;
 use crate::event::{Follow, Notice};
-use crate::id::{ConnectionKey, FollowerKey, LogKey};
+use crate::frame::LogNews;
+use crate::id::{ConnectionKey, FollowerKey, LogKey, TopicId};
 use crate::membership::Membership;
 use crate::message::{FollowerStand, Outcome};
 use crate::position::Position;
 use crate::stats::{GapReason, Gauges, Level, Tables};
-use crate::terminals::{LogWord, NoRoom, Terminals};
+use crate::terminals::{NoRoom, Terminals};
 use crate::time::Instant;
 use crate::vocabulary::delivery::{ChainedRecord, Ticket};
 use crate::vocabulary::timer::FollowTimer;
@@ -65,11 +66,17 @@ use table::FollowerTable;
 /// How long a record is held back for its predecessor before the log is read.
 const HOLD: Duration = Duration::from_millis(50);
 
+/// Followers of a log that each read it when they may have missed something, at most. Where there are more the head of the
+/// log is compared first, with where all of them stand.
+const EACH_READS: usize = 8;
+
 /// The followers of this instance, and what those of one log share, by its channel.
 #[derive(Clone, Debug)]
 pub(crate) struct Followers {
     followers: FollowerTable,
     logs: FollowedLogs,
+    /// Logs whose heads are to be compared at the end of the turn, behind what was asked in it.
+    comparing: BTreeSet<LogKey>,
     replays: Replays,
     checks: Checks,
     /// Logs with records held back, in the order of the moment at which these are given up.
@@ -93,6 +100,7 @@ impl Followers {
         Self {
             followers: FollowerTable::new(),
             logs: FollowedLogs::new(hash),
+            comparing: BTreeSet::new(),
             replays: Replays::new(config),
             checks: Checks::new(),
             holding: VecDeque::new(),
@@ -120,19 +128,28 @@ impl Followers {
         self.followers.get(key).map(Follower::told_of)
     }
 
-    /// A terminal that asked for its log is open, and its row is asked for. The read comes behind that, so that
-    /// a record is either in its answer or finds the row.
+    /// A terminal that asked for its log is open, or a member of a topic has asked for the topic's, and the row is asked for
+    /// or written. The read comes behind that, so that a record is either in its answer or finds the row. Returns the
+    /// deliveries that have waited for confirmations if it has followed the log before, and begins anew.
     pub(crate) fn attach(
         &mut self,
         cx: &mut Context<'_>,
         connection: ConnectionKey,
-        channel: Channel,
+        channel: &Channel,
         asked: Follow,
-    ) {
+    ) -> Vec<Ticket> {
+        let waited = self.left(connection, channel);
         let log = self.logs.join(channel.clone(), connection);
-        (self.followers).insert(connection, &channel, Follower::new(log, asked));
+        (self.followers).insert(connection, channel, Follower::new(log, asked));
         self.expect_step(cx);
         self.read(FollowerKey { connection, log });
+        waited
+    }
+
+    /// A terminal follows a log no longer, if it has. Returns the deliveries that have waited for its confirmations.
+    pub(crate) fn left(&mut self, connection: ConnectionKey, channel: &Channel) -> Vec<Ticket> {
+        let log = self.logs.find(channel);
+        log.map_or_else(Vec::new, |log| self.detach(FollowerKey { connection, log }))
     }
 
     /// A terminal's presence has ended. Returns the deliveries that have waited for its confirmations.
@@ -143,7 +160,6 @@ impl Followers {
         of_each.collect()
     }
 
-    /// A terminal follows a log no longer. Returns the deliveries that have waited for its confirmations.
     fn detach(&mut self, key: FollowerKey) -> Vec<Ticket> {
         let Some(follower) = self.followers.remove(key) else {
             return Vec::new();
@@ -230,11 +246,17 @@ impl Followers {
         &mut self,
         cx: &mut Context<'_>,
         terminals: &Terminals,
-        connection: ConnectionKey,
+        (connection, topic): (ConnectionKey, Option<TopicId>),
         position: Position,
     ) -> Vec<Ticket> {
         let terminal = terminals.get(connection);
-        let key = self.followers.of_user(connection);
+        let key = match &topic {
+            None => self.followers.of_user(connection),
+            Some(topic) => {
+                let log = self.logs.find(&topic.clone().into());
+                log.map(|log| FollowerKey { connection, log })
+            }
+        };
         let follower = key.and_then(|key| self.followers.get_mut(key));
         let confirmed = follower.and_then(|follower| follower.confirms(cx.flaws, position));
         let (Some(confirmed), Some(terminal)) = (confirmed, terminal) else {
@@ -247,8 +269,30 @@ impl Followers {
             id: terminal.id,
             user: terminal.key.user().clone(),
             position,
+            topic,
         })));
         confirmed.tickets
+    }
+
+    /// The row of a topic is asked to be written: its head is compared behind that, unless all who follow its log read it
+    /// anyway.
+    pub(crate) fn topic_row_asked(&mut self, topic: TopicId) {
+        let Some(log) = self.logs.find(&topic.into()) else {
+            return;
+        };
+        let is_behind = |connection: &ConnectionKey| {
+            let connection = *connection;
+            let follower = self.followers.get(FollowerKey { connection, log });
+            follower.is_some_and(|follower| follower.is_behind())
+        };
+        if !self.of_log(log).iter().all(is_behind) {
+            self.comparing.insert(log);
+        }
+    }
+
+    /// Deliveries of records of a log are not made here: its head is compared.
+    pub(crate) fn compare(&mut self, channel: &Channel) {
+        self.comparing.extend(self.logs.find(channel));
     }
 
     /// There is room in the queue of a terminal that follows logs.
@@ -329,7 +373,10 @@ impl Followers {
     /// Nothing of a follower is left.
     #[cfg(test)]
     pub(crate) fn is_at_rest(&self) -> bool {
-        self.followers.len() == 0 && self.logs.len() == 0 && self.replays.len() == 0
+        self.followers.len() == 0
+            && self.logs.len() == 0
+            && self.comparing.is_empty()
+            && self.replays.len() == 0
     }
 
     fn of(&mut self, key: FollowerKey) -> Option<(&mut Follower, &mut FollowedLog)> {
@@ -394,13 +441,11 @@ impl Followers {
         position: Position,
         reason: GapReason,
     ) -> bool {
-        let Some(follower) = self.followers.get_mut(key) else {
+        let Some((follower, followed)) = self.of(key) else {
             return false;
         };
-        if terminals
-            .say(key.connection, LogWord::Gap(position))
-            .is_err()
-        {
+        let gap = LogNews::Gap(position);
+        if (terminals.say(key.connection, &followed.channel, gap)).is_err() {
             follower.mode = Mode::Behind(Waits::Room);
             return false;
         }
@@ -478,6 +523,9 @@ impl Fingerprint for Followers {
     fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
         self.followers.fingerprint(now, hasher);
         self.logs.fingerprint(now, hasher);
+        if !self.comparing.is_empty() {
+            self.comparing.hash(hasher);
+        }
         self.replays.fingerprint(now, hasher);
         self.checks.fingerprint(now, hasher);
         self.holding.fingerprint(now, hasher);

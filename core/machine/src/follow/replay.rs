@@ -11,14 +11,14 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::directory::log::{LogOperation, LogPart, LogReply, LogStart, Place, Record};
 use crate::directory::{Operation, Reply};
-use crate::frame::{Attached, Pushed, Recovery};
+use crate::frame::{Attached, LogNews, Pushed, Recovery};
 use crate::id::FollowerKey;
 use crate::membership::Membership;
 use crate::membership::trips::{Conclusion, Unknown};
 use crate::message::Outcome;
 use crate::position::{Nonce, Position};
 use crate::stats::GapReason;
-use crate::terminals::{LogWord, Terminals};
+use crate::terminals::Terminals;
 use crate::time::Instant;
 use crate::vocabulary::delivery::ChainedRecord;
 use crate::vocabulary::purpose::{FollowPurpose, ReadId};
@@ -83,7 +83,7 @@ impl Replays {
 impl Followers {
     /// Whether something can be asked of the directory.
     pub(crate) fn is_due(&self) -> bool {
-        self.replays.is_due()
+        self.replays.is_due() || !self.comparing.is_empty()
     }
 
     /// Asks for as many reads as may be under way, behind what was asked in this turn.
@@ -105,6 +105,9 @@ impl Followers {
                 Stand::At { at, .. } => LogStart::After(vec![*at]),
             };
             self.ask(cx, membership, key, Reading::Next, start);
+        }
+        for log in std::mem::take(&mut self.comparing) {
+            self.ask_head(membership, log);
         }
     }
 
@@ -260,13 +263,14 @@ impl Followers {
         key: FollowerKey,
         found: Position,
     ) -> bool {
-        let Some(follower) = self.followers.get_mut(key) else {
+        let Some((follower, followed)) = self.of(key) else {
             return false;
         };
         match &follower.stand {
             Stand::At { at, .. } if *at == found => {}
             Stand::At { .. } => {
-                if terminals.say(key.connection, LogWord::Back(found)).is_err() {
+                let back = LogNews::Back(found);
+                if (terminals.say(key.connection, &followed.channel, back)).is_err() {
                     follower.mode = Mode::Behind(Waits::Room);
                     return false;
                 }
@@ -284,7 +288,7 @@ impl Followers {
                     position: found,
                     recovery,
                 };
-                terminals.attached(cx, key.connection, start);
+                terminals.attached(cx, key.connection, &followed.channel, start);
             }
         }
         true
@@ -333,15 +337,15 @@ impl Followers {
         position: Position,
         reason: GapReason,
     ) {
-        if let Some(follower) = self.followers.get_mut(key) {
-            follower.is_given(position, Grant::Told);
-        }
         cx.stats.log_gaps.count(reason);
         let start = Attached {
             position,
             recovery: Recovery::Lost,
         };
-        terminals.attached(cx, key.connection, start);
+        if let Some((follower, followed)) = self.of(key) {
+            follower.is_given(position, Grant::Told);
+            terminals.attached(cx, key.connection, &followed.channel, start);
+        }
         self.read(key);
     }
 

@@ -75,6 +75,9 @@ impl Instance {
             | Effect::Watching(..)
             | Effect::HasRoom(_)
             | Effect::RowAsked(_)
+            | Effect::TopicFollowed(..)
+            | Effect::TopicUnfollowed(..)
+            | Effect::TopicRowAsked(_)
             | Effect::Acked(..)
             | Effect::Missed(_)
             | Effect::Answered { .. }

@@ -107,7 +107,9 @@ impl Queue {
             return Err(addressee);
         }
         match &mut last.delivery.to {
-            Addressees::Everyone | Addressees::Members { .. } => Err(addressee),
+            Addressees::Everyone | Addressees::Members { .. } | Addressees::Record { .. } => {
+                Err(addressee)
+            }
             Addressees::Keys(addressees) => {
                 addressees.push(addressee);
                 last.size += size;
@@ -241,6 +243,7 @@ impl Queue {
 fn miss(missed: &mut MissedLogs, delivery: &Delivery) {
     match &delivery.to {
         Addressees::Everyone | Addressees::Members { .. } => {}
+        Addressees::Record { topic, .. } => missed.add(&topic.clone().into()),
         Addressees::Keys(addressees) => {
             let records = addressees.iter().filter(|one| one.record.is_some());
             records.for_each(|one| missed.add(&one.key.clone().into()));
@@ -262,6 +265,7 @@ fn size(delivery: &Delivery) -> usize {
             .iter()
             .map(|topic| NAME + topic.as_bytes().len())
             .sum(),
+        Addressees::Record { topic, .. } => OVERHEAD + topic.as_bytes().len(),
         Addressees::Keys(addressees) => addressees.iter().map(addressee_size).sum(),
     };
     OVERHEAD + payload + addressees

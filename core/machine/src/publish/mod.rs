@@ -24,6 +24,7 @@ mod push;
 mod receipt;
 mod replicas;
 mod route;
+mod topic_records;
 mod topics;
 mod waiting;
 
@@ -51,7 +52,7 @@ use crate::wings::Wings;
 
 pub(crate) use push::refuse;
 
-use lane::{Lane, PartId, Sequence};
+use lane::{Lane, PartId, Sequence, in_log_by};
 use logs::LogCalls;
 use receipt::OpenPush;
 use replicas::AwaitedReplicas;
@@ -81,9 +82,9 @@ pub(crate) struct Publish {
     next_sequence: u64,
     /// What cannot be judged before the next view, in the order it came.
     waiting: Vec<(Instant, WaitsForView)>,
-    /// Parts that are to be appended to logs on the next link, in the order in which they came. Those
-    /// whose push has ended in the meantime stay among them until then.
-    unappended: Vec<PartId>,
+    /// What is to be appended to logs on the next link, in the order in which it came. What has ended in the meantime
+    /// stays among them until then.
+    unappended: Vec<Unappended>,
     /// When they are asked for again on the link that there is.
     again: Alarm,
     /// Requests about logs that are not answered.
@@ -92,6 +93,15 @@ pub(crate) struct Publish {
     /// What was read of members of topics, until it is taken.
     members_read: Vec<MembersRead>,
     awaited_replicas: AwaitedReplicas,
+}
+
+/// What is to be appended to a log.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Unappended {
+    /// A part, to the log of its user.
+    Part(PartId),
+    /// A push to a topic, to the log of that.
+    Topic(PushKey),
 }
 
 /// What is kept of a delivery until it is answered.
@@ -164,6 +174,9 @@ impl Publish {
                 let sequence = Sequence::new(part);
                 self.appended(cx, wings, PartId { key, sequence }, reply);
             }
+            (PublishPurpose::AppendToTopic { push, topic }, Reply::Log(reply)) => {
+                self.topic_appended(cx, wings, push, topic, reply);
+            }
             (PublishPurpose::Log { call }, Reply::Log(reply)) => {
                 self.log_answered(cx, wings, call, reply)
             }
@@ -174,6 +187,7 @@ impl Publish {
                 | PublishPurpose::TopicLookup { .. }
                 | PublishPurpose::KeepTopic { .. }
                 | PublishPurpose::Append { .. }
+                | PublishPurpose::AppendToTopic { .. }
                 | PublishPurpose::Confirm { .. }
                 | PublishPurpose::Log { .. }),
                 _,
@@ -195,6 +209,9 @@ impl Publish {
             PublishPurpose::Append { key, part } => {
                 let sequence = Sequence::new(part);
                 self.append_unknown(cx, wings, &PartId { key, sequence });
+            }
+            PublishPurpose::AppendToTopic { push, .. } => {
+                self.topic_append_unknown(cx, wings, push);
             }
             PublishPurpose::Log { call } => {
                 self.log_refused(cx, wings, call, LogRefused::NoAnswer);
@@ -220,6 +237,9 @@ impl Publish {
             PublishPurpose::Append { key, part } => {
                 let sequence = Sequence::new(part);
                 self.append_refused(cx, wings, &PartId { key, sequence }, refusal);
+            }
+            PublishPurpose::AppendToTopic { push, .. } => {
+                self.not_appended_to_topic(cx, push, in_log_by(refusal));
             }
             PublishPurpose::Log { call } => {
                 self.log_refused(cx, wings, call, logs::refused_by(refusal));
@@ -257,6 +277,9 @@ impl Publish {
                 // An answer of another kind says that something was executed.
                 self.append_unknown(cx, wings, &PartId { key, sequence });
             }
+            PublishPurpose::AppendToTopic { push, .. } => {
+                self.topic_append_unknown(cx, wings, push);
+            }
         }
     }
 
@@ -266,7 +289,9 @@ impl Publish {
             return false;
         };
         match &delivered.outcomes {
-            Outcomes::Counted(_) => !delivery.parts.is_empty() || self.is_list(delivery.push),
+            Outcomes::Counted(_) | Outcomes::Confirmed(..) => {
+                !delivery.parts.is_empty() || self.is_list(delivery.push)
+            }
             Outcomes::Listed(..) => !delivery.parts.is_empty() || !self.is_list(delivery.push),
             Outcomes::Keys(_) => delivery.parts.is_empty(),
         }
@@ -299,6 +324,10 @@ impl Publish {
                 if counts == Counts::default() {
                     self.no_members(wings, from, id);
                 }
+                self.instance_answered(cx, delivery.push, from, Some(counts));
+            }
+            Outcomes::Confirmed(counts, acked) => {
+                let counts = Counts { acked, ..counts };
                 self.instance_answered(cx, delivery.push, from, Some(counts));
             }
             Outcomes::Listed(all, listed) => {

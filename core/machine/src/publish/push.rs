@@ -1,5 +1,6 @@
 //! Pushes as they are handed in: refused or begun, taken apart into keys, hurried.
 
+use crate::channel::Channel;
 use crate::command::Command;
 use crate::config::Config;
 use crate::context::Context;
@@ -47,7 +48,7 @@ fn search(audience: Audience) -> Search {
     }
 }
 
-/// What a push is to the logs of its users.
+/// What a push is to the logs of its users, or of its topic.
 #[derive(Clone, Copy)]
 enum Logging {
     /// Nothing.
@@ -134,9 +135,19 @@ impl Publish {
         cx.arm(hurries, PublishTimer::Push(push));
         match search {
             Search::Keys(keys) => self.begin_parts(cx, wings, push, keys, logging),
-            Search::Topics(topics, except) => {
-                self.push_to_topics(cx, wings, push, (topics, except), by);
-            }
+            Search::Topics(topics, except) => match logging {
+                Logging::None | Logging::Topic => {
+                    self.push_to_topics(cx, wings, push, (topics, except), by);
+                }
+                Logging::Missing => {
+                    self.note_unlogged(push, topics.iter().cloned().map(Channel::from));
+                    self.push_to_topics(cx, wings, push, (topics, except), by);
+                }
+                Logging::Wanted(durable) => {
+                    let record = PartRecord::wanted(cx.config, durable);
+                    self.push_to_log_of_topic(cx, wings, push, (topics, except), (by, record));
+                }
+            },
             Search::Everywhere => self.push_to_everyone(cx, wings, push),
         }
     }
@@ -157,15 +168,22 @@ impl Publish {
             match (&push.to, &push.action) {
                 (Audience::User(_) | Audience::Users(_), Action::Frame(_))
                 | (Audience::User(_), Action::Join(_) | Action::Leave(_)) => {}
+                (Audience::Topics { topics, .. }, Action::Frame(_)) => {
+                    let others = |topic| Some(topic) != topics.first();
+                    if topics.iter().any(others) {
+                        return Err(PushRefused::SeveralLogs);
+                    }
+                }
                 (Audience::User(_), Action::Close(_) | Action::List { .. })
                 | (
                     Audience::Users(_),
                     Action::Close(_) | Action::Join(_) | Action::Leave(_) | Action::List { .. },
                 )
                 | (
-                    Audience::Connections { .. } | Audience::Topics { .. } | Audience::Everyone,
-                    _,
-                ) => {
+                    Audience::Topics { .. },
+                    Action::Close(_) | Action::Join(_) | Action::Leave(_) | Action::List { .. },
+                )
+                | (Audience::Connections { .. } | Audience::Everyone, _) => {
                     return Err(PushRefused::NotForUsers);
                 }
             }
@@ -235,13 +253,10 @@ impl Publish {
         let record = match logging {
             Logging::None | Logging::Topic => PartRecord::Plain,
             Logging::Missing => {
-                self.note_unlogged(push, &keys);
+                self.note_unlogged(push, keys.iter().map(|(key, _)| Channel::from(key)));
                 PartRecord::Plain
             }
-            Logging::Wanted(durable) => PartRecord::Wanted {
-                retention: (durable.retention).unwrap_or_else(|| cx.config.retention()),
-                doubtful: false,
-            },
+            Logging::Wanted(durable) => PartRecord::wanted(cx.config, durable),
         };
         let next = &mut self.next_sequence;
         let mut begun = Vec::with_capacity(keys.len());
@@ -271,9 +286,9 @@ impl Publish {
     }
 
     /// A durable push goes out without a log.
-    fn note_unlogged(&mut self, push: PushKey, keys: &[(Key, Selection)]) {
-        for (key, _) in keys {
-            self.log_into_receipt(push, key.into(), Some(InLog::Unlogged));
+    fn note_unlogged(&mut self, push: PushKey, channels: impl Iterator<Item = Channel>) {
+        for channel in channels {
+            self.log_into_receipt(push, channel, Some(InLog::Unlogged));
         }
         if let Some(open) = self.open.get_mut(push) {
             open.receipt.degraded = true;

@@ -231,8 +231,10 @@ impl Publish {
         let parts = std::mem::take(&mut open.parts);
         let deliveries = std::mem::take(&mut open.deliveries);
         if parts.is_empty() && deliveries.is_empty() {
-            // A push to everyone that has waited for a view in vain, or one to topics for rows.
+            // A push to everyone that has waited for a view in vain, or one to topics for rows or for a place in the log.
             open.receipt.degraded = true;
+            open.unfinished = 1;
+            self.topic_record_due(push);
             self.one_finished(cx, push);
             self.topics_due(cx, wings, push);
             return;

@@ -7,18 +7,20 @@
 //! Pushes to topics leave in the order in which they were handed in, whichever topics they are for: each waits
 //! for the rows of all its topics, and for those before it. That costs little, because the directory answers in
 //! the order in which it is asked, and it gives a terminal that is a member of two topics their pushes in one
-//! order. Nobody waits for rows beyond a fraction of the deadline: from there on everybody is asked.
+//! order. Nobody waits for rows beyond a fraction of the deadline: from there on everybody is asked. Durable pushes are
+//! another matter ([`topic_records`](super::topic_records)).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash as _, Hasher};
 
 use crate::base::fingerprint::Fingerprint;
 use crate::context::Context;
-use crate::delivery::{Addressees, Delivery};
+use crate::delivery::{Addressees, Delivery, Recorded};
 use crate::directory::{Keeping, Operation};
 use crate::id::{ConnectionId, DeliveryId, Epoch, InstanceId, PushKey, TopicId};
 use crate::key::Key;
-use crate::message::{Action, PushedBy};
+use crate::message::{Action, PushedBy, Until};
+use crate::publish::lane::PartRecord;
 use crate::publish::push::send;
 use crate::publish::waiting::WaitsForView;
 use crate::publish::{Publish, hooks};
@@ -29,13 +31,15 @@ use crate::vocabulary::standing::{Sight, Standing};
 use crate::wings::Wings;
 
 /// The instances with members of a topic, as they were read.
-type TopicRows = Vec<(InstanceId, Epoch)>;
+pub(super) type TopicRows = Vec<(InstanceId, Epoch)>;
 
 /// The pushes to topics that are not routed, and what they wait for.
 #[derive(Clone, Debug, Default)]
 pub(super) struct TopicPushes {
     /// By their numbers, in the order in which they were handed in.
     waiting: BTreeMap<u64, TopicPush>,
+    /// Those that are records of logs: the order of these is that of the log, and no other waits for them.
+    pub(super) records: BTreeMap<PushKey, TopicPush>,
     numbers: BTreeMap<PushKey, u64>,
     next: u64,
     /// Who waits for the rows of a topic that were asked for in a turn. Those of one turn share a lookup.
@@ -45,25 +49,29 @@ pub(super) struct TopicPushes {
 
 /// One push to topics that is not routed.
 #[derive(Clone, Debug)]
-struct TopicPush {
-    push: PushKey,
-    topics: Vec<TopicId>,
-    except: Option<ConnectionId>,
-    by: PushedBy,
-    since: Instant,
-    rows: BTreeMap<TopicId, TopicRows>,
-    stage: TopicStage,
+pub(super) struct TopicPush {
+    pub(super) push: PushKey,
+    pub(super) topics: Vec<TopicId>,
+    pub(super) except: Option<ConnectionId>,
+    pub(super) by: PushedBy,
+    pub(super) since: Instant,
+    pub(super) rows: BTreeMap<TopicId, TopicRows>,
+    pub(super) stage: TopicStage,
+    /// What it is to the log of its topic. One that is to be a record has one topic.
+    pub(super) record: PartRecord,
     /// Instances with members, once its rows are judged.
-    targets: BTreeSet<InstanceId>,
+    pub(super) targets: BTreeSet<InstanceId>,
     /// Rows that were found dead then.
-    dead: Vec<(TopicId, InstanceId, Epoch)>,
+    pub(super) dead: Vec<(TopicId, InstanceId, Epoch)>,
 }
 
 /// What a push to topics waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum TopicStage {
+pub(super) enum TopicStage {
     /// The rows of its topics.
     LookingUp,
+    /// Its record, with which the rows of its topic come.
+    Appending,
     /// A view that knows the instances of its rows.
     Unjudged,
     /// Those before it. It is known what its rows are worth.
@@ -73,6 +81,44 @@ enum TopicStage {
 }
 
 impl TopicPush {
+    pub(super) fn new(
+        push: PushKey,
+        (topics, except): (Vec<TopicId>, Option<ConnectionId>),
+        by: PushedBy,
+        since: Instant,
+        stage: TopicStage,
+    ) -> Self {
+        Self {
+            push,
+            topics,
+            except,
+            by,
+            since,
+            rows: BTreeMap::new(),
+            stage,
+            record: PartRecord::Plain,
+            targets: BTreeSet::new(),
+            dead: Vec::new(),
+        }
+    }
+
+    /// Its members, whichever instances have them.
+    fn addressees(&self, until: Until) -> Addressees {
+        match (self.record.place(), self.topics.first()) {
+            (Some(place), Some(topic)) => Addressees::Record {
+                topic: topic.clone(),
+                except: self.except,
+                by: self.by,
+                record: Recorded { place, until },
+            },
+            (None, _) | (_, None) => Addressees::Members {
+                topics: self.topics.clone(),
+                except: self.except,
+                by: self.by,
+            },
+        }
+    }
+
     /// What an instance says of its topics.
     fn rows_of(&self, instance: InstanceId) -> Vec<(TopicId, Epoch)> {
         let rows = self.rows.iter().filter_map(|(topic, rows)| {
@@ -85,8 +131,10 @@ impl TopicPush {
 
 impl TopicPushes {
     fn get_mut(&mut self, push: PushKey) -> Option<&mut TopicPush> {
-        let number = self.numbers.get(&push)?;
-        self.waiting.get_mut(number)
+        match self.numbers.get(&push) {
+            Some(number) => self.waiting.get_mut(number),
+            None => self.records.get_mut(&push),
+        }
     }
 
     fn insert(&mut self, waiting: TopicPush) {
@@ -104,7 +152,7 @@ impl TopicPushes {
     fn take_first(&mut self) -> Option<TopicPush> {
         let first = self.waiting.first_entry()?;
         match first.get().stage {
-            TopicStage::LookingUp | TopicStage::Unjudged => None,
+            TopicStage::LookingUp | TopicStage::Appending | TopicStage::Unjudged => None,
             TopicStage::Ready | TopicStage::Unknown => {
                 let first = first.remove();
                 self.numbers.remove(&first.push);
@@ -119,13 +167,13 @@ impl TopicPushes {
     }
 
     pub(super) fn count(&self, tables: &mut Tables) {
-        tables.topic_pushes = self.waiting.len();
+        tables.topic_pushes = self.waiting.len() + self.records.len();
         tables.topic_lookups = self.lookups.len();
     }
 
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        self.waiting.is_empty() && self.lookups.is_empty()
+        self.waiting.is_empty() && self.records.is_empty() && self.lookups.is_empty()
     }
 }
 
@@ -154,17 +202,8 @@ impl Publish {
                 self.look_up_topic(cx, wings, push, topic);
             }
         }
-        self.topics.insert(TopicPush {
-            push,
-            topics,
-            except,
-            by,
-            since: cx.now.mono,
-            rows: BTreeMap::new(),
-            stage,
-            targets: BTreeSet::new(),
-            dead: Vec::new(),
-        });
+        let waiting = TopicPush::new(push, (topics, except), by, cx.now.mono, stage);
+        self.topics.insert(waiting);
         self.advance_topics(cx, wings);
     }
 
@@ -267,7 +306,12 @@ impl Publish {
     }
 
     /// Looks whether the view knows the instances of all rows of a push. If not, it is read.
-    fn judge_topics(&mut self, cx: &mut Context<'_>, wings: &mut Wings<'_>, push: PushKey) {
+    pub(super) fn judge_topics(
+        &mut self,
+        cx: &mut Context<'_>,
+        wings: &mut Wings<'_>,
+        push: PushKey,
+    ) {
         let Some(waiting) = self.topics.get_mut(push) else {
             return;
         };
@@ -309,6 +353,7 @@ impl Publish {
         let unjudged = |waiting: &mut TopicPush| waiting.stage == TopicStage::Unjudged;
         if self.topics.get_mut(push).is_some_and(unjudged) {
             self.judge_topics(cx, wings, push);
+            self.route_topic_record(cx, wings, push);
             self.advance_topics(cx, wings);
         }
     }
@@ -322,6 +367,7 @@ impl Publish {
     ) {
         if let Some(waiting) = self.topics.get_mut(push) {
             waiting.stage = TopicStage::Unknown;
+            self.route_topic_record(cx, wings, push);
             self.advance_topics(cx, wings);
         }
     }
@@ -335,12 +381,15 @@ impl Publish {
         push: PushKey,
     ) {
         let Some(&number) = self.topics.numbers.get(&push) else {
-            return;
+            return self.topic_record_hurries(cx, wings, push);
         };
         for (_, earlier) in self.topics.waiting.range_mut(..=number) {
             match earlier.stage {
                 TopicStage::Ready => {}
-                TopicStage::LookingUp | TopicStage::Unjudged | TopicStage::Unknown => {
+                TopicStage::LookingUp
+                | TopicStage::Appending
+                | TopicStage::Unjudged
+                | TopicStage::Unknown => {
                     earlier.stage = TopicStage::Unknown;
                 }
             }
@@ -366,7 +415,12 @@ impl Publish {
         }
     }
 
-    fn route_topics(&mut self, cx: &mut Context<'_>, wings: &mut Wings<'_>, routed: TopicPush) {
+    pub(super) fn route_topics(
+        &mut self,
+        cx: &mut Context<'_>,
+        wings: &mut Wings<'_>,
+        routed: TopicPush,
+    ) {
         let doubt = wings.membership.doubt(cx, routed.since);
         let mut degraded = doubt.sight == Sight::Blind || !doubt.instances.is_empty();
         let mut instances = BTreeSet::from_iter(doubt.instances);
@@ -378,7 +432,10 @@ impl Publish {
                 }
             }
             // No row can be judged: all are asked whom one names, and none is removed.
-            TopicStage::LookingUp | TopicStage::Unjudged | TopicStage::Unknown => {
+            TopicStage::LookingUp
+            | TopicStage::Appending
+            | TopicStage::Unjudged
+            | TopicStage::Unknown => {
                 degraded = true;
                 instances.extend(wings.membership.everybody(cx, routed.since));
                 let rows = routed.rows.values().flatten();
@@ -414,8 +471,10 @@ impl Publish {
         if instances.is_empty() {
             return self.one_finished(cx, push);
         }
-        open.unfinished = instances.len();
+        // A replica may be waited for as well.
+        open.unfinished += instances.len() - 1;
         let (id, action, due) = (open.receipt.push, open.action.clone(), open.due);
+        let to_members = routed.addressees(open.until);
         for to in instances {
             let delivery = self.begin_delivery(push, to, Vec::new());
             (self.topics.of_the_living).note(cx.flaws, delivery, || routed.rows_of(to));
@@ -424,11 +483,7 @@ impl Publish {
                 push: id,
                 within: due.since(cx.now.mono),
                 action: action.clone(),
-                to: Addressees::Members {
-                    topics: routed.topics.clone(),
-                    except: routed.except,
-                    by: routed.by,
-                },
+                to: to_members.clone(),
             };
             send(cx, wings, to, delivery, due);
         }
@@ -473,6 +528,12 @@ impl Fingerprint for TopicPushes {
             )
                 .hash(hasher);
             waiting.since.fingerprint(now, hasher);
+        }
+        for (push, record) in &self.records {
+            push.fingerprint(now, hasher);
+            (&record.topics, record.except, &record.rows, record.stage).hash(hasher);
+            (record.by, record.record).hash(hasher);
+            record.since.fingerprint(now, hasher);
         }
         self.lookups.hash(hasher);
     }

@@ -4,6 +4,7 @@ mod connection;
 mod hooks;
 mod outbound;
 mod registry;
+mod topic_logs;
 mod topics;
 
 use std::collections::VecDeque;
@@ -22,7 +23,7 @@ use crate::vocabulary::terminal::{Age, Terminal};
 use crate::vocabulary::timer::TerminalsTimer;
 
 use connection::Connection;
-pub(crate) use outbound::{LogWord, NoRoom};
+pub(crate) use outbound::NoRoom;
 use registry::Registry;
 use topics::Topics;
 

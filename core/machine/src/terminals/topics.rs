@@ -14,15 +14,15 @@ use crate::base::rng::{SeededHash, SeededMap};
 use crate::command::Command;
 use crate::config::Config;
 use crate::context::Context;
-use crate::event::Notice;
-use crate::frame::{NotJoined, SharedPresence};
+use crate::event::{Follow, Notice};
+use crate::frame::{Attached, HelloLog, NotJoined, SharedPresence};
 use crate::id::{ConnectionId, ConnectionKey, TopicId};
 use crate::message::Outcome;
 use crate::stats::{Gauges, Tables};
 use crate::terminals::Terminals;
-use crate::terminals::connection::Connection;
+use crate::terminals::connection::{Connection, Following};
 use crate::time::Instant;
-use crate::topic::{SharedRights, TopicWish};
+use crate::topic::{SharedRights, TopicFollow, TopicJoin, TopicWish};
 use crate::vocabulary::delivery::{FrameOutcome, Ticket};
 use crate::vocabulary::effect::Effect;
 use crate::vocabulary::terminal::{Age, TerminalChange};
@@ -57,13 +57,15 @@ pub(super) struct Memberships {
     pace: ActPace,
 }
 
-/// A topic that a terminal joins when it is greeted.
+/// A topic that a terminal joins, at once or when it is greeted.
 #[derive(Clone, Debug, Hash)]
 struct AskedJoin {
     topic: TopicId,
     by: MemberBy,
     /// The push that makes it a member.
     ticket: Option<Ticket>,
+    /// What it asks of the log of the topic.
+    follow: Option<Box<Follow>>,
 }
 
 /// A topic whose other members a terminal is told of.
@@ -76,10 +78,12 @@ struct WatchedTopic {
 
 /// One topic of one connection.
 #[derive(Clone, Debug)]
-struct TopicMembership {
-    topic: TopicId,
+pub(super) struct TopicMembership {
+    pub(super) topic: TopicId,
     by: MemberBy,
-    stage: JoinStage,
+    pub(super) stage: JoinStage,
+    /// How far it is with the log of the topic.
+    pub(super) following: Following,
 }
 
 /// By what a terminal is a member of a topic. Of several the last one counts: a membership ends with the end of that.
@@ -106,8 +110,8 @@ enum LeftAs {
 
 /// How far a membership is.
 #[derive(Clone, Debug, Hash)]
-enum JoinStage {
-    /// It waits until the directory knows of it.
+pub(super) enum JoinStage {
+    /// It waits until the directory knows of it, or until it is known where it stands in the log.
     Joining {
         /// When it is told that it is degraded.
         until: Instant,
@@ -137,7 +141,13 @@ enum JoinWish {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum TopicWord {
     /// [`Outgoing::Joined`](crate::frame::Outgoing::Joined).
-    Joined { topic: TopicId, degraded: bool },
+    Joined {
+        topic: TopicId,
+        degraded: bool,
+        log: HelloLog,
+    },
+    /// [`Outgoing::TopicLog`](crate::frame::Outgoing::TopicLog), of a member that was told that it is one.
+    Log(TopicId, Attached),
     /// [`Outgoing::Left`](crate::frame::Outgoing::Left).
     Left(TopicId),
     /// [`Outgoing::NotJoined`](crate::frame::Outgoing::NotJoined).
@@ -205,6 +215,17 @@ impl Memberships {
         self.watching.iter_mut().find(|it| it.topic == *topic)
     }
 
+    /// One of them.
+    pub(super) fn get_mut(&mut self, topic: &TopicId) -> Option<&mut TopicMembership> {
+        (self.of.iter_mut()).find(|membership| membership.topic == *topic)
+    }
+
+    /// Whether it has asked for the log of a topic.
+    pub(super) fn follow_any(&self) -> bool {
+        let mut all = self.of.iter();
+        all.any(|membership| membership.following.is_wanted())
+    }
+
     /// When the first of its memberships is to be told that it is degraded.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let untils = self
@@ -215,6 +236,17 @@ impl Memberships {
                 JoinStage::Degraded | JoinStage::Joined => None,
             });
         untils.min()
+    }
+}
+
+impl AskedJoin {
+    const fn new(topic: TopicId, by: MemberBy) -> Self {
+        Self {
+            topic,
+            by,
+            ticket: None,
+            follow: None,
+        }
     }
 }
 
@@ -241,10 +273,30 @@ impl Terminals {
             return;
         }
         match wish {
-            TopicWish::Join(topic) => self.join_wished(cx, key, topic, JoinWish::Join),
-            TopicWish::JoinAllowed(topic) => self.join_wished(cx, key, topic, JoinWish::Allowed),
-            TopicWish::Watch(topic) => self.join_wished(cx, key, topic, JoinWish::Watch),
-            TopicWish::Forbidden(topic) => self.join_wished(cx, key, topic, JoinWish::Forbidden),
+            TopicWish::Join(topic) => self.join_wished(cx, key, (topic, None), JoinWish::Join),
+            TopicWish::JoinAllowed(topic) => {
+                self.join_wished(cx, key, (topic, None), JoinWish::Allowed);
+            }
+            TopicWish::Watch(topic) => self.join_wished(cx, key, (topic, None), JoinWish::Watch),
+            TopicWish::Forbidden(topic) => {
+                self.join_wished(cx, key, (topic, None), JoinWish::Forbidden);
+            }
+            TopicWish::Follow(wish) => {
+                let TopicFollow { topic, join, ask } = *wish;
+                let wish = match join {
+                    TopicJoin::ByRight => JoinWish::Join,
+                    TopicJoin::Allowed => JoinWish::Allowed,
+                    TopicJoin::Watching => JoinWish::Watch,
+                };
+                self.join_wished(cx, key, (topic, Some(ask.into())), wish);
+            }
+            TopicWish::Ack(topic, position) => {
+                if connection.is_live() {
+                    cx.emit(Effect::Acked(key, Some(topic), position));
+                } else {
+                    cx.stats.log_acks_dropped += 1;
+                }
+            }
             TopicWish::Leave(topic) => {
                 let _left = self.leave(cx, key, &topic);
                 self.say_of_topic(cx, key, TopicWord::Left(topic));
@@ -253,13 +305,13 @@ impl Terminals {
         }
     }
 
-    /// A terminal wants to be a member of a topic. Whom an application has made one may ask who the others are, whatever
-    /// it may join by itself.
+    /// A terminal wants to be a member of a topic. Whom an application has made one may ask who the others are, and for the
+    /// log, whatever it may join by itself.
     fn join_wished(
         &mut self,
         cx: &mut Context<'_>,
         key: ConnectionKey,
-        topic: TopicId,
+        (topic, follow): (TopicId, Option<Box<Follow>>),
         wish: JoinWish,
     ) {
         let Some(connection) = self.registry.get_mut(key) else {
@@ -269,10 +321,10 @@ impl Terminals {
         let by_right = (connection.rights.as_ref()).is_some_and(|rights| rights.allow(&topic));
         let memberships = connection.memberships();
         let may = match wish {
-            JoinWish::Join => by_right,
+            JoinWish::Join if follow.is_none() => by_right,
             JoinWish::Allowed => true,
             JoinWish::Forbidden => false,
-            JoinWish::Watch => by_right || memberships.position(&topic).is_some(),
+            JoinWish::Join | JoinWish::Watch => by_right || memberships.position(&topic).is_some(),
         };
         let refused = if (memberships.pace).is_exceeded(cx.now.mono, cx.config.topic_joins) {
             Some(NotJoined::TooFast)
@@ -303,11 +355,14 @@ impl Terminals {
                 MemberBy::Allowance
             }
         };
+        let asked = AskedJoin {
+            follow,
+            ..AskedJoin::new(topic, by)
+        };
         if is_live {
-            self.join_untold(cx, key, topic, by);
+            self.join_untold(cx, key, asked);
         } else {
-            let ticket = None;
-            memberships.asked.push(AskedJoin { topic, by, ticket });
+            memberships.asked.push(asked);
         }
     }
 
@@ -375,7 +430,7 @@ impl Terminals {
             let Some(connection) = connection else { return };
             let memberships = connection.topics.as_ref();
             if memberships.is_none_or(|all| all.position(topic).is_none()) {
-                self.join_untold(cx, key, topic.clone(), MemberBy::Right);
+                self.join_untold(cx, key, AskedJoin::new(topic.clone(), MemberBy::Right));
             }
         }
     }
@@ -404,13 +459,11 @@ impl Terminals {
         // One more than it may have says that there are too many.
         let most = cx.config.connection_topics + 1;
         let joins = rights.iter().flat_map(|rights| rights.joins.iter());
-        let joins = joins.take(most).map(|topic| AskedJoin {
-            topic: topic.clone(),
-            by: MemberBy::Right,
-            ticket: None,
-        });
-        for AskedJoin { topic, by, ticket } in joins.chain(asked.into_iter().flatten()) {
-            if let Err(outcome) = self.join(cx, key, (topic, by), ticket) {
+        let by_right = |topic: &TopicId| AskedJoin::new(topic.clone(), MemberBy::Right);
+        let joins = joins.take(most).map(by_right);
+        for asked in joins.chain(asked.into_iter().flatten()) {
+            let ticket = asked.ticket;
+            if let Err(outcome) = self.join(cx, key, asked) {
                 self.conclude(id, ticket, outcome);
             }
         }
@@ -455,12 +508,11 @@ impl Terminals {
             return;
         }
         if is_live {
-            self.join_untold(cx, key, topic, by);
+            self.join_untold(cx, key, AskedJoin::new(topic, by));
         } else if let Some(asked) = memberships.asked.iter_mut().find(|it| it.topic == topic) {
             asked.by = by;
         } else {
-            let ticket = None;
-            memberships.asked.push(AskedJoin { topic, by, ticket });
+            memberships.asked.push(AskedJoin::new(topic, by));
         }
     }
 
@@ -480,19 +532,19 @@ impl Terminals {
         let Some(connection) = connection.filter(|found| found.is_present()) else {
             return Err(Outcome::Gone);
         };
+        let asked = AskedJoin {
+            ticket: Some(ticket),
+            ..AskedJoin::new(topic, MemberBy::Application)
+        };
         if connection.is_live() {
-            return self.join(cx, key, (topic, MemberBy::Application), Some(ticket));
+            return self.join(cx, key, asked);
         }
         // It has a row already, or gets one: it is there, and joins when it is greeted.
         let memberships = connection.memberships();
         if memberships.asked.len() >= cx.config.connection_topics {
             return Err(Outcome::Overflow);
         }
-        memberships.asked.push(AskedJoin {
-            topic,
-            by: MemberBy::Application,
-            ticket: Some(ticket),
-        });
+        memberships.asked.push(asked);
         Ok(())
     }
 
@@ -527,8 +579,12 @@ impl Terminals {
         &mut self,
         cx: &mut Context<'_>,
         key: ConnectionKey,
-        (topic, by): (TopicId, MemberBy),
-        ticket: Option<Ticket>,
+        AskedJoin {
+            topic,
+            by,
+            ticket,
+            follow,
+        }: AskedJoin,
     ) -> Result<(), Outcome> {
         // What it was told before may have closed it.
         let Some(connection) = self.registry.get_mut(key).filter(|found| found.is_live()) else {
@@ -539,6 +595,9 @@ impl Terminals {
         if let Some(at) = memberships.position(&topic) {
             let membership = &mut memberships.of[at];
             membership.by = membership.by.max(by);
+            if let Some(follow) = follow {
+                membership.begins_to_follow(cx, key, follow);
+            }
             let degraded = match &mut membership.stage {
                 JoinStage::Joining { tickets, .. } => {
                     tickets.extend(ticket);
@@ -566,31 +625,28 @@ impl Terminals {
             until: cx.now.mono + cx.config.hello_grace,
             tickets: ticket.into_iter().collect(),
         };
-        let (name, members) = (
-            topic.clone(),
-            self.topics.0.entry(topic.clone()).or_default(),
-        );
-        memberships.of.push(TopicMembership {
-            topic: name,
-            by,
-            stage,
-        });
+        let members = self.topics.0.entry(topic.clone()).or_default();
         members.present.insert(age, key);
         members.joining.insert(age, key);
-        cx.emit(Effect::TopicJoined(topic));
+        // The row comes first, and what is read of the log behind it.
+        cx.emit(Effect::TopicJoined(topic.clone()));
+        let mut membership = TopicMembership {
+            topic,
+            by,
+            stage,
+            following: Following::Nothing,
+        };
+        if let Some(follow) = follow {
+            membership.begins_to_follow(cx, key, follow);
+        }
+        memberships.of.push(membership);
         self.arm(cx, key);
         Ok(())
     }
 
     /// Makes a greeted terminal a member of a topic, and tells it alone what becomes of that.
-    fn join_untold(
-        &mut self,
-        cx: &mut Context<'_>,
-        key: ConnectionKey,
-        topic: TopicId,
-        by: MemberBy,
-    ) {
-        let _told = self.join(cx, key, (topic, by), None);
+    fn join_untold(&mut self, cx: &mut Context<'_>, key: ConnectionKey, asked: AskedJoin) {
+        let _told = self.join(cx, key, asked);
     }
 
     /// The directory knows that this instance has members of a topic: so many of those that wait for it are told, the
@@ -611,19 +667,23 @@ impl Terminals {
                 continue;
             };
             let id = connection.id;
-            let membership = connection.topics.as_mut().and_then(|memberships| {
-                let at = memberships.position(topic)?;
-                memberships.of.get_mut(at)
-            });
+            let memberships = connection.topics.as_mut();
+            let membership = memberships.and_then(|memberships| memberships.get_mut(topic));
             let Some(membership) = membership else {
                 cx.bug("a member that is none waits for the directory");
                 continue;
             };
             match std::mem::replace(&mut membership.stage, JoinStage::Joined) {
-                JoinStage::Joining { tickets, .. } => {
+                JoinStage::Joining { tickets, until } => {
+                    let waits = membership.following.waits_for_log();
+                    if waits {
+                        let tickets = Vec::new();
+                        membership.stage = JoinStage::Joining { until, tickets };
+                    }
                     self.conclude(id, tickets, Outcome::Written);
-                    self.notice_membership(cx, key, topic.clone(), true);
-                    self.say_joined(cx, key, topic.clone(), false);
+                    if !waits {
+                        self.membership_begins(cx, key, topic.clone(), false);
+                    }
                 }
                 JoinStage::Degraded => {
                     cx.emit(Effect::Terminal(TerminalChange::DegradationEnded));
@@ -638,12 +698,25 @@ impl Terminals {
     /// Tells a terminal of memberships that have waited for the directory for too long.
     pub(super) fn joins_due(&mut self, cx: &mut Context<'_>, key: ConnectionKey) {
         // What it is told may close it.
-        while let Some((topic, id, tickets)) = self.next_join_due(cx.now.mono, key) {
-            cx.emit(Effect::Terminal(TerminalChange::Degraded));
+        while let Some((topic, id, tickets, degraded)) = self.next_join_due(cx.now.mono, key) {
+            if degraded {
+                cx.emit(Effect::Terminal(TerminalChange::Degraded));
+            }
             self.conclude(id, tickets, Outcome::Queued);
-            self.notice_membership(cx, key, topic.clone(), true);
-            self.say_joined(cx, key, topic, true);
+            self.membership_begins(cx, key, topic, degraded);
         }
+    }
+
+    /// A terminal and the application are told of a membership.
+    pub(super) fn membership_begins(
+        &mut self,
+        cx: &mut Context<'_>,
+        key: ConnectionKey,
+        topic: TopicId,
+        degraded: bool,
+    ) {
+        self.notice_membership(cx, key, topic.clone(), true);
+        self.say_joined(cx, key, topic, degraded);
     }
 
     /// The application is told of a membership.
@@ -676,9 +749,16 @@ impl Terminals {
         topic: TopicId,
         degraded: bool,
     ) {
+        let memberships = self
+            .registry
+            .get_mut(key)
+            .and_then(|found| found.topics.as_mut());
+        let membership = memberships.and_then(|memberships| memberships.get_mut(&topic));
+        let log = membership.map_or(HelloLog::NotAsked, |membership| membership.following.said());
         let word = TopicWord::Joined {
             topic: topic.clone(),
             degraded,
+            log,
         };
         self.say_of_topic(cx, key, word);
         // What it is told may close it.
@@ -745,12 +825,13 @@ impl Terminals {
         (most, Some(age))
     }
 
-    /// The next membership of a greeted terminal that has waited for too long is a degraded one.
+    /// The next membership of a greeted terminal that has waited for too long is a degraded one, unless the directory knows
+    /// of it and it waits for the log alone.
     fn next_join_due(
         &mut self,
         now: Instant,
         key: ConnectionKey,
-    ) -> Option<(TopicId, ConnectionId, Vec<Ticket>)> {
+    ) -> Option<(TopicId, ConnectionId, Vec<Ticket>, bool)> {
         let connection = self.registry.get_mut(key).filter(|found| found.is_live())?;
         let id = connection.id;
         (connection.topics.as_mut()?.of.iter_mut()).find_map(|membership| {
@@ -758,8 +839,12 @@ impl Terminals {
                 JoinStage::Joining { until, tickets } if *until <= now => std::mem::take(tickets),
                 JoinStage::Joining { .. } | JoinStage::Degraded | JoinStage::Joined => return None,
             };
-            membership.stage = JoinStage::Degraded;
-            Some((membership.topic.clone(), id, tickets))
+            let degraded = !membership.following.waits_for_nothing_else();
+            membership.stage = match degraded {
+                true => JoinStage::Degraded,
+                false => JoinStage::Joined,
+            };
+            Some((membership.topic.clone(), id, tickets, degraded))
         })
     }
 
@@ -788,6 +873,9 @@ impl Terminals {
                 false => LeftAs::Stranger,
             };
         };
+        if left.following.is_wanted() {
+            cx.emit(Effect::TopicUnfollowed(topic.clone(), key));
+        }
         let was = match left.stage {
             JoinStage::Joining { .. } => LeftAs::Candidate,
             JoinStage::Degraded | JoinStage::Joined => {
@@ -884,9 +972,15 @@ impl Terminals {
 impl Fingerprint for Memberships {
     fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
         (&self.asked, &self.watching, &self.known).hash(hasher);
-        for TopicMembership { topic, by, stage } in &self.of {
+        for TopicMembership {
+            topic,
+            by,
+            stage,
+            following,
+        } in &self.of
+        {
             topic.fingerprint(now, hasher);
-            by.hash(hasher);
+            (by, following).hash(hasher);
             std::mem::discriminant(stage).hash(hasher);
             match stage {
                 JoinStage::Joining { until, tickets } => {

@@ -52,6 +52,7 @@ fn last_position(cluster: &Cluster, connection: ConnectionId) -> Position {
         | Outgoing::Left(_)
         | Outgoing::NotJoined(..)
         | Outgoing::Presence(_)
+        | Outgoing::TopicLog(..)
         | Outgoing::Received(_) => None,
     });
     records.next().expect("a record")

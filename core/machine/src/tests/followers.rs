@@ -86,6 +86,7 @@ pub(super) fn told(cluster: &Cluster, connection: ConnectionId) -> Vec<String> {
             Outgoing::Left(topic) => format!("left {topic}"),
             Outgoing::NotJoined(topic, _) => format!("not joined {topic}"),
             Outgoing::Presence(presence) => format!("presence {}", presence.topic),
+            Outgoing::TopicLog(topic, _) => format!("log of {topic}"),
         })
         .collect()
 }

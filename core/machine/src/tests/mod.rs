@@ -33,6 +33,7 @@ mod steps;
 mod strangers;
 mod together;
 mod told;
+mod topic_logs;
 mod topic_races;
 mod topics;
 mod view;

@@ -32,6 +32,7 @@ fn terminals_of_a_key_share_what_is_known_of_a_push() {
                 | Outgoing::Left(_)
                 | Outgoing::NotJoined(..)
                 | Outgoing::Presence(_)
+                | Outgoing::TopicLog(..)
                 | Outgoing::Received(_) => None,
             })
             .collect()

@@ -526,7 +526,7 @@ fn a_push_that_topics_cannot_take_is_refused() {
         except: None,
     };
     let join = Action::Join(topic("news"));
-    let durable = frame(topics(&["news"]), "kept", 3).durable();
+    let durable = frame(topics(&["news", "other"]), "kept", 3).durable();
     let cases = [
         (frame(to(vec![]), "", 1), PushRefused::NoTopics),
         (
@@ -536,7 +536,7 @@ fn a_push_that_topics_cannot_take_is_refused() {
                 limit: 100,
             },
         ),
-        (durable, PushRefused::NotForUsers),
+        (durable, PushRefused::SeveralLogs),
         (
             Push {
                 action: join,

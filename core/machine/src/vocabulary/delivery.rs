@@ -54,6 +54,18 @@ pub(crate) enum Addressees {
         /// Who pushes to them.
         by: PushedBy,
     },
+    /// Members of a topic in whose log the push is a record. Those that follow the log get it as that, and others as a
+    /// plain push.
+    Record {
+        /// The topic.
+        topic: TopicId,
+        /// A connection that is left out, unless it follows the log.
+        except: Option<ConnectionId>,
+        /// Who pushes.
+        by: PushedBy,
+        /// What the push is in the log.
+        record: Recorded,
+    },
 }
 
 /// One key in a delivery.
@@ -108,6 +120,9 @@ pub(crate) enum Outcomes {
     Counted(Counts),
     /// Of a list: how many there are, and the first of them, in their order.
     Listed(u64, Vec<Listed>),
+    /// Of a delivery to members of a topic of whom confirmations are waited for: how many there are beside these, and how
+    /// many have confirmed.
+    Confirmed(Counts, u64),
 }
 
 /// What a delivery does to each terminal that is found by one key, or to all.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::delivery::{Delivered, Delivery};
 use crate::directory::SeenLease;
+use crate::event::Follow;
 use crate::id::{ConnectionKey, InstanceId, LinkKey, TopicId};
 use crate::position::Position;
 use crate::time::Instant;
@@ -28,8 +29,16 @@ pub(crate) enum Effect {
     HasRoom(ConnectionKey),
     /// The row of a terminal is asked to be written: for the followers, whose logs are read behind that.
     RowAsked(ConnectionKey),
-    /// A terminal confirms a record of its log: for the followers, and for the deliveries that wait for that.
-    Acked(ConnectionKey, Position),
+    /// A member of a topic asks for the topic's log: for the followers.
+    TopicFollowed(TopicId, ConnectionKey, Box<Follow>),
+    /// A member of a topic that has asked for its log leaves: for the followers, and for the deliveries that wait for its
+    /// confirmations.
+    TopicUnfollowed(TopicId, ConnectionKey),
+    /// The row of a topic is asked to be written: for the followers, whose positions are compared behind that.
+    TopicRowAsked(TopicId),
+    /// A terminal confirms a record of its user's log, or of that of a topic: for the followers, and for the deliveries
+    /// that wait for that.
+    Acked(ConnectionKey, Option<TopicId>, Position),
     /// Deliveries may have missed followers of these logs: for the followers.
     Missed(MissedLogs),
     /// A delivery that came over this link is answered: for the peers.

@@ -400,7 +400,7 @@ pub enum Notice {
         /// How its connection ended.
         reason: Disconnected,
     },
-    /// A terminal has confirmed records of its log.
+    /// A terminal has confirmed records of a log.
     Acked {
         /// The key of the connection.
         connection: ConnectionKey,
@@ -408,8 +408,11 @@ pub enum Notice {
         id: ConnectionId,
         /// The user that the terminal belongs to.
         user: UserId,
-        /// The last of the records. All that it was told before on this connection are confirmed with it.
+        /// The last of the records. All that it was told of that log before on this connection are confirmed with it.
         position: Position,
+        /// The topic whose log it is. `None`: it is that of the user.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        topic: Option<TopicId>,
     },
     /// A terminal is told that it is a member of a topic, or leaves one. One that goes leaves all, which is not said of
     /// each.

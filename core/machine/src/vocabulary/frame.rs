@@ -161,6 +161,9 @@ pub enum Outgoing {
         topic: TopicId,
         /// Whether pushes may miss it until the directory knows of it.
         degraded: bool,
+        /// Where it stands in the log of the topic. `None`: it has not asked for it, or was told.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        log: Option<Box<HelloLog>>,
     },
     /// It is no member of a topic any more, or was none.
     Left(TopicId),
@@ -168,6 +171,20 @@ pub enum Outgoing {
     NotJoined(TopicId, NotJoined),
     /// Who the members of a topic are, for one of them that has asked.
     Presence(#[serde(serialize_with = "what_is_shared")] SharedPresence),
+    /// What [`Log`](Self::Log), [`Gap`](Self::Gap) and [`Back`](Self::Back) say of the log of its user, of that of a
+    /// topic.
+    TopicLog(TopicId, Box<LogNews>),
+}
+
+/// Where a follower stands in a log, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+pub enum LogNews {
+    /// It begins.
+    At(Attached),
+    /// Something is missing. The follower stands at this position, and what is kept behind it follows.
+    Gap(Position),
+    /// Nothing is missing, but the log has lost what came after this position, where the follower stands.
+    Back(Position),
 }
 
 /// What a member of a topic is told of the others. Those that are told the same share one value.
@@ -226,12 +243,12 @@ pub enum NotJoined {
     TooFast,
 }
 
-/// What a hello says of the log.
+/// What a hello says of the log, and what a terminal that becomes a member of a topic is told of that of the topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub enum HelloLog {
     /// The terminal has not asked for it.
     NotAsked,
-    /// It cannot be read yet: [`Outgoing::Log`] will say it.
+    /// It cannot be read yet: [`Outgoing::Log`], or [`Outgoing::TopicLog`], will say it.
     Unknown,
     /// The terminal stands here.
     At(Attached),

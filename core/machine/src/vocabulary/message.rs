@@ -51,7 +51,7 @@ impl PushedBy {
     }
 }
 
-/// A push that is a record in the log of each user.
+/// A push that is a record in the log of each user, or of a topic.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 pub struct Durable {
     /// What each log keeps with it, up to what the settings allow. `None`: what the settings say.
@@ -167,9 +167,10 @@ pub enum Audience {
     Everyone,
     /// The members of topics. A terminal that is a member of several counts once.
     Topics {
-        /// The topics. One named twice counts once.
+        /// The topics. One named twice counts once. A durable push is for one.
         topics: Vec<TopicId>,
-        /// A connection that does not get it: as a rule the one whose message it is.
+        /// A connection that does not get it: as a rule the one whose message it is. If it follows the log of the topic it
+        /// gets a durable push all the same: what it follows has no holes.
         except: Option<ConnectionId>,
     },
 }
@@ -462,7 +463,7 @@ pub enum PushRefused {
     #[error("the deadline must be between 10ms and 30s")]
     Deadline,
     /// The caller's: everyone, or some connections of a user, have no log.
-    #[error("a durable push is for users: for one, or for several that are named")]
+    #[error("a durable push is for users that are named, or for a topic")]
     NotForUsers,
     /// The caller's: a log would keep more or less than the settings allow.
     #[error(
@@ -506,6 +507,9 @@ pub enum PushRefused {
     /// The caller's: a topic has no members that could join or leave another one.
     #[error("terminals of users join and leave topics, not those of topics or of everyone")]
     NotForTopics,
+    /// The caller's: each topic has a log of its own.
+    #[error("a durable push is for one topic: push to each of several by itself")]
+    SeveralLogs,
 }
 
 /// The connections of a user.

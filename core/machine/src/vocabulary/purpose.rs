@@ -56,6 +56,7 @@ enum Number {
     TopicLookup,
     KeepTopic,
     Confirm,
+    AppendToTopic,
 }
 
 /// What an operation is for.
@@ -98,6 +99,8 @@ pub(crate) enum PublishPurpose {
     Confirm { push: PushKey, channel: Channel } = Number::Confirm as isize,
     /// What an application wants of a log.
     Log { call: CallId } = Number::Log as isize,
+    /// The record of a push to a topic, with the instances that have members.
+    AppendToTopic { push: PushKey, topic: TopicId } = Number::AppendToTopic as isize,
 }
 
 /// What an operation is for.
@@ -141,6 +144,7 @@ impl Judging for PublishPurpose {
             | Self::Connections { .. }
             | Self::RemoveRow
             | Self::Append { .. }
+            | Self::AppendToTopic { .. }
             | Self::TopicLookup { .. }
             | Self::KeepTopic { .. }
             | Self::Confirm { .. }

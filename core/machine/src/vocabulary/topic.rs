@@ -2,7 +2,9 @@
 
 use serde::Serialize;
 
+use crate::event::Follow;
 use crate::id::{InvalidTopic, TopicId};
+use crate::position::Position;
 
 /// What a terminal has to do with topics, by its token or its authenticator.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
@@ -44,6 +46,32 @@ pub enum TopicWish {
     Lapse(TopicId),
     /// To be a member of it, as whoever judges that allows beside what its rights say.
     JoinAllowed(TopicId),
+    /// To be a member of it, and to follow its log. From one who does: to begin anew.
+    Follow(Box<TopicFollow>),
+    /// To confirm the record of its log at this position, and all that it was told of that log before.
+    Ack(TopicId, Position),
+}
+
+/// A terminal that wants to be a member of a topic and to follow its log.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+pub struct TopicFollow {
+    /// The topic.
+    pub topic: TopicId,
+    /// How it becomes a member.
+    pub join: TopicJoin,
+    /// What it asks of the log.
+    pub ask: Follow,
+}
+
+/// How a terminal becomes a member of a topic by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+pub enum TopicJoin {
+    /// By what it may do.
+    ByRight,
+    /// By what somebody else has allowed.
+    Allowed,
+    /// By what it may do, and it is to be told who the other members are.
+    Watching,
 }
 
 impl TopicRights {

@@ -165,7 +165,8 @@ fn encode(encoding: Encoding, outgoing: Outgoing) -> Frames {
         | Outgoing::Joined { .. }
         | Outgoing::Left(_)
         | Outgoing::NotJoined(..)
-        | Outgoing::Presence(_) => Frames::None,
+        | Outgoing::Presence(_)
+        | Outgoing::TopicLog(..) => Frames::None,
     }
 }
 
@@ -237,7 +238,7 @@ mod tests {
     fn a_record_has_the_offset_of_its_position_and_other_pushes_have_none() {
         let payload = Payload::from(r#"{"a":1}"#.to_owned());
         let position = Position::new(5, 7).expect("in range");
-        let record = Pushed::record(push(), ann(), position, payload.clone());
+        let record = Pushed::record(push(), (&ann()).into(), position, payload.clone());
         assert_eq!(
             text(Outgoing::Record(record)),
             format!(

@@ -192,11 +192,16 @@ impl Shard {
                     },
                 })
             }
-            RowOf::Topic(topic) => epoch.map(|epoch| Operation::EnterTopic {
-                topic: topic.clone(),
-                instance,
-                epoch,
-            }),
+            RowOf::Topic(topic) => {
+                if hooks::reads_logs_behind_rows(cx.flaws) {
+                    cx.emit(Effect::TopicRowAsked(topic.clone()));
+                }
+                epoch.map(|epoch| Operation::EnterTopic {
+                    topic: topic.clone(),
+                    instance,
+                    epoch,
+                })
+            }
         };
         let (Some(epoch), Some(operation)) = (epoch, operation) else {
             self.rows.set(of, RowState::Due);

@@ -143,7 +143,7 @@ mod tests {
     use crate::frame::{CloseCode, FrameKind, Payload};
     use crate::id::{ConnectionId, DeliveryId, PushId, TopicId, UserId};
     use crate::key::Key;
-    use crate::message::{Action, Counts, Outcome, Until};
+    use crate::message::{Action, Counts, Outcome, PushedBy, Until};
     use crate::peers::wire::form::{ActionForm, Form};
     use crate::peers::wire::{Echo, Pulse};
     use crate::position::Position;
@@ -389,8 +389,10 @@ mod tests {
     }
 
     fn missed() -> impl Strategy<Value = Message> {
-        let topic = key().prop_map(|key| TopicId::new(key.user().as_str()).expect("a name").into());
-        let channel = prop_oneof![key().prop_map(Channel::from), topic];
+        let channel = prop_oneof![
+            key().prop_map(Channel::from),
+            topic().prop_map(Channel::from)
+        ];
         let channels = proptest::collection::btree_set(channel, 0..5);
         let some = channels.prop_map(|channels| Message::Missed(MissedLogs::Of(channels)));
         prop_oneof![3 => some, 1 => Just(Message::Missed(MissedLogs::All))]
@@ -429,6 +431,14 @@ mod tests {
         prop_oneof![
             4 => vec(addressee(), 0..5).prop_map(Addressees::Keys),
             1 => Just(Addressees::Everyone),
+            1 => (topic(), proptest::option::of(connection()), recorded()).prop_map(
+                |(topic, except, record)| Addressees::Record {
+                    topic,
+                    except,
+                    by: PushedBy::Application,
+                    record,
+                }
+            ),
         ]
     }
 
@@ -438,15 +448,7 @@ mod tests {
             Just(Ask::All),
             vec(connection(), 0..4).prop_map(Ask::Only),
         ];
-        let position = || {
-            (0..=Position::OFFSET_LAST, any::<u32>())
-                .prop_filter_map("in range", |(offset, tag)| Position::new(offset, tag))
-        };
-        let place =
-            (position(), position()).prop_map(|(position, before)| Place { position, before });
-        let record = (place, select(vec![Until::Written, Until::Acked]))
-            .prop_map(|(place, until)| Recorded { place, until });
-        let record = proptest::option::of(record);
+        let record = proptest::option::of(recorded());
         (key(), vec(connection(), 0..4), ask, record).prop_map(|(key, named, ask, record)| {
             Addressee {
                 key,
@@ -455,6 +457,21 @@ mod tests {
                 record,
             }
         })
+    }
+
+    fn recorded() -> impl Strategy<Value = Recorded> {
+        let position = || {
+            (0..=Position::OFFSET_LAST, any::<u32>())
+                .prop_filter_map("in range", |(offset, tag)| Position::new(offset, tag))
+        };
+        let place =
+            (position(), position()).prop_map(|(position, before)| Place { position, before });
+        (place, select(vec![Until::Written, Until::Acked]))
+            .prop_map(|(place, until)| Recorded { place, until })
+    }
+
+    fn topic() -> impl Strategy<Value = TopicId> {
+        key().prop_map(|key| TopicId::new(key.user().as_str()).expect("a name"))
     }
 
     fn outcomes() -> impl Strategy<Value = Outcomes> {
@@ -468,29 +485,32 @@ mod tests {
             Outcome::TooLarge,
             Outcome::Acked,
         ]);
-        let counts = any::<[u64; 7]>().prop_map(
-            |[
-                written,
-                queued,
-                kept,
-                gone,
-                overflow,
-                unreachable,
-                too_large,
-            ]| Counts {
-                kept,
-                written,
-                queued,
-                gone,
-                overflow,
-                unreachable,
-                too_large,
-                acked: 0,
-            },
-        );
+        let counts = || {
+            any::<[u64; 7]>().prop_map(
+                |[
+                    written,
+                    queued,
+                    kept,
+                    gone,
+                    overflow,
+                    unreachable,
+                    too_large,
+                ]| Counts {
+                    kept,
+                    written,
+                    queued,
+                    gone,
+                    overflow,
+                    unreachable,
+                    too_large,
+                    acked: 0,
+                },
+            )
+        };
         prop_oneof![
             vec((any::<u32>(), connection(), outcome), 0..8).prop_map(Outcomes::Keys),
-            counts.prop_map(Outcomes::Counted),
+            (counts(), any::<u64>()).prop_map(|(counts, acked)| Outcomes::Confirmed(counts, acked)),
+            counts().prop_map(Outcomes::Counted),
         ]
     }
 

@@ -145,7 +145,7 @@ pub(crate) fn encoded_size_hint(message: &Message) -> usize {
         }
         Message::Delivered(delivered) => match &delivered.outcomes {
             Outcomes::Keys(users) => 2 * TAG + NUMBER + NUMBER + users.len() * OUTCOME,
-            Outcomes::Counted(_) => 2 * TAG + 9 * NUMBER,
+            Outcomes::Counted(_) | Outcomes::Confirmed(..) => 2 * TAG + 9 * NUMBER,
             Outcomes::Listed(_, listed) => {
                 let stand = |one: &Listed| one.follows.map_or(0, |_| POSITION + 2 * NUMBER + TAG);
                 let size = |one: &Listed| 2 * TAG + ID + 2 + one.user.as_bytes().len() + stand(one);
@@ -199,6 +199,7 @@ fn addressees_size(to: &Addressees) -> usize {
         Addressees::Members { topics, .. } => {
             3 * TAG + NUMBER + topics.iter().map(topic_size).sum::<usize>() + ID
         }
+        Addressees::Record { topic, .. } => 4 * TAG + topic_size(topic) + ID + 2 * POSITION,
     }
 }
 

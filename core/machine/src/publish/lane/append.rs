@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::sending::tell_missed;
 use super::{PartRecord, PartStage, remove_dead_row};
+use crate::channel::Channel;
 use crate::context::Context;
 use crate::directory::log::{ChannelRows, Content, LogOperation, LogReply, Logged};
 use crate::directory::{Operation, OperationError, Row};
@@ -18,7 +19,7 @@ use crate::message::{Action, InLog};
 use crate::publish::lane::PartId;
 use crate::publish::route;
 use crate::publish::waiting::WaitsForView;
-use crate::publish::{Publish, hooks};
+use crate::publish::{Publish, Unappended, hooks};
 use crate::time::Instant;
 use crate::vocabulary::purpose::PublishPurpose;
 use crate::vocabulary::standing::{Sight, Standing};
@@ -28,6 +29,15 @@ use crate::wings::Wings;
 /// How long an append is not asked for again that was not answered, on a link that lives: an answer that cannot be
 /// understood comes as fast as it is asked for.
 const APPEND_PAUSE: Duration = Duration::from_millis(100);
+
+/// What is known of a record that the directory refused to append, or to which it answered what cannot be understood.
+pub(in crate::publish) const fn in_log_by(refusal: &OperationError) -> InLog {
+    match refusal {
+        OperationError::Refused(_) => InLog::Refused,
+        // It may have been executed.
+        OperationError::NotPrimary(_) | OperationError::Malformed(_) => InLog::Unknown,
+    }
+}
 
 impl Publish {
     /// Asks for the record of a part, if there is a link. If not, it is asked for on the next one.
@@ -57,7 +67,7 @@ impl Publish {
             return;
         };
         if !wings.membership.is_linked() {
-            self.unappended.push(id.clone());
+            self.unappended.push(Unappended::Part(id.clone()));
             return;
         }
         let operation = Operation::Log {
@@ -85,8 +95,11 @@ impl Publish {
 
     /// There is a directory link: what could not be appended is asked for again.
     pub(crate) fn directory_up(&mut self, cx: &mut Context<'_>, wings: &mut Wings<'_>) {
-        for part in std::mem::take(&mut self.unappended) {
-            self.append(cx, wings, &part);
+        for unappended in std::mem::take(&mut self.unappended) {
+            match unappended {
+                Unappended::Part(part) => self.append(cx, wings, &part),
+                Unappended::Topic(push) => self.append_to_topic(cx, wings, push),
+            }
         }
     }
 
@@ -116,7 +129,7 @@ impl Publish {
             let there = rows.iter().map(|(_, row)| row.instance);
             let instances: BTreeSet<_> = there.chain([here]).collect();
             for instance in instances {
-                tell_missed(cx, wings, instance, &id.key);
+                tell_missed(cx, wings, instance, &Channel::from(&id.key));
             }
             return;
         };
@@ -294,7 +307,17 @@ impl Publish {
         if let PartRecord::Wanted { doubtful, .. } = &mut part.record {
             *doubtful = true;
         }
-        self.unappended.push(id.clone());
+        self.append_later(cx, wings, Unappended::Part(id.clone()));
+    }
+
+    /// What was not answered is asked for again: on the next link, or after a while on the one that there is.
+    pub(in crate::publish) fn append_later(
+        &mut self,
+        cx: &mut Context<'_>,
+        wings: &Wings<'_>,
+        unappended: Unappended,
+    ) {
+        self.unappended.push(unappended);
         if wings.membership.is_linked() {
             let again = cx.now.mono + APPEND_PAUSE;
             cx.set(&mut self.again, again, PublishTimer::Append);
@@ -309,12 +332,7 @@ impl Publish {
         id: &PartId,
         refusal: &OperationError,
     ) {
-        let in_log = match refusal {
-            OperationError::Refused(_) => InLog::Refused,
-            // It may have been executed.
-            OperationError::NotPrimary(_) | OperationError::Malformed(_) => InLog::Unknown,
-        };
-        self.not_appended(cx, wings, id, in_log);
+        self.not_appended(cx, wings, id, in_log_by(refusal));
     }
 
     /// A part ends without a place in the log.

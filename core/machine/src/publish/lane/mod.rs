@@ -28,8 +28,10 @@ mod part;
 mod sending;
 mod targets;
 
+pub(super) use append::in_log_by;
 pub(super) use part::{Lane, Part, PartId, PartRecord, Sequence};
 use part::{Lookup, PartStage, Round, Target};
+pub(super) use sending::tell_missed;
 
 impl Publish {
     /// Begins the parts that wait, if the lane is free for them, and ends the lane if it is empty.

@@ -7,11 +7,12 @@ use std::hash::{Hash, Hasher};
 
 use super::targets::Targets;
 use crate::base::fingerprint::Fingerprint;
+use crate::config::Config;
 use crate::directory::Row;
 use crate::directory::log::{Place, Retention};
 use crate::id::{ConnectionId, DeliveryId, InstanceId, PushKey};
 use crate::key::Key;
-use crate::message::{InLog, Outcome};
+use crate::message::{Durable, InLog, Outcome};
 use crate::publish::route::Selection;
 use crate::time::Instant;
 
@@ -84,7 +85,7 @@ pub(in crate::publish) struct Part {
     pub(super) record: PartRecord,
 }
 
-/// What a part is to the log of its key.
+/// What a part is to the log of its key, or a push to a topic to that of the topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(in crate::publish) enum PartRecord {
     /// Nothing: it is a plain push.
@@ -103,8 +104,16 @@ pub(in crate::publish) enum PartRecord {
 }
 
 impl PartRecord {
+    /// It is to be a record, of which nothing is known.
+    pub(in crate::publish) fn wanted(config: &Config, durable: Durable) -> Self {
+        Self::Wanted {
+            retention: (durable.retention).unwrap_or_else(|| config.retention()),
+            doubtful: false,
+        }
+    }
+
     /// Where the record stands.
-    pub(super) const fn place(self) -> Option<Place> {
+    pub(in crate::publish) const fn place(self) -> Option<Place> {
         match self {
             Self::At(place) => Some(place),
             Self::Plain | Self::Wanted { .. } | Self::Not(_) => None,
@@ -112,7 +121,7 @@ impl PartRecord {
     }
 
     /// What the receipt says of it, if it is not plain.
-    pub(super) const fn in_log(self) -> Option<InLog> {
+    pub(in crate::publish) const fn in_log(self) -> Option<InLog> {
         match self {
             Self::Plain => None,
             Self::Wanted { .. } => Some(InLog::Unknown),

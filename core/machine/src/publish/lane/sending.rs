@@ -88,7 +88,7 @@ impl Publish {
             if let Some(part) = self.part_mut(key, sequence) {
                 part.degraded = true;
                 if part.record.place().is_some() {
-                    tell_missed(cx, wings, to, key);
+                    tell_missed(cx, wings, to, &Channel::from(key));
                 }
             }
             return;
@@ -180,11 +180,15 @@ impl Publish {
 }
 
 /// A record is not delivered to an instance that may have followers of it: they read it.
-pub(super) fn tell_missed(cx: &mut Context<'_>, wings: &mut Wings<'_>, to: InstanceId, key: &Key) {
-    let channel = Channel::from(key);
+pub(in crate::publish) fn tell_missed(
+    cx: &mut Context<'_>,
+    wings: &mut Wings<'_>,
+    to: InstanceId,
+    channel: &Channel,
+) {
     if to == cx.identity.instance {
-        wings.follow.check_logs(cx, [&channel]);
+        wings.follow.check_logs(cx, [channel]);
     } else {
-        wings.peers.missed(cx, to, &channel);
+        wings.peers.missed(cx, to, channel);
     }
 }

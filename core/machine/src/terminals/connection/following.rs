@@ -1,31 +1,32 @@
-//! A terminal that follows the log of its user, as far as its connection goes: what it asked for, what its hello
-//! says, what is queued for it.
+//! A terminal that follows the log of its user, or that of a topic, as far as its connection goes: what it asked for,
+//! what its hello says, what is queued for it.
 //!
 //! Where it stands, and what it is sent, is the business of [`follow`](crate::follow).
 
 use super::{Connection, Greeting, Phase};
+use crate::channel::Channel;
 use crate::config::{Config, SlowConsumer};
 use crate::context::Context;
 use crate::event::Follow;
-use crate::frame::{Attached, HelloLog, Pushed};
-use crate::id::ConnectionKey;
+use crate::frame::{Attached, HelloLog, LogNews, Pushed};
+use crate::id::{ConnectionKey, TopicId};
 use crate::message::Outcome;
 use crate::position::Position;
 use crate::terminals::Terminals;
-use crate::terminals::outbound::{LogWord, NoRoom};
+use crate::terminals::outbound::NoRoom;
 use crate::vocabulary::delivery::Ticket;
 
-/// How far a terminal is with its log. What is large has a box, for there are many terminals, and few of them are
+/// How far a terminal is with a log. What is large has a box, for there are many terminals, and few of them are
 /// in between.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Following {
+pub(in crate::terminals) enum Following {
     /// It has asked for none.
     Nothing,
     /// It has asked for this, and is not open.
     Asked(Box<Follow>),
     /// It is not known where it stands.
     Unplaced {
-        /// Its row is written: it is greeted as soon as that is known.
+        /// Its row is written, or that of the topic: it is greeted, or told that it is a member, as soon as that is known.
         row_written: bool,
     },
     /// It stands here, and has not been told.
@@ -39,63 +40,74 @@ impl Following {
     pub(super) fn of(follow: Option<Follow>) -> Self {
         follow.map_or(Self::Nothing, |asked| Self::Asked(Box::new(asked)))
     }
-}
 
-impl Connection {
-    /// Whether the hello has to wait until it is known where it stands. Its row is written.
-    pub(super) const fn waits_for_log(&mut self) -> bool {
-        match &mut self.following {
-            Following::Unplaced { row_written } => {
+    /// Whether what it is to be told has to wait until it is known where it stands. The row is written.
+    pub(in crate::terminals) const fn waits_for_log(&mut self) -> bool {
+        match self {
+            Self::Unplaced { row_written } => {
                 *row_written = true;
                 true
             }
-            Following::Nothing | Following::Asked(_) | Following::Placed(_) | Following::Told => {
-                false
-            }
+            Self::Nothing | Self::Asked(_) | Self::Placed(_) | Self::Told => false,
         }
     }
 
-    /// How it is greeted when it has waited for long enough: it may be that it waits for its log alone.
-    pub(super) const fn greeting_without_log(&self) -> Greeting {
-        match self.following {
-            Following::Unplaced { row_written: true } => Greeting::Reachable,
-            Following::Unplaced { row_written: false }
-            | Following::Nothing
-            | Following::Asked(_)
-            | Following::Placed(_)
-            | Following::Told => Greeting::Degraded,
+    /// Whether that waits for the log alone.
+    pub(in crate::terminals) const fn waits_for_nothing_else(&self) -> bool {
+        match self {
+            Self::Unplaced { row_written } => *row_written,
+            Self::Nothing | Self::Asked(_) | Self::Placed(_) | Self::Told => false,
         }
     }
 
-    /// What its hello says of the log.
-    pub(super) fn hello_log(&mut self) -> HelloLog {
-        match std::mem::replace(&mut self.following, Following::Told) {
-            Following::Placed(start) => HelloLog::At(*start),
-            other @ (Following::Asked(_) | Following::Unplaced { .. } | Following::Told) => {
-                self.following = other;
+    /// What is said of the log, which is not said again.
+    pub(in crate::terminals) fn said(&mut self) -> HelloLog {
+        match std::mem::replace(self, Self::Told) {
+            Self::Placed(start) => HelloLog::At(*start),
+            other @ (Self::Asked(_) | Self::Unplaced { .. }) => {
+                *self = other;
                 HelloLog::Unknown
             }
-            Following::Nothing => {
-                self.following = Following::Nothing;
+            Self::Nothing => {
+                *self = Self::Nothing;
                 HelloLog::NotAsked
             }
+            Self::Told => HelloLog::NotAsked,
         }
     }
 
-    /// Whether it has asked for its log.
+    /// Whether the log was asked for.
+    pub(in crate::terminals) const fn is_wanted(&self) -> bool {
+        !matches!(self, Self::Nothing)
+    }
+}
+
+impl Connection {
+    /// How it is greeted when it has waited for long enough: it may be that it waits for its log alone.
+    pub(super) const fn greeting_without_log(&self) -> Greeting {
+        match self.following.waits_for_nothing_else() {
+            true => Greeting::Reachable,
+            false => Greeting::Degraded,
+        }
+    }
+
+    /// Whether it has asked for the log of its user.
     pub(super) const fn follows(&self) -> bool {
-        !matches!(self.following, Following::Nothing)
+        self.following.is_wanted()
+    }
+
+    /// Whether it has asked for that, or for the log of a topic.
+    pub(super) fn follows_any(&self) -> bool {
+        let of_topics = self.topics.as_ref();
+        self.follows() || of_topics.is_some_and(|memberships| memberships.follow_any())
     }
 
     /// What happens to plain pushes for which there is no room. A follower is not closed for being slow, and
-    /// what its queue holds of the log gives way to nothing.
-    pub(super) const fn policy(&self, config: &Config) -> SlowConsumer {
-        match self.following {
-            Following::Nothing => config.slow_consumer,
-            Following::Asked(_)
-            | Following::Unplaced { .. }
-            | Following::Placed(_)
-            | Following::Told => SlowConsumer::DropNewest,
+    /// what its queue holds of a log gives way to nothing.
+    pub(super) fn policy(&self, config: &Config) -> SlowConsumer {
+        match self.follows_any() {
+            true => SlowConsumer::DropNewest,
+            false => config.slow_consumer,
         }
     }
 }
@@ -117,8 +129,22 @@ impl Terminals {
         }
     }
 
-    /// It is known where a follower stands: its hello says it, or a word of its own if it was greeted.
-    pub(crate) fn attached(&mut self, cx: &mut Context<'_>, key: ConnectionKey, start: Attached) {
+    /// It is known where a follower stands: its hello says it, or what it is told of its membership; or a word of its own
+    /// if it was told that before.
+    pub(crate) fn attached(
+        &mut self,
+        cx: &mut Context<'_>,
+        key: ConnectionKey,
+        channel: &Channel,
+        start: Attached,
+    ) {
+        match channel {
+            Channel::User(_) => self.attached_to_own(cx, key, start),
+            Channel::Topic(topic) => self.attached_to_topic(cx, key, topic, start),
+        }
+    }
+
+    fn attached_to_own(&mut self, cx: &mut Context<'_>, key: ConnectionKey, start: Attached) {
         let Some(connection) = self.registry.get_mut(key) else {
             return;
         };
@@ -135,7 +161,7 @@ impl Terminals {
             }
             Phase::Live(_) => {
                 connection.following = Following::Told;
-                if self.say(key, LogWord::Log(start)).is_err() {
+                if self.say_news(key, None, LogNews::At(start)).is_err() {
                     cx.bug("a terminal is told of gaps before it is told where it begins");
                 }
             }
@@ -146,16 +172,30 @@ impl Terminals {
         }
     }
 
-    /// Tells a follower where it stands.
+    /// Tells a follower where it stands in a log.
     ///
     /// # Errors
     ///
     /// There is no room: it is to be found out once more when there is.
-    pub(crate) fn say(&mut self, key: ConnectionKey, word: LogWord) -> Result<(), NoRoom> {
+    pub(crate) fn say(
+        &mut self,
+        key: ConnectionKey,
+        channel: &Channel,
+        news: LogNews,
+    ) -> Result<(), NoRoom> {
+        self.say_news(key, channel.topic().cloned(), news)
+    }
+
+    fn say_news(
+        &mut self,
+        key: ConnectionKey,
+        topic: Option<TopicId>,
+        news: LogNews,
+    ) -> Result<(), NoRoom> {
         let Some(connection) = self.registry.get_mut(key) else {
             return Ok(());
         };
-        connection.outbound.say(word)?;
+        connection.outbound.say(topic, news)?;
         if connection.is_live() && !connection.outbound.is_writing() {
             self.unflushed.push(key);
         }

@@ -27,7 +27,7 @@ impl Terminals {
             Heard::Unwanted => messages.dropped += 1,
             Heard::Ack(position) => {
                 if connection.is_live() {
-                    cx.emit(Effect::Acked(key, position));
+                    cx.emit(Effect::Acked(key, None, position));
                 } else {
                     cx.stats.log_acks_dropped += 1;
                 }
@@ -63,7 +63,7 @@ impl Terminals {
                 code,
             });
         }
-        if connection.follows() && connection.outbound.is_roomy(cx.config) {
+        if connection.follows_any() && connection.outbound.is_roomy(cx.config) {
             cx.emit(Effect::HasRoom(key));
         }
         self.resolve(cx, id, tickets, Outcome::Written);

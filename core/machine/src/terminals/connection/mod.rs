@@ -40,7 +40,7 @@ mod liveness;
 mod phase;
 mod report;
 
-use following::Following;
+pub(super) use following::Following;
 use liveness::Liveness;
 pub(super) use phase::ClosingStage;
 use phase::{Greeting, Phase, Reached};
@@ -334,7 +334,7 @@ impl Terminals {
             Greeting::Reachable => false,
             Greeting::Degraded => true,
         };
-        let log = connection.hello_log();
+        let log = connection.following.said();
         connection.outbound.greet(connection.id, degraded, log);
         self.unflushed.push(key);
         cx.out.push(Command::Notify(Box::new(Notice::Connected {
@@ -357,7 +357,7 @@ impl Terminals {
         };
         match connection.phase {
             Phase::Registering { .. } => {
-                if !connection.waits_for_log() {
+                if !connection.following.waits_for_log() {
                     self.greet(cx, key, Greeting::Reachable);
                 }
             }

@@ -5,8 +5,8 @@ use std::hash::{Hash, Hasher};
 
 use crate::base::fingerprint::Fingerprint;
 use crate::config::{Config, SlowConsumer};
-use crate::frame::{HelloLog, Messages, Outgoing, Pushed};
-use crate::id::ConnectionId;
+use crate::frame::{HelloLog, LogNews, Messages, Outgoing, Pushed};
+use crate::id::{ConnectionId, TopicId};
 use crate::message::Outcome;
 use crate::position::Position;
 use crate::terminals::topics::TopicWord;
@@ -15,7 +15,6 @@ use crate::vocabulary::delivery::Ticket;
 
 mod queued;
 
-pub(crate) use queued::LogWord;
 use queued::Queued;
 
 /// A queue, bounded by bytes and by frames. The frames at its front are with the driver until they
@@ -130,7 +129,7 @@ impl Outbound {
                 Queued::Record { .. }
                 | Queued::Push { .. }
                 | Queued::Hello { .. }
-                | Queued::Word(_)
+                | Queued::Word { .. }
                 | Queued::Topic(_)
                 | Queued::Received(_) => {}
             }
@@ -138,17 +137,17 @@ impl Outbound {
         Err(Outcome::Written)
     }
 
-    /// A follower is to be told where it stands.
+    /// A follower is to be told where it stands in the log of its user, or in that of a topic.
     ///
     /// # Errors
     ///
     /// So many such words wait that this one is to be found out again when they are written.
-    pub(crate) fn say(&mut self, word: LogWord) -> Result<(), NoRoom> {
+    pub(crate) fn say(&mut self, topic: Option<TopicId>, news: LogNews) -> Result<(), NoRoom> {
         if self.words == WORDS {
             return Err(NoRoom::Yet);
         }
         self.words += 1;
-        self.queue.push_back(Queued::Word(word));
+        self.queue.push_back(Queued::Word { topic, news });
         Ok(())
     }
 
@@ -314,7 +313,7 @@ impl Outbound {
     /// A frame is in the queue no more.
     fn let_go(&mut self, queued: &Queued) -> Option<Ticket> {
         match queued {
-            Queued::Word(_) => self.words -= 1,
+            Queued::Word { .. } => self.words -= 1,
             Queued::Topic(_) => self.topic_words -= 1,
             Queued::Hello { .. }
             | Queued::Received(_)

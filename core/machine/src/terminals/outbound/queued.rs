@@ -1,8 +1,7 @@
 //! One message to a terminal, as it waits for its turn.
 
-use crate::frame::{Attached, HelloLog, Messages, Outgoing, Pushed};
-use crate::id::ConnectionId;
-use crate::position::Position;
+use crate::frame::{HelloLog, LogNews, Messages, Outgoing, Pushed};
+use crate::id::{ConnectionId, TopicId};
 use crate::terminals::topics::TopicWord;
 use crate::vocabulary::delivery::Ticket;
 
@@ -15,8 +14,11 @@ pub(super) enum Queued {
         degraded: bool,
         log: HelloLog,
     },
-    /// Where a follower stands.
-    Word(LogWord),
+    /// Where a follower stands in the log of its user, or in that of a topic.
+    Word {
+        topic: Option<TopicId>,
+        news: LogNews,
+    },
     /// What it is to a topic.
     Topic(TopicWord),
     /// The answer to messages of the terminal.
@@ -37,23 +39,12 @@ pub(super) enum Queued {
     },
 }
 
-/// What a follower is told of where it stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum LogWord {
-    /// [`Outgoing::Log`].
-    Log(Attached),
-    /// [`Outgoing::Gap`].
-    Gap(Position),
-    /// [`Outgoing::Back`].
-    Back(Position),
-}
-
 impl Queued {
     /// Bytes of a push or a record.
     pub(super) const fn size(&self) -> Option<usize> {
         match self {
             Self::Push { size, .. } | Self::Record { size, .. } => Some(*size),
-            Self::Hello { .. } | Self::Word(_) | Self::Topic(_) | Self::Received(_) => None,
+            Self::Hello { .. } | Self::Word { .. } | Self::Topic(_) | Self::Received(_) => None,
         }
     }
 
@@ -61,7 +52,7 @@ impl Queued {
         match self {
             Self::Push { ticket, .. } => Some(*ticket),
             Self::Record { ticket, .. } => *ticket,
-            Self::Hello { .. } | Self::Word(_) | Self::Topic(_) | Self::Received(_) => None,
+            Self::Hello { .. } | Self::Word { .. } | Self::Topic(_) | Self::Received(_) => None,
         }
     }
 
@@ -76,13 +67,30 @@ impl Queued {
                 degraded,
                 log,
             },
-            Self::Word(LogWord::Log(start)) => Outgoing::Log(*start),
-            Self::Word(LogWord::Gap(position)) => Outgoing::Gap(*position),
-            Self::Word(LogWord::Back(position)) => Outgoing::Back(*position),
-            Self::Topic(TopicWord::Joined { topic, degraded }) => Outgoing::Joined {
+            Self::Word { topic: None, news } => match *news {
+                LogNews::At(start) => Outgoing::Log(start),
+                LogNews::Gap(position) => Outgoing::Gap(position),
+                LogNews::Back(position) => Outgoing::Back(position),
+            },
+            Self::Word {
+                topic: Some(topic),
+                news,
+            } => Outgoing::TopicLog(topic.clone(), (*news).into()),
+            Self::Topic(TopicWord::Joined {
+                topic,
+                degraded,
+                log,
+            }) => Outgoing::Joined {
                 topic: topic.clone(),
                 degraded: *degraded,
+                log: match log {
+                    HelloLog::NotAsked => None,
+                    HelloLog::Unknown | HelloLog::At(_) => Some(Box::new(*log)),
+                },
             },
+            Self::Topic(TopicWord::Log(topic, start)) => {
+                Outgoing::TopicLog(topic.clone(), LogNews::At(*start).into())
+            }
             Self::Topic(TopicWord::Left(topic)) => Outgoing::Left(topic.clone()),
             Self::Topic(TopicWord::NotJoined(topic, why)) => {
                 Outgoing::NotJoined(topic.clone(), *why)

@@ -8,7 +8,7 @@ use super::{Arriving, Cluster};
 use crate::command::{Command, Dial, Outbox, RoundTrip, TripKind};
 use crate::directory::{Operation, OperationResult};
 use crate::event::{Closure, Event, Heard, LinkFailure, Notice};
-use crate::frame::{Messages, Outgoing, PresenceNews};
+use crate::frame::{HelloLog, LogNews, Messages, Outgoing, PresenceNews};
 use crate::id::{ConnectionId, ConnectionKey, LinkKey};
 
 /// What becomes of round trips.
@@ -313,15 +313,32 @@ impl fmt::Display for Told<'_> {
             }
             Outgoing::Record(pushed) => {
                 let text = String::from_utf8_lossy(pushed.payload().bytes());
-                write!(f, "record {text}")
+                match pushed.topic() {
+                    Some(topic) => write!(f, "record {topic} {text}"),
+                    None => write!(f, "record {text}"),
+                }
             }
             Outgoing::Log(attached) => write!(f, "log {:?}", attached.recovery),
             Outgoing::Gap(_) => f.write_str("gap"),
             Outgoing::Back(_) => f.write_str("back"),
-            Outgoing::Joined { topic, degraded } if *degraded => {
-                write!(f, "joined {topic} degraded")
+            Outgoing::Joined {
+                topic,
+                degraded,
+                log,
+            } => {
+                let degraded = if *degraded { " degraded" } else { "" };
+                write!(f, "joined {topic}{degraded}")?;
+                match log.as_deref() {
+                    None | Some(HelloLog::NotAsked) => Ok(()),
+                    Some(HelloLog::Unknown) => f.write_str(" ?"),
+                    Some(HelloLog::At(attached)) => write!(f, " {:?}", attached.recovery),
+                }
             }
-            Outgoing::Joined { topic, .. } => write!(f, "joined {topic}"),
+            Outgoing::TopicLog(topic, news) => match **news {
+                LogNews::At(attached) => write!(f, "log {topic} {:?}", attached.recovery),
+                LogNews::Gap(_) => write!(f, "gap {topic}"),
+                LogNews::Back(_) => write!(f, "back {topic}"),
+            },
             Outgoing::Left(topic) => write!(f, "left {topic}"),
             Outgoing::NotJoined(topic, why) => write!(f, "not joined {topic} {why:?}"),
             Outgoing::Presence(presence) => {

@@ -323,6 +323,7 @@ impl Cluster {
                 | Outgoing::Left(_)
                 | Outgoing::NotJoined(..)
                 | Outgoing::Presence(_)
+                | Outgoing::TopicLog(..)
                 | Outgoing::Received(_) => None,
             })
             .map(|bytes| String::from_utf8_lossy(bytes).into_owned())

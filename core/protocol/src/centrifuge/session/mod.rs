@@ -435,7 +435,7 @@ impl Session {
             // What it holds stays what it holds, and what comes has offsets of its own.
             Outgoing::Back(_) | Outgoing::Received(_) => Told::Nothing,
             // Nobody in this protocol asks for it.
-            Outgoing::Presence(_) => Told::Nothing,
+            Outgoing::Presence(_) | Outgoing::TopicLog(..) => Told::Nothing,
             Outgoing::Joined { topic, .. } => {
                 let told = self.joined(topic);
                 self.release(topic);

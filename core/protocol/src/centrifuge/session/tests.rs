@@ -417,6 +417,7 @@ fn a_terminal_joins_a_topic_and_leaves_it() {
     let joined = Outgoing::Joined {
         topic: chat.clone(),
         degraded: false,
+        log: None,
     };
     assert_eq!(
         told(&mut session, &joined),
@@ -453,6 +454,7 @@ fn what_is_said_at_once_of_a_topic_is_answered_in_its_order() {
     let joined = Outgoing::Joined {
         topic: chat.clone(),
         degraded: false,
+        log: None,
     };
     says(
         &mut session,
@@ -537,6 +539,7 @@ fn the_server_subscribes_and_unsubscribes() {
     let of_token = Outgoing::Joined {
         topic: topic("news"),
         degraded: true,
+        log: None,
     };
     assert_eq!(
         session.told(&of_token),
@@ -546,6 +549,7 @@ fn the_server_subscribes_and_unsubscribes() {
     let by_api = Outgoing::Joined {
         topic: topic("chat"),
         degraded: false,
+        log: None,
     };
     assert_eq!(
         told(&mut session, &by_api),
@@ -567,6 +571,7 @@ fn subscribed(session: &mut Session, name: &str) {
     session.told(&Outgoing::Joined {
         topic,
         degraded: false,
+        log: None,
     });
 }
 
@@ -690,6 +695,7 @@ fn a_token_for_a_topic_allows_it_until_it_runs_out() {
     let joined = Outgoing::Joined {
         topic: topic("chat"),
         degraded: false,
+        log: None,
     };
     let reply = told(&mut session, &joined);
     assert_eq!(
@@ -734,6 +740,7 @@ fn a_topic_that_the_application_joins_is_not_one_by_a_token() {
     let joined = Outgoing::Joined {
         topic: topic("chat"),
         degraded: false,
+        log: None,
     };
     let runs_out = WallTime::from_millis(1_000_000);
     let code = |deed| told_by(deed)["error"]["code"].take();

@@ -1,0 +1,677 @@
+//! Members of topics that follow the topics' logs, and durable pushes to topics.
+
+use std::time::Duration;
+
+use super::pair;
+use crate::config::Config;
+use crate::directory::log::{Content, LogOperation, LogReply, Retention};
+use crate::directory::{Operation, Reply};
+use crate::event::{Answer, Event, Follow, Handshake};
+use crate::frame::{HelloLog, LogNews, Outgoing, Payload};
+use crate::id::{CallId, ConnectionId, ConnectionKey, PushId, TopicId, UserId};
+use crate::logs::{LogAnswer, LogQuery, LogRefused, LogRequest};
+use crate::message::{
+    Audience, Counts, Durability, Durable, InLog, Push, PushRefused, Until, WithoutLog,
+};
+use crate::position::{Nonce, Position};
+use crate::testing::cluster::{Cluster, Server, Told, frame, user};
+use crate::topic::{TopicFollow, TopicJoin, TopicRights, TopicWish};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn topic(name: &str) -> TopicId {
+    TopicId::new(name).expect("a topic")
+}
+
+fn to(name: &str) -> Audience {
+    Audience::Topics {
+        topics: vec![topic(name)],
+        except: None,
+    }
+}
+
+/// Connects a terminal that may join any topic.
+fn connect(cluster: &mut Cluster, instance: usize, user: &str) -> (ConnectionKey, ConnectionId) {
+    let rights = TopicRights::of_claim(["*"]).expect("a pattern");
+    let handshake = Handshake {
+        topics: Some(rights.into()),
+        ..Handshake::new(UserId::new(user).expect("a user"))
+    };
+    let key = cluster.accept(instance, handshake).expect("taken");
+    let id = cluster.instances[instance]
+        .connection_id(key)
+        .expect("there");
+    cluster.event(instance, Event::Opened { connection: key });
+    (key, id)
+}
+
+fn wish(cluster: &mut Cluster, instance: usize, connection: ConnectionKey, wish: TopicWish) {
+    cluster.event(instance, Event::Topic { connection, wish });
+}
+
+fn ask(
+    cluster: &mut Cluster,
+    instance: usize,
+    connection: ConnectionKey,
+    name: &str,
+    follow: Follow,
+) {
+    let follow = TopicFollow {
+        topic: topic(name),
+        join: TopicJoin::ByRight,
+        ask: follow,
+    };
+    let follow = TopicWish::Follow(follow.into());
+    wish(cluster, instance, connection, follow);
+}
+
+/// Connects a terminal that joins a topic and follows its log.
+fn follower(
+    cluster: &mut Cluster,
+    instance: usize,
+    user: &str,
+    name: &str,
+    follow: Follow,
+) -> (ConnectionKey, ConnectionId) {
+    let (key, id) = connect(cluster, instance, user);
+    ask(cluster, instance, key, name, follow);
+    (key, id)
+}
+
+fn after(position: Position) -> Follow {
+    Follow {
+        after: vec![position],
+        ..Follow::default()
+    }
+}
+
+fn durable_push(name: &str, text: &str, id: u128, durable: Durable) -> Push {
+    Push {
+        durable: Some(durable),
+        ..frame(to(name), text, id)
+    }
+}
+
+fn durable(cluster: &mut Cluster, instance: usize, name: &str, text: &str, id: u128) -> CallId {
+    let push = durable_push(name, text, id, Durable::default());
+    let call = cluster.hand_in(instance, push);
+    cluster.pass(SECOND);
+    call
+}
+
+/// What a terminal was told, but for its hello.
+fn told(cluster: &Cluster, connection: ConnectionId) -> Vec<String> {
+    let received = cluster.received.get(&connection).into_iter().flatten();
+    let texts = received.map(|outgoing| Told(outgoing).to_string());
+    texts.skip(1).collect()
+}
+
+/// Where a push stands in the log of its topic.
+fn logged(cluster: &Cluster, call: CallId) -> InLog {
+    let [log] = &cluster.receipt(call).logged[..] else {
+        panic!("one log: {:?}", cluster.receipt(call));
+    };
+    log.logged
+}
+
+fn position(cluster: &Cluster, call: CallId) -> Position {
+    match logged(cluster, call) {
+        InLog::At(position) => position,
+        other @ (InLog::Expired | InLog::Unknown | InLog::Refused | InLog::Unlogged) => {
+            panic!("{other:?}")
+        }
+    }
+}
+
+fn written(written: u64) -> Counts {
+    Counts {
+        written,
+        ..Counts::default()
+    }
+}
+
+#[test]
+fn members_that_follow_get_records_and_others_plain_pushes() {
+    let mut cluster = Cluster::new(&Config::default(), 3);
+    let (_, ann) = follower(&mut cluster, 0, "ann", "news", Follow::default());
+    let (_, bob) = follower(&mut cluster, 1, "bob", "news", Follow::default());
+    let (zoe, plain) = connect(&mut cluster, 1, "zoe");
+    wish(&mut cluster, 1, zoe, TopicWish::Join(topic("news")));
+    let call = durable(&mut cluster, 2, "news", "one", 1);
+    let receipt = cluster.receipt(call);
+    assert_eq!((receipt.degraded, receipt.counts), (false, written(3)));
+    let instances = receipt.instances.iter();
+    let instances: Vec<_> = instances
+        .map(|one| (one.instance.get(), one.counts.written))
+        .collect();
+    assert_eq!(instances, [(1, 1), (2, 2)]);
+    assert_eq!(receipt.logged[0].channel.topic(), Some(&topic("news")));
+    durable(&mut cluster, 0, "news", "two", 2);
+    for id in [ann, bob] {
+        let expected = ["joined news Anew", "record news one", "record news two"];
+        assert_eq!(told(&cluster, id), expected);
+    }
+    assert_eq!(told(&cluster, plain), ["joined news", "one", "two"]);
+}
+
+/// A user and a topic of one name have two logs, and a terminal may follow both.
+#[test]
+fn logs_of_a_user_and_of_a_topic_have_nothing_in_common() {
+    let mut cluster = pair();
+    let handshake = Handshake {
+        follow: Some(Follow::default()),
+        topics: Some(TopicRights::of_claim(["*"]).expect("a pattern").into()),
+        ..Handshake::new(UserId::new("ann").expect("a user"))
+    };
+    let key = cluster.accept(0, handshake).expect("taken");
+    let id = cluster.instances[0].connection_id(key).expect("there");
+    cluster.event(0, Event::Opened { connection: key });
+    ask(&mut cluster, 0, key, "ann", Follow::default());
+    ask(&mut cluster, 0, key, "news", Follow::default());
+    durable(&mut cluster, 1, "ann", "to the topic", 1);
+    let own = Push {
+        durable: Some(Durable::default()),
+        ..frame(user("ann"), "to the user", 2)
+    };
+    cluster.call_push(1, own);
+    durable(&mut cluster, 1, "news", "to another", 3);
+    wish(&mut cluster, 0, key, TopicWish::Leave(topic("ann")));
+    durable(&mut cluster, 1, "ann", "to nobody", 4);
+    assert_eq!(
+        told(&cluster, id),
+        [
+            "joined ann Anew",
+            "joined news Anew",
+            "record ann to the topic",
+            "record to the user",
+            "record news to another",
+            "left ann",
+        ]
+    );
+    cluster.disconnect(0, key);
+    cluster.pass(SECOND);
+    assert!(cluster.instances[0].is_at_rest());
+}
+
+#[test]
+fn a_member_that_was_away_goes_on_where_it_was_at_another_instance() {
+    let mut cluster = pair();
+    let (ann, _) = follower(&mut cluster, 0, "ann", "news", Follow::default());
+    let one = durable(&mut cluster, 0, "news", "one", 1);
+    let held = position(&cluster, one);
+    cluster.disconnect(0, ann);
+    let two = durable(&mut cluster, 0, "news", "two", 2);
+    assert_eq!(cluster.receipt(two).counts, Counts::default());
+    durable(&mut cluster, 1, "news", "three", 3);
+    let (_, back) = follower(&mut cluster, 1, "ann", "news", after(held));
+    durable(&mut cluster, 0, "news", "four", 4);
+    assert_eq!(
+        told(&cluster, back),
+        [
+            "joined news Resumed",
+            "record news two",
+            "record news three",
+            "record news four",
+        ]
+    );
+    let strange = Position::new(1, 1).expect("in range");
+    let (_, lost) = follower(&mut cluster, 1, "bob", "news", after(strange));
+    let all = ["one", "two", "three", "four"].map(|text| format!("record news {text}"));
+    let words = told(&cluster, lost);
+    assert_eq!(words[0], "joined news Lost");
+    assert_eq!(words[1..], all);
+    let history = Follow {
+        history: 1,
+        ..Follow::default()
+    };
+    let (_, new) = follower(&mut cluster, 0, "eve", "news", history);
+    let expected = ["joined news Anew", "record news four"];
+    assert_eq!(told(&cluster, new), expected);
+}
+
+/// T3: the row is written first, and what is read of the log comes behind it.
+#[test]
+fn a_member_is_told_when_the_row_is_written_and_the_log_is_read() {
+    let mut cluster = pair();
+    let (ann, id) = connect(&mut cluster, 0, "ann");
+    cluster.server = Server::Waits;
+    ask(&mut cluster, 0, ann, "news", Follow::default());
+    cluster.pass(SECOND / 2);
+    assert_eq!(told(&cluster, id), [""; 0]);
+    cluster.answer_held();
+    assert_eq!(told(&cluster, id), ["joined news Anew"]);
+}
+
+#[test]
+fn a_degraded_member_is_told_later_where_it_stands() {
+    let mut cluster = pair();
+    let (ann, id) = connect(&mut cluster, 0, "ann");
+    cluster.event(0, Event::DirectoryDown);
+    ask(&mut cluster, 0, ann, "news", Follow::default());
+    cluster.pass(SECOND * 2);
+    assert_eq!(told(&cluster, id), ["joined news degraded ?"]);
+    cluster.event(0, Event::DirectoryUp);
+    cluster.pass(SECOND);
+    durable(&mut cluster, 1, "news", "one", 1);
+    let expected = ["joined news degraded ?", "log news Anew", "record news one"];
+    assert_eq!(told(&cluster, id), expected);
+}
+
+/// Who is a member already begins to follow, and who follows already begins anew.
+#[test]
+fn a_member_that_asks_for_the_log_begins_there() {
+    let mut cluster = pair();
+    let (ann, id) = connect(&mut cluster, 0, "ann");
+    wish(&mut cluster, 0, ann, TopicWish::Join(topic("news")));
+    let one = durable(&mut cluster, 1, "news", "one", 1);
+    ask(&mut cluster, 0, ann, "news", Follow::default());
+    durable(&mut cluster, 1, "news", "two", 2);
+    let from_one = after(position(&cluster, one));
+    ask(&mut cluster, 0, ann, "news", from_one);
+    wish(&mut cluster, 0, ann, TopicWish::Join(topic("news")));
+    assert_eq!(
+        told(&cluster, id),
+        [
+            "joined news",
+            "one",
+            "joined news ?",
+            "log news Anew",
+            "record news two",
+            "joined news ?",
+            "log news Resumed",
+            "record news two",
+            "joined news",
+        ]
+    );
+}
+
+/// A record that comes before its predecessor waits for it; one that never comes is read.
+#[test]
+fn what_a_member_was_not_told_it_reads_when_the_next_record_comes() {
+    let mut cluster = pair();
+    let (_, id) = follower(&mut cluster, 0, "ann", "news", Follow::default());
+    durable(&mut cluster, 1, "news", "one", 1);
+    // Somebody else's instance has appended it, and died before it could deliver it.
+    append(&mut cluster, "news", "two", 2);
+    durable(&mut cluster, 1, "news", "three", 3);
+    let expected = ["one", "two", "three"].map(|text| format!("record news {text}"));
+    assert_eq!(told(&cluster, id)[1..], expected);
+}
+
+/// T5: the head is compared behind each writing of the topic's row, and once in a while in any case.
+#[test]
+fn what_nobody_has_told_is_found_in_a_settling_and_by_the_check() {
+    let mut cluster = pair();
+    let (_, id) = follower(&mut cluster, 0, "ann", "news", Follow::default());
+    append(&mut cluster, "news", "one", 1);
+    cluster.pass(SECOND);
+    assert_eq!(told(&cluster, id).len(), 1);
+    let at = cluster.now;
+    cluster.instances[0].lose_lease(at);
+    cluster.pass(SECOND * 5);
+    assert_eq!(told(&cluster, id)[1..], ["record news one"]);
+    append(&mut cluster, "news", "two", 2);
+    cluster.pass(SECOND * 90);
+    assert_eq!(told(&cluster, id)[2..], ["record news two"]);
+}
+
+/// Many followers of one log compare where they stand with one look at its head.
+#[test]
+fn many_members_that_miss_nothing_cost_one_look_at_the_head() {
+    let mut cluster = pair();
+    let ids: Vec<_> = (0..40)
+        .map(|number| {
+            follower(
+                &mut cluster,
+                0,
+                &format!("user{number}"),
+                "news",
+                Follow::default(),
+            )
+            .1
+        })
+        .collect();
+    durable(&mut cluster, 1, "news", "one", 1);
+    let reads = cluster.instances[0].stats().log_reads;
+    let at = cluster.now;
+    cluster.instances[0].lose_lease(at);
+    cluster.pass(SECOND * 5);
+    assert_eq!(cluster.instances[0].stats().log_reads, reads);
+    append(&mut cluster, "news", "two", 2);
+    let at = cluster.now;
+    cluster.instances[0].lose_lease(at);
+    cluster.pass(SECOND * 5);
+    for id in ids {
+        let expected = ["joined news Anew", "record news one", "record news two"];
+        assert_eq!(told(&cluster, id), expected);
+    }
+}
+
+#[test]
+fn a_receipt_waits_for_the_confirmations_of_those_who_follow() {
+    let mut cluster = pair();
+    let (ann, ann_id) = follower(&mut cluster, 0, "ann", "news", Follow::default());
+    let (bob, _) = follower(&mut cluster, 1, "bob", "news", Follow::default());
+    let (zoe, _) = connect(&mut cluster, 1, "zoe");
+    wish(&mut cluster, 1, zoe, TopicWish::Join(topic("news")));
+    let until_acked = Durable {
+        until: Until::Acked,
+        ..Durable::default()
+    };
+    let call = cluster.hand_in(1, durable_push("news", "one", 1, until_acked));
+    cluster.pass(SECOND / 10);
+    assert!(!cluster.answers.contains_key(&call));
+    let record = last_record(&cluster, ann_id);
+    let ack = TopicWish::Ack(topic("news"), record);
+    wish(&mut cluster, 0, ann, ack.clone());
+    // The log of another topic, and that of the user, have nothing to do with it.
+    wish(&mut cluster, 1, bob, TopicWish::Ack(topic("other"), record));
+    cluster.pass(SECOND / 10);
+    assert!(!cluster.answers.contains_key(&call));
+    wish(&mut cluster, 1, bob, ack);
+    let counts = Counts {
+        acked: 2,
+        ..written(1)
+    };
+    assert_eq!(cluster.receipt(call).counts, counts);
+    assert_eq!(position(&cluster, call), record);
+    // Nobody confirms the next one: what is known at the deadline is that it is written.
+    let call = cluster.hand_in(1, durable_push("news", "two", 2, until_acked));
+    cluster.pass(SECOND * 10);
+    assert_eq!(cluster.receipt(call).counts, written(3));
+}
+
+/// A member that leaves confirms nothing: whoever waits for it is told what is known.
+#[test]
+fn nobody_waits_for_the_confirmation_of_one_who_leaves() {
+    let mut cluster = pair();
+    let (ann, _) = follower(&mut cluster, 0, "ann", "news", Follow::default());
+    let until_acked = Durable {
+        until: Until::Acked,
+        ..Durable::default()
+    };
+    let call = cluster.hand_in(1, durable_push("news", "one", 1, until_acked));
+    cluster.pass(SECOND / 10);
+    wish(&mut cluster, 0, ann, TopicWish::Leave(topic("news")));
+    assert_eq!(cluster.receipt(call).counts, written(1));
+}
+
+#[test]
+fn a_repeat_is_one_record_and_is_told_once() {
+    let mut cluster = pair();
+    let (_, id) = follower(&mut cluster, 0, "ann", "news", Follow::default());
+    let (zoe, plain) = connect(&mut cluster, 0, "zoe");
+    wish(&mut cluster, 0, zoe, TopicWish::Join(topic("news")));
+    let first = durable(&mut cluster, 0, "news", "one", 1);
+    let again = durable(&mut cluster, 1, "news", "one", 1);
+    assert_eq!(position(&cluster, first), position(&cluster, again));
+    assert_eq!(cluster.receipt(again).counts, written(2));
+    assert_eq!(told(&cluster, id), ["joined news Anew", "record news one"]);
+    assert_eq!(told(&cluster, plain), ["joined news", "one"]);
+}
+
+/// A failover has lost a record, and a repeat of its push is another record: followers are told that they stand where
+/// they were before, and get it under its id.
+#[test]
+fn a_repeat_that_has_become_another_record_reaches_those_who_follow() {
+    let mut cluster = pair();
+    let (_, id) = follower(&mut cluster, 0, "ann", "news", Follow::default());
+    durable(&mut cluster, 1, "news", "one", 1);
+    let before = cluster.directory.clone();
+    durable(&mut cluster, 1, "news", "two", 2);
+    cluster.directory = before;
+    let again = durable(&mut cluster, 1, "news", "two", 2);
+    assert!(matches!(logged(&cluster, again), InLog::At(_)));
+    assert_eq!(
+        told(&cluster, id)[1..],
+        [
+            "record news one",
+            "record news two",
+            "back news",
+            "record news two"
+        ]
+    );
+}
+
+#[test]
+fn a_durable_push_to_a_topic_needs_the_directory_or_says_so() {
+    let mut cluster = pair();
+    let (_, id) = follower(&mut cluster, 0, "ann", "news", Follow::default());
+    cluster.event(0, Event::DirectoryDown);
+    let refused = durable_push("news", "one", 1, Durable::default());
+    let refused = cluster.call_push(0, refused);
+    let expected = Answer::Push(Err(PushRefused::DirectoryAway));
+    assert_eq!(cluster.answers.get(&refused), Some(&expected));
+    let optional = Durable {
+        without_log: WithoutLog::Plain,
+        ..Durable::default()
+    };
+    let call = cluster.hand_in(0, durable_push("news", "two", 2, optional));
+    cluster.pass(SECOND * 10);
+    let receipt = cluster.receipt(call);
+    assert_eq!(logged(&cluster, call), InLog::Unlogged);
+    assert!(receipt.degraded && receipt.counts.written == 1);
+    assert_eq!(told(&cluster, id), ["joined news Anew", "two"]);
+}
+
+/// An append that is not answered is asked again under its id, and is one record in the end.
+#[test]
+fn an_append_that_was_not_answered_is_asked_for_again() {
+    let mut cluster = pair();
+    let (_, id) = follower(&mut cluster, 1, "ann", "news", Follow::default());
+    cluster.server = Server::Waits;
+    let call = cluster.hand_in(0, durable_push("news", "one", 1, Durable::default()));
+    cluster.event(0, Event::DirectoryDown);
+    cluster.server = Server::Answers;
+    cluster.event(0, Event::DirectoryUp);
+    cluster.pass(SECOND * 2);
+    assert!(matches!(logged(&cluster, call), InLog::At(_)));
+    assert_eq!(told(&cluster, id), ["joined news Anew", "record news one"]);
+    // One that is never answered is said to be unknown, at the deadline.
+    cluster.server = Server::Waits;
+    let call = cluster.hand_in(0, durable_push("news", "two", 2, Durable::default()));
+    cluster.pass(SECOND * 31);
+    assert_eq!(logged(&cluster, call), InLog::Unknown);
+    assert!(cluster.receipt(call).degraded);
+    cluster.server = Server::Answers;
+    cluster.answer_held();
+    cluster.pass(SECOND * 120);
+    assert_eq!(told(&cluster, id)[2..], ["record news two"]);
+}
+
+#[test]
+fn a_durable_push_is_for_one_topic() {
+    let mut cluster = pair();
+    let both = Audience::Topics {
+        topics: vec![topic("news"), topic("other")],
+        except: None,
+    };
+    let push = Push {
+        durable: Some(Durable::default()),
+        ..frame(both, "one", 1)
+    };
+    let call = cluster.call_push(0, push);
+    let expected = Answer::Push(Err(PushRefused::SeveralLogs));
+    assert_eq!(cluster.answers.get(&call), Some(&expected));
+    // One that is named twice is one.
+    let twice = Audience::Topics {
+        topics: vec![topic("news"), topic("news")],
+        except: None,
+    };
+    let push = Push {
+        durable: Some(Durable::default()),
+        ..frame(twice, "two", 2)
+    };
+    let call = cluster.hand_in(0, push);
+    cluster.pass(SECOND);
+    assert!(matches!(logged(&cluster, call), InLog::At(_)));
+}
+
+/// What is left out of a plain push is no hole in a log.
+#[test]
+fn a_connection_that_is_left_out_gets_the_record_if_it_follows() {
+    let mut cluster = pair();
+    let (_, ann) = follower(&mut cluster, 0, "ann", "news", Follow::default());
+    let (zoe, plain) = connect(&mut cluster, 0, "zoe");
+    wish(&mut cluster, 0, zoe, TopicWish::Join(topic("news")));
+    for (number, except) in [(1, ann), (2, plain)] {
+        let to = Audience::Topics {
+            topics: vec![topic("news")],
+            except: Some(except),
+        };
+        let push = Push {
+            durable: Some(Durable::default()),
+            ..frame(to, &format!("{number}"), number)
+        };
+        cluster.hand_in(1, push);
+        cluster.pass(SECOND);
+    }
+    let records = ["joined news Anew", "record news 1", "record news 2"];
+    assert_eq!(told(&cluster, ann), records);
+    assert_eq!(told(&cluster, plain), ["joined news", "1"]);
+}
+
+/// A topic with more members than are served at once is walked over, and each follower gets its records in their order.
+#[test]
+fn a_large_topic_is_served_in_steps() {
+    let mut cluster = pair();
+    let ids: Vec<_> = (0..300)
+        .map(|number| {
+            follower(
+                &mut cluster,
+                0,
+                &format!("user{number}"),
+                "news",
+                Follow::default(),
+            )
+            .1
+        })
+        .collect();
+    let calls: Vec<_> = (1..=3)
+        .map(|number| {
+            let text = number.to_string();
+            cluster.hand_in(1, durable_push("news", &text, number, Durable::default()))
+        })
+        .collect();
+    cluster.pass(SECOND * 10);
+    for call in calls {
+        let counts = cluster.receipt(call).counts;
+        assert_eq!(counts.written + counts.kept, 300, "{counts:?}");
+    }
+    for id in ids {
+        let records = ["1", "2", "3"].map(|number| format!("record news {number}"));
+        assert_eq!(told(&cluster, id)[1..], records);
+    }
+}
+
+#[test]
+fn an_application_reads_and_deletes_the_log_of_a_topic() {
+    let mut cluster = pair();
+    let (_, id) = follower(&mut cluster, 0, "ann", "news", Follow::default());
+    durable(&mut cluster, 0, "news", "one", 1);
+    durable(&mut cluster, 0, "news", "two", 2);
+    let Ok(LogAnswer::Page(page)) = answer(&mut cluster, LogRequest::Read(LogQuery::default()))
+    else {
+        panic!("a page");
+    };
+    assert_eq!(page.records.len(), 2);
+    let deleted = answer(&mut cluster, LogRequest::Delete);
+    assert_eq!(deleted, Ok(LogAnswer::Deleted { records: 2 }));
+    durable(&mut cluster, 0, "news", "three", 3);
+    let expected = ["gap news", "record news three"];
+    assert_eq!(told(&cluster, id)[3..], expected);
+}
+
+#[test]
+fn a_receipt_says_whether_a_replica_has_the_record_of_a_topic() {
+    let mut cluster = pair();
+    let (_, _) = follower(&mut cluster, 0, "ann", "news", Follow::default());
+    let replica = Durable {
+        durability: Durability::Replica,
+        ..Durable::default()
+    };
+    let call = cluster.hand_in(1, durable_push("news", "one", 1, replica));
+    cluster.pass(SECOND * 10);
+    let receipt = cluster.receipt(call);
+    // Memory has no replicas.
+    assert_eq!(receipt.logged[0].replicated, Some(false));
+    assert_eq!(receipt.counts, written(1));
+}
+
+/// A follower that is slow is not closed, and gets from the log what its queue had no room for.
+#[test]
+fn a_member_that_is_slow_gets_the_rest_when_it_reads() {
+    let config = Config {
+        queue_frames: 4,
+        ..Config::default()
+    };
+    let mut cluster = Cluster::new(&config, 2);
+    let (_, id) = follower(&mut cluster, 0, "ann", "news", Follow::default());
+    cluster.stalled.insert(id);
+    for number in 1..=9 {
+        durable(&mut cluster, 1, "news", &number.to_string(), number);
+    }
+    cluster.read_again();
+    cluster.pass(SECOND);
+    let records: Vec<_> = (1..=9)
+        .map(|number| format!("record news {number}"))
+        .collect();
+    assert_eq!(told(&cluster, id)[1..], records);
+}
+
+/// Somebody appends a record, and tells nobody.
+fn append(cluster: &mut Cluster, name: &str, text: &str, id: u128) {
+    let operation = LogOperation::Append {
+        push: PushId::new(uuid::Uuid::from_u128(id)),
+        content: Content::of(&Payload::from(text.to_owned())),
+        nonce: Nonce::new(1),
+        retention: Retention::default(),
+    };
+    let channel = topic(name).into();
+    let operation = Operation::Log { channel, operation };
+    let appended = cluster.directory.execute(cluster.now.mono, &operation);
+    assert!(matches!(
+        appended,
+        Ok(Reply::Log(LogReply::Appended { .. }))
+    ));
+}
+
+/// Asks an instance about the log of the topic `news`.
+fn answer(cluster: &mut Cluster, request: LogRequest) -> Result<LogAnswer, LogRefused> {
+    let call = CallId::new(1_000 + cluster.answers.len() as u64);
+    let channel = topic("news").into();
+    let asked = Event::Log {
+        call,
+        channel,
+        request,
+    };
+    cluster.event(1, asked);
+    match cluster.answers.get(&call) {
+        Some(Answer::Log(answer)) => answer.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The position of the last record that a terminal was told, and that the words before it fit.
+fn last_record(cluster: &Cluster, connection: ConnectionId) -> Position {
+    let mut last = None;
+    for outgoing in &cluster.received[&connection] {
+        match outgoing {
+            Outgoing::Record(pushed) => last = pushed.position(),
+            Outgoing::Joined { log, .. } => {
+                assert!(matches!(log.as_deref(), None | Some(HelloLog::At(_))));
+            }
+            Outgoing::TopicLog(_, news) => assert!(!matches!(**news, LogNews::Gap(_))),
+            Outgoing::Hello { .. }
+            | Outgoing::Log(_)
+            | Outgoing::Gap(_)
+            | Outgoing::Back(_)
+            | Outgoing::Pushed(_)
+            | Outgoing::Left(_)
+            | Outgoing::NotJoined(..)
+            | Outgoing::Presence(_)
+            | Outgoing::Received(_) => {}
+        }
+    }
+    last.expect("a record")
+}
