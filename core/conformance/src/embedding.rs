@@ -133,6 +133,7 @@ pub async fn a_terminal_confirms_what_it_was_told_of_its_log<R: Runtime>() {
         user,
         connection: of,
         position,
+        topic: None,
     } = event::<R>(&mut events).await
     else {
         panic!("then what it confirms");

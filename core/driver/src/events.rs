@@ -31,15 +31,17 @@ pub enum TerminalEvent {
         /// What it sent.
         payload: Payload,
     },
-    /// A terminal that follows its log has confirmed a record, and all that it was told before on this connection.
-    /// While one of these waits for the application, a later one of the same terminal takes its place.
+    /// A terminal that follows a log has confirmed a record, and all that it was told of that log before on this connection.
+    /// While one of these waits for the application, a later one of the same terminal and log takes its place.
     Acked {
         /// The user that the terminal belongs to.
         user: UserId,
         /// The UUID of the connection.
         connection: ConnectionId,
-        /// The record's position in the log of the user.
+        /// The record's position in the log.
         position: Position,
+        /// The topic whose log it is. `None`: it is that of the user.
+        topic: Option<TopicId>,
     },
     /// A terminal was told that it is a member of a topic. While one of these or of the next waits for the application,
     /// a later one of the same terminal and topic takes its place.
@@ -143,8 +145,8 @@ pub(crate) struct Queue {
 struct State {
     events: VecDeque<TerminalEvent>,
     messages: usize,
-    /// The last record that each terminal has confirmed of which a confirmation waits.
-    confirmed: HashMap<ConnectionId, Position>,
+    /// The last record that each terminal has confirmed of which a confirmation waits, by the topic whose log it is.
+    confirmed: HashMap<(ConnectionId, Option<TopicId>), Position>,
     /// Whether each terminal is a member of each topic of which a notice waits.
     members: HashMap<(ConnectionId, TopicId), bool>,
     open: bool,
@@ -195,9 +197,13 @@ impl Queue {
         if let TerminalEvent::Acked {
             connection,
             position,
+            topic,
             ..
         } = &event
-            && (state.confirmed.insert(*connection, *position)).is_some()
+            && (state
+                .confirmed
+                .insert((*connection, topic.clone()), *position))
+            .is_some()
         {
             // The one that waits says it.
             return;
@@ -274,9 +280,11 @@ impl Queue {
             TerminalEvent::Acked {
                 connection,
                 position,
+                topic,
                 ..
             } => {
-                if let Some(last) = state.confirmed.remove(connection) {
+                let log = (*connection, topic.clone());
+                if let Some(last) = state.confirmed.remove(&log) {
                     *position = last;
                 }
             }
@@ -405,6 +413,7 @@ mod tests {
             user: user(),
             connection: ConnectionId::new(Uuid::nil()),
             position: Position::new(number, 0).unwrap(),
+            topic: None,
         }
     }
 

@@ -159,7 +159,8 @@ pub fn age(connection: &mut Connection, settings: &DirectorySettings, millis: i6
         let entry = format!("{deadline} {rest}");
         ask::<()>(connection, &["HSET", &instances, &instance, &entry]);
     }
-    let of_names = format!("{}{{p*}}[ujmhdt]:*", settings.prefix);
+    // The kind of each is before the first colon; the leases have none.
+    let of_names = format!("{}{{p*}}*:*", settings.prefix);
     let keys: Vec<String> = ask(connection, &["KEYS", &of_names]);
     for key in keys {
         let remaining = ask::<i64>(connection, &["PTTL", &key]);

@@ -4,9 +4,10 @@ mod asked;
 mod kept;
 
 use switchboard_core::directory::log::{
-    Content, LogOperation, LogPart, LogReply, LogStart, Logged, Place, Retention,
+    ChannelRows, Content, LogOperation, LogPart, LogReply, LogStart, Logged, Place, Retention,
 };
-use switchboard_core::directory::{OperationError, Reply};
+use switchboard_core::directory::{Operation, OperationError, Reply};
+use switchboard_core::id::{Epoch, InstanceId, TopicId};
 use switchboard_core::position::{Nonce, Position};
 use switchboard_core::time::Instant;
 use switchboard_tests::redis::Clock;
@@ -26,7 +27,8 @@ fn an_append_is_answered_with_the_place_and_the_rows() {
     let Reply::Log(LogReply::Appended { logged, rows, .. }) = pair.reply(&append(1)) else {
         panic!("an append");
     };
-    assert_eq!(rows, [(connection(1), row(1, 1))]);
+    let expected = ChannelRows::Terminals(vec![(connection(1), row(1, 1))]);
+    assert_eq!(rows, expected);
     let Logged::New(place) = logged else {
         panic!("{logged:?}");
     };
@@ -38,6 +40,41 @@ fn an_append_is_answered_with_the_place_and_the_rows() {
         (part.records[0].push, &part.records[0].content),
         (push(1), &content())
     );
+}
+
+/// A topic may be called as a user is: the log of one is not that of the other, and one trip says where the members are.
+#[test]
+fn the_log_of_a_topic_is_its_own_and_its_append_is_answered_with_instances() {
+    let mut pair = Pair::start();
+    let of_user = added(&mut pair, 1);
+    let topic = TopicId::new("ann").expect("a topic");
+    let entered = Operation::EnterTopic {
+        topic: topic.clone(),
+        instance: InstanceId::new(7),
+        epoch: Epoch::new(3),
+    };
+    assert_eq!(pair.reply(&entered), Reply::Registered);
+    let of_topic = |operation: Operation| match operation {
+        Operation::Log { operation, .. } => Operation::Log {
+            channel: topic.clone().into(),
+            operation,
+        },
+        other => other,
+    };
+    let reply = pair.reply(&of_topic(append(1)));
+    let Reply::Log(LogReply::Appended { logged, rows, .. }) = reply else {
+        panic!("an append");
+    };
+    let expected = ChannelRows::Instances(vec![(InstanceId::new(7), Epoch::new(3))]);
+    assert_eq!(rows, expected);
+    let Logged::New(place) = logged else {
+        panic!("the push of the user's log is none of this one: {logged:?}");
+    };
+    assert_ne!(place.before, of_user.position);
+    assert_eq!(head(&mut pair), Some(of_user.position));
+    let of_topic_head = pair.reply(&of_topic(of_ann(LogOperation::Head)));
+    let expected = Reply::Log(LogReply::Head(Some(place.position)));
+    assert_eq!(of_topic_head, expected);
 }
 
 /// Each names the one before it, whatever the nonces are.

@@ -101,11 +101,16 @@ impl Worker {
                 session: self.terminals.session(connection),
             },
             Notice::Acked {
-                id, user, position, ..
+                id,
+                user,
+                position,
+                topic,
+                ..
             } => TerminalEvent::Acked {
                 user,
                 connection: id,
                 position,
+                topic,
             },
             Notice::Member {
                 id,

@@ -74,6 +74,7 @@ impl Terminals {
                 return;
             }
             if let Outgoing::Record(pushed) = &outgoing
+                && pushed.topic().is_none()
                 && entry.protocol.has_sessions()
             {
                 let offset = pushed.position().map_or(0, Position::offset);

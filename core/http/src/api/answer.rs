@@ -161,20 +161,14 @@ where
                 .await?
         }
         Route::Connections { user } => call.list(request::user(user)?, parts, sleep).await?,
-        Route::Log { user } => {
-            let user = request::user(user)?;
-            match parts.method == Method::DELETE {
-                true => call.delete_log(user, parts, sleep).await?,
-                false => call.read_log(user, parts, sleep).await?,
-            }
-        }
+        Route::Log { user } => call.log(request::user(user)?.into(), parts, sleep).await?,
         Route::LogOfNamed => {
             let body = body::read(&parts.headers, body, form::largest_of_user(call.config)).await?;
-            call.read_log(form::user(&body)?, parts, sleep).await?
+            call.read_log(form::channel(&body)?, parts, sleep).await?
         }
         Route::LogEndNamed => {
             let body = body::read(&parts.headers, body, form::largest_of_user(call.config)).await?;
-            call.delete_log(form::user(&body)?, parts, sleep).await?
+            call.delete_log(form::channel(&body)?, parts, sleep).await?
         }
         Route::ConnectionsOfNamed => {
             let body = body::read(&parts.headers, body, form::largest_of_user(call.config)).await?;

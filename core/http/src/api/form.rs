@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use switchboard_core::channel::Channel;
 use switchboard_core::config::Config;
 use switchboard_core::frame::Payload;
 use switchboard_core::id::{PushId, TopicId, UserId};
@@ -262,6 +263,25 @@ pub(crate) fn user(body: &[u8]) -> Result<UserId, ApiError> {
     }
     let form: UserForm = json(body, r#"{"user": "..."}"#)?;
     Ok(UserId::new(&form.user)?)
+}
+
+/// What a log belongs to, of a body that names it: a user or a topic.
+///
+/// # Errors
+///
+/// If it is not of the form, or cannot be one.
+pub(crate) fn channel(body: &[u8]) -> Result<Channel, ApiError> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    enum ChannelForm {
+        User(String),
+        Topic(String),
+    }
+    let form: ChannelForm = json(body, r#"{"user": "..."} or {"topic": "..."}"#)?;
+    Ok(match form {
+        ChannelForm::User(user) => UserId::new(&user)?.into(),
+        ChannelForm::Topic(topic) => TopicId::new(&topic)?.into(),
+    })
 }
 
 /// Whose connections are to be ended, and which of them.

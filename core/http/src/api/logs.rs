@@ -1,4 +1,4 @@
-//! The log of a user, without a terminal: what is asked of it, and the answer.
+//! The log of a user or of a topic, without a terminal: what is asked of it, and the answer.
 
 use std::time::Duration;
 
@@ -6,11 +6,11 @@ use base64::display::Base64Display;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Response, StatusCode};
+use http::{Method, Response, StatusCode};
 use http_body_util::Full;
 use serde::ser::{Serialize, SerializeMap, Serializer};
+use switchboard_core::channel::Channel;
 use switchboard_core::frame::FrameKind;
-use switchboard_core::id::UserId;
 use switchboard_core::logs::{LogPage, LogQuery, LogRefused, LoggedPush};
 use switchboard_driver::query;
 
@@ -20,14 +20,27 @@ use super::request::{self, Known};
 use super::{Call, in_time};
 
 impl Call<'_> {
-    /// Tells records of a log.
-    pub(super) async fn read_log<T: Future<Output = ()>>(
+    /// Tells records of a log, or removes them all.
+    pub(super) async fn log<T: Future<Output = ()>>(
         self,
-        user: UserId,
+        channel: Channel,
         parts: &Parts,
         sleep: impl Fn(Duration) -> T,
     ) -> Result<Response<Full<Bytes>>, ApiError> {
-        let asked = self.server.read_log(user, asked(parts)?);
+        match parts.method == Method::DELETE {
+            true => self.delete_log(channel, parts, sleep).await,
+            false => self.read_log(channel, parts, sleep).await,
+        }
+    }
+
+    /// Tells records of a log.
+    pub(super) async fn read_log<T: Future<Output = ()>>(
+        self,
+        channel: Channel,
+        parts: &Parts,
+        sleep: impl Fn(Duration) -> T,
+    ) -> Result<Response<Full<Bytes>>, ApiError> {
+        let asked = self.server.read_log(channel, asked(parts)?);
         let page = in_time(asked, sleep(self.question())).await?;
         Ok(json(StatusCode::OK, &LogRecords(&page)))
     }
@@ -35,12 +48,12 @@ impl Call<'_> {
     /// Removes all records of a log.
     pub(super) async fn delete_log<T: Future<Output = ()>>(
         self,
-        user: UserId,
+        channel: Channel,
         parts: &Parts,
         sleep: impl Fn(Duration) -> T,
     ) -> Result<Response<Full<Bytes>>, ApiError> {
         request::no_parameters(parts)?;
-        let deleted = self.server.delete_log(user);
+        let deleted = self.server.delete_log(channel);
         let records = in_time(deleted, sleep(self.question())).await?;
         Ok(json(StatusCode::OK, &Deleted { records }))
     }

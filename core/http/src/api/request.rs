@@ -23,7 +23,7 @@ pub(crate) enum Known {
     PushToUsers,
     /// It knows `deadline` alone.
     Deadline,
-    /// It knows `deadline`, and `except` of those that it is for.
+    /// It knows `deadline`, `except` of those that it is for, and what a durable push may say.
     PushToTopic,
     /// It knows `connection` and `deadline`.
     Membership,
@@ -80,7 +80,7 @@ impl Options {
                 ("except", Known::PushToTopic) => {
                     once("except", &mut except, connection(&value)?)?;
                 }
-                (_, Known::PushToUser | Known::PushToUsers)
+                (_, Known::PushToUser | Known::PushToUsers | Known::PushToTopic)
                     if durable.read(&name, &value, config)? => {}
                 ("connection", Known::PushToUser | Known::Membership) => {
                     if connections.len() >= limit {
@@ -192,7 +192,9 @@ pub(super) fn unknown(name: &str, known: Known) -> ApiError {
             }
             Known::PushToUsers => "`deadline`, `durability`, `durable`, `log`, `retain`, `until`",
             Known::Deadline => "`deadline`",
-            Known::PushToTopic => "`deadline`, `except`",
+            Known::PushToTopic => {
+                "`deadline`, `durability`, `durable`, `except`, `log`, `retain`, `until`"
+            }
             Known::Membership => "`connection`, `deadline`",
             Known::Members => "`after`, `deadline`, `limit`",
             Known::Users => "`after`, `deadline`, `limit`, `online`",

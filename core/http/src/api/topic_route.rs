@@ -13,6 +13,10 @@ pub(crate) enum TopicRoute<'a> {
     Members {
         topic: &'a str,
     },
+    /// What was pushed to it durably.
+    Log {
+        topic: &'a str,
+    },
     /// A user, who joins or leaves.
     User {
         topic: &'a str,
@@ -33,6 +37,7 @@ impl<'a> TopicRoute<'a> {
             ["topics", topic] => Some(Self::Topic { topic }),
             ["topics", topic, "push"] => Some(Self::Push { topic }),
             ["topics", topic, "members"] => Some(Self::Members { topic }),
+            ["topics", topic, "log"] => Some(Self::Log { topic }),
             ["topics", topic, "users", user] => Some(Self::User { topic, user }),
             ["members"] => Some(Self::MembersNamed),
             ["join"] => Some(Self::JoinNamed),
@@ -47,6 +52,7 @@ impl<'a> TopicRoute<'a> {
             Self::Topic { .. } => "/v1/topics/{topic}",
             Self::Push { .. } => "/v1/topics/{topic}/push",
             Self::Members { .. } => "/v1/topics/{topic}/members",
+            Self::Log { .. } => "/v1/topics/{topic}/log",
             Self::User { .. } => "/v1/topics/{topic}/users/{user}",
             Self::MembersNamed => "/v1/members",
             Self::JoinNamed => "/v1/join",
@@ -58,6 +64,7 @@ impl<'a> TopicRoute<'a> {
     pub(crate) const fn allow(self) -> &'static str {
         match self {
             Self::Topic { .. } | Self::Members { .. } => "GET, HEAD",
+            Self::Log { .. } => "GET, HEAD, DELETE",
             Self::User { .. } => "PUT, DELETE",
             Self::Push { .. } | Self::MembersNamed | Self::JoinNamed | Self::LeaveNamed => "POST",
         }
@@ -86,6 +93,11 @@ mod tests {
                 &["topics", topic, "members"],
                 TopicRoute::Members { topic },
                 "GET, HEAD",
+            ),
+            (
+                &["topics", topic, "log"],
+                TopicRoute::Log { topic },
+                "GET, HEAD, DELETE",
             ),
             (
                 &["topics", topic, "users", "ann"],

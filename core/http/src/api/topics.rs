@@ -48,6 +48,7 @@ where
             Ok(json(StatusCode::OK, &ByInstance(&receipt)))
         }
         TopicRoute::Members { topic } => call.members(request::topic(topic)?, parts, sleep).await,
+        TopicRoute::Log { topic } => call.log(request::topic(topic)?.into(), parts, sleep).await,
         TopicRoute::MembersNamed => {
             let limit = form::largest_of_user(call.config);
             let body = body::read(&parts.headers, body, limit).await?;
