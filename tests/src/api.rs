@@ -207,6 +207,16 @@ impl Api {
         accepted(&self.get(&format!("/v1/users/{}/log?{query}", encode(user))))
     }
 
+    /// Records of a topic's log.
+    ///
+    /// # Panics
+    ///
+    /// If they are refused.
+    #[track_caller]
+    pub fn topic_log(&self, topic: &str) -> LogPage {
+        accepted(&self.get(&format!("/v1/topics/{}/log", encode(topic))))
+    }
+
     /// All instances that this server sees.
     ///
     /// # Panics

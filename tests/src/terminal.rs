@@ -326,6 +326,32 @@ impl Terminal {
         self.send_text(&json!({"switchboard": {"join": topic}}).to_string());
     }
 
+    /// Asks to join a topic, and for its log: for no more, or for what comes after a position.
+    ///
+    /// # Panics
+    ///
+    /// If the connection is broken.
+    #[track_caller]
+    pub fn follow_topic(&mut self, topic: &str, after: Option<&str>) {
+        let wish = match after {
+            None => json!({"join": topic, "log": true}),
+            Some(position) => json!({"join": topic, "after": [position]}),
+        };
+        self.send_text(&json!({"switchboard": wish}).to_string());
+    }
+
+    /// The next payload is this record of a topic. Returns its position.
+    ///
+    /// # Panics
+    ///
+    /// If it is another, or none comes.
+    #[track_caller]
+    pub fn expect_record_of(&mut self, topic: &str, text: &str) -> String {
+        let told = self.expect_topic("message", topic);
+        self.expect_text(text);
+        told["position"].as_str().expect("a position").to_owned()
+    }
+
     /// Asks to leave a topic.
     ///
     /// # Panics

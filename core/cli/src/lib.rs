@@ -84,7 +84,7 @@ enum Command {
     /// Ends a user's connections (4001), or one of them.
     #[command(after_long_help = client::AFTER_HELP)]
     Kick(client::Kick),
-    /// Pushes to a topic, makes users its members, and lists who is one.
+    /// Pushes to a topic, makes users its members, lists who is one, and shows its log.
     #[command(subcommand)]
     Topic(client::Topic),
     /// Lists the instances of the cluster.

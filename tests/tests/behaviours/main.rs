@@ -31,6 +31,7 @@ mod redis_away;
 mod reload;
 mod slow_terminals;
 mod tokens;
+mod topic_logs;
 mod topics;
 mod traffic;
 mod users;
@@ -63,6 +64,7 @@ fn main() -> ExitCode {
         layout::LIST,
         tokens::LIST,
         topics::LIST,
+        topic_logs::LIST,
         users::LIST,
         api_errors::LIST,
         operations::LIST,

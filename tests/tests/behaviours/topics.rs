@@ -423,8 +423,8 @@ fn what_topics_cannot_be_asked_for_is_refused(cell: Cell) {
             "bad_topic",
         ),
         (
-            Request::new("POST", "/v1/topics/a/push?durable=true").body("x"),
-            "bad_query",
+            Request::new("POST", "/v1/topics/a/push?until=acked").body("x"),
+            "bad_until",
         ),
         (
             Request::new("POST", "/v1/topics/a/push?except=7").body("x"),
@@ -457,9 +457,9 @@ fn what_topics_cannot_be_asked_for_is_refused(cell: Cell) {
         (
             json_post(
                 "/v1/push?durable=true",
-                &json!({"topics": ["a"], "text": "x"}),
+                &json!({"topics": ["a", "b"], "text": "x"}),
             ),
-            "not_durable",
+            "several_logs",
         ),
         (
             json_post("/v1/join", &json!({"topic": "a\u{7}", "user": "ann"})),

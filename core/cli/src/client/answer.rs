@@ -47,7 +47,15 @@ pub(super) struct TopicReceipt {
     pub(super) degraded: bool,
     pub(super) written: u64,
     pub(super) queued: u64,
+    #[serde(default)]
+    pub(super) kept: u64,
+    #[serde(default)]
+    pub(super) acked: u64,
     pub(super) failed: u64,
+    /// Of a durable push: where its record is, or why it is none.
+    pub(super) logged: Option<String>,
+    /// Of one that waits for a replica: whether that has the record.
+    pub(super) replicated: Option<bool>,
     pub(super) instances: Vec<InstanceReceipt>,
 }
 
@@ -96,7 +104,7 @@ pub(super) struct AskedInstance {
     pub(super) answered: bool,
 }
 
-/// Records of a user's log.
+/// Records of a log.
 #[derive(Debug, Deserialize)]
 pub(super) struct LogPage {
     pub(super) head: String,

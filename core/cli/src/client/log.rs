@@ -1,4 +1,4 @@
-//! `switchboard log`: what a user's log keeps.
+//! `switchboard log` and `switchboard topic log`: what a log keeps.
 
 use std::process::ExitCode;
 
@@ -23,6 +23,13 @@ pub(crate) struct ReadLog {
     /// Whose log
     #[arg(value_parser = user)]
     user: UserId,
+    #[command(flatten)]
+    records: Records,
+}
+
+/// Which records of a log are shown, or that all are removed.
+#[derive(Args, Debug)]
+pub(super) struct Records {
     /// Only what came after this position
     #[arg(long, value_name = "POSITION", conflicts_with = "history")]
     after: Option<Position>,
@@ -41,7 +48,12 @@ pub(crate) struct ReadLog {
 
 /// Shows records of a user's log, or removes all.
 pub(crate) fn log(log: &ReadLog) -> Result<ExitCode, Failure> {
-    let path = format!("{}/log", path_of(&log.user));
+    log_of(&path_of(&log.user), log.user.as_str(), &log.records)
+}
+
+/// Shows records of the log of what is at this path, or removes all.
+pub(super) fn log_of(path: &str, name: &str, log: &Records) -> Result<ExitCode, Failure> {
+    let path = format!("{path}/log");
     if log.delete {
         let call = Call {
             method: Method::DELETE,
@@ -59,11 +71,11 @@ pub(crate) fn log(log: &ReadLog) -> Result<ExitCode, Failure> {
         path.push_str(&format!("&history={history}"));
     }
     ask(&log.asking, &Call::get(path), |page: &LogPage, _| {
-        print(page, &log.user)
+        print(page, name)
     })
 }
 
-fn print(page: &LogPage, user: &UserId) {
+fn print(page: &LogPage, name: &str) {
     if page.after.is_none() {
         say("the log does not know this position: records behind it may be missing");
         say(&format!("what is kept is behind {}", page.base));
@@ -71,7 +83,7 @@ fn print(page: &LogPage, user: &UserId) {
     }
     let Some(last) = page.records.last() else {
         say(&format!(
-            "{user} has no records there: the log ends at {}",
+            "{name} has no records there: the log ends at {}",
             page.head
         ));
         return;

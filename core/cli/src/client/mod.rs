@@ -77,7 +77,7 @@ pub(super) struct Push {
     /// What; - for standard input, byte for byte
     text: String,
     /// Only to this connection of the user; may be repeated
-    #[arg(long, value_name = "UUID")]
+    #[arg(long, value_name = "UUID", conflicts_with = "durable")]
     connection: Vec<Uuid>,
     /// When the receipt is due, 10ms to 30s
     #[arg(long, value_name = "TIME", value_parser = duration::parse, default_value = "3s")]
@@ -85,8 +85,20 @@ pub(super) struct Push {
     /// Make it a binary frame
     #[arg(long)]
     binary: bool,
-    /// Make it a record of the user's log, for terminals that are away as well
-    #[arg(long, conflicts_with = "connection")]
+    #[command(flatten)]
+    in_log: InLog,
+    /// The push's id: a repeat with it writes nothing twice, and prints the first outcome
+    #[arg(long, value_name = "UUID")]
+    id: Option<Uuid>,
+    #[command(flatten)]
+    asking: Asking,
+}
+
+/// The flags of a push that have to do with a log.
+#[derive(Args, Debug)]
+struct InLog {
+    /// Make it a record of the log, for terminals that are away as well
+    #[arg(long)]
     durable: bool,
     /// What the receipt of a durable push waits for, until the deadline
     #[arg(
@@ -106,11 +118,21 @@ pub(super) struct Push {
         requires = "durable"
     )]
     durability: Durability,
-    /// The push's id: a repeat with it writes nothing twice, and prints the first outcome
-    #[arg(long, value_name = "UUID")]
-    id: Option<Uuid>,
-    #[command(flatten)]
-    asking: Asking,
+}
+
+impl InLog {
+    /// As the API is asked for it, behind other parameters.
+    fn parameters(&self) -> String {
+        match self.durable {
+            false => String::new(),
+            true => [
+                "&durable=true",
+                self.until.parameter(),
+                self.durability.parameter(),
+            ]
+            .concat(),
+        }
+    }
 }
 
 /// What the receipt of a durable push waits for.
@@ -192,11 +214,7 @@ pub(super) fn push(push: &Push) -> Result<ExitCode, Failure> {
     for connection in &push.connection {
         path.push_str(&format!("&connection={connection}"));
     }
-    if push.durable {
-        path.push_str("&durable=true");
-        path.push_str(push.until.parameter());
-        path.push_str(push.durability.parameter());
-    }
+    path.push_str(&push.in_log.parameters());
     let call = Call {
         method: Method::POST,
         path,
@@ -212,14 +230,7 @@ pub(super) fn push(push: &Push) -> Result<ExitCode, Failure> {
             false => "nobody was reached: nothing was written".to_owned(),
         };
         print_receipt(receipt, &nobody);
-        if let Some(logged) = &receipt.logged {
-            say(&in_log(logged));
-        }
-        match receipt.replicated {
-            Some(true) => say("a replica of Redis has it"),
-            Some(false) => say("no replica of Redis is known to have it"),
-            None => {}
-        }
+        print_in_log(receipt.logged.as_deref(), receipt.replicated);
     })
 }
 
@@ -343,11 +354,7 @@ fn print_receipt(receipt: &Receipt, nobody: &str) {
         say(nobody);
         return;
     }
-    let if_any = |name, count: &u64| match count {
-        0 => String::new(),
-        count => format!(", {name} {count}"),
-    };
-    let (kept, acked) = (if_any("kept", kept), if_any("acked", acked));
+    let (kept, acked) = (if_any("kept", *kept), if_any("acked", *acked));
     say(&format!(
         "written {written}, queued {queued}{kept}{acked}, failed {failed}"
     ));
@@ -361,7 +368,27 @@ fn print_receipt(receipt: &Receipt, nobody: &str) {
     }
 }
 
-/// What the receipt of a durable push says about its record.
+/// A count behind others, which has nothing to say if there is none.
+fn if_any(name: &str, count: u64) -> String {
+    match count {
+        0 => String::new(),
+        count => format!(", {name} {count}"),
+    }
+}
+
+/// Prints what the receipt of a durable push says about its record.
+fn print_in_log(logged: Option<&str>, replicated: Option<bool>) {
+    if let Some(logged) = logged {
+        say(&in_log(logged));
+    }
+    match replicated {
+        Some(true) => say("a replica of Redis has it"),
+        Some(false) => say("no replica of Redis is known to have it"),
+        None => {}
+    }
+}
+
+/// What is said of a record.
 fn in_log(logged: &str) -> String {
     match logged {
         "unknown" => "perhaps in the log: Redis did not answer in time".to_owned(),

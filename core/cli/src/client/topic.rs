@@ -11,8 +11,9 @@ use uuid::Uuid;
 
 use super::answer::{Members, Membership, TopicReceipt};
 use super::api::Call;
+use super::log::{Records, log_of};
 use super::table::Table;
-use super::{AFTER_HELP, Asking, MARGIN, ask, body, encoded, user};
+use super::{AFTER_HELP, Asking, InLog, MARGIN, ask, body, encoded, if_any, print_in_log, user};
 use crate::failure::Failure;
 use crate::output::say;
 
@@ -31,6 +32,9 @@ pub(crate) enum Topic {
     /// Lists the members of a topic.
     #[command(after_long_help = AFTER_HELP)]
     Members(List),
+    /// Shows what was pushed to a topic durably and is kept, or removes it.
+    #[command(after_long_help = AFTER_HELP)]
+    Log(TopicLog),
 }
 
 /// The flags of `switchboard topic push`.
@@ -50,6 +54,8 @@ pub(crate) struct TopicPush {
     /// Make it a binary frame
     #[arg(long)]
     binary: bool,
+    #[command(flatten)]
+    in_log: InLog,
     /// The push's id: a repeat with it writes nothing twice, and prints the first outcome
     #[arg(long, value_name = "UUID")]
     id: Option<Uuid>,
@@ -89,6 +95,16 @@ pub(crate) struct List {
     asking: Asking,
 }
 
+/// The flags of `switchboard topic log`.
+#[derive(Args, Debug)]
+pub(crate) struct TopicLog {
+    /// Which topic
+    #[arg(value_parser = topic)]
+    topic: TopicId,
+    #[command(flatten)]
+    records: Records,
+}
+
 /// Does it.
 pub(crate) fn topic_command(command: &Topic) -> Result<ExitCode, Failure> {
     match command {
@@ -96,6 +112,7 @@ pub(crate) fn topic_command(command: &Topic) -> Result<ExitCode, Failure> {
         Topic::Join(join) => change(join, Method::PUT, "joined"),
         Topic::Leave(leave) => change(leave, Method::DELETE, "left"),
         Topic::Members(list) => members(list),
+        Topic::Log(log) => log_of(&path_of(&log.topic), log.topic.as_str(), &log.records),
     }
 }
 
@@ -105,6 +122,7 @@ fn push_to(push: &TopicPush) -> Result<ExitCode, Failure> {
     if let Some(except) = push.except {
         path.push_str(&format!("&except={except}"));
     }
+    path.push_str(&push.in_log.parameters());
     let call = Call {
         method: Method::POST,
         path,
@@ -115,6 +133,7 @@ fn push_to(push: &TopicPush) -> Result<ExitCode, Failure> {
     ask(&push.asking, &call, |receipt: &TopicReceipt, _| {
         if receipt.instances.is_empty() {
             say(&format!("no member of {} is known", push.topic));
+            print_in_log(receipt.logged.as_deref(), receipt.replicated);
             return;
         }
         let TopicReceipt {
@@ -123,8 +142,9 @@ fn push_to(push: &TopicPush) -> Result<ExitCode, Failure> {
             failed,
             ..
         } = receipt;
+        let (kept, acked) = (if_any("kept", receipt.kept), if_any("acked", receipt.acked));
         say(&format!(
-            "written {written}, queued {queued}, failed {failed}"
+            "written {written}, queued {queued}{kept}{acked}, failed {failed}"
         ));
         let mut table = Table::new(["INSTANCE", "WRITTEN", "QUEUED", "FAILED", ""]);
         for one in &receipt.instances {
@@ -137,6 +157,7 @@ fn push_to(push: &TopicPush) -> Result<ExitCode, Failure> {
             ]);
         }
         table.print();
+        print_in_log(receipt.logged.as_deref(), receipt.replicated);
     })
 }
 
