@@ -45,6 +45,8 @@ pub(super) enum Caller {
     Application(CallId),
     /// A terminal that publishes, in this call.
     Terminal(CallId),
+    /// A terminal that has published, and was told that what it has published is a record.
+    Answered,
     /// Those who watch the members of a topic.
     Presence(TopicId),
 }
@@ -189,10 +191,14 @@ impl Publish {
         let receipt = &mut open.receipt;
         open.replication.write(receipt);
         let call = match open.caller {
-            Caller::Application(call) => call,
+            Caller::Application(call) => Some(call),
             Caller::Terminal(call) => {
                 self.publications -= 1;
-                call
+                Some(call)
+            }
+            Caller::Answered => {
+                self.publications -= 1;
+                None
             }
             Caller::Presence(topic) => return self.members_listed(topic, open.receipt),
         };
@@ -204,10 +210,32 @@ impl Publish {
                 cx.stats.outcomes.merge(&receipt.counts);
             }
         }
-        cx.out.push(Command::Answer {
-            call,
-            answer: Box::new(Answer::Push(Ok(open.receipt))),
-        });
+        let receipt = open.receipt;
+        if let Some(call) = call {
+            cx.out.push(answer(call, receipt));
+        }
+    }
+
+    /// A push has its place in the log of a topic. A terminal that publishes is told so at once: members that take it slowly
+    /// do not hold it up.
+    pub(super) fn answer_publisher(
+        &mut self,
+        cx: &mut Context<'_>,
+        push: PushKey,
+        log: ChannelLog,
+    ) {
+        let Some(open) = self.open.get_mut(push) else {
+            return;
+        };
+        match open.caller {
+            Caller::Terminal(call) => {
+                let mut receipt = open.receipt.clone();
+                receipt.logged.push(log);
+                open.caller = Caller::Answered;
+                cx.out.push(answer(call, receipt));
+            }
+            Caller::Application(_) | Caller::Answered | Caller::Presence(_) => {}
+        }
     }
 
     /// The instance ends: each push is answered with what is known of it.
@@ -259,6 +287,13 @@ impl Publish {
             open.unfinished = 1;
             self.one_finished(cx, push);
         }
+    }
+}
+
+fn answer(call: CallId, receipt: Receipt) -> Command {
+    Command::Answer {
+        call,
+        answer: Box::new(Answer::Push(Ok(receipt))),
     }
 }
 

@@ -12,7 +12,7 @@ use crate::context::Context;
 use crate::directory::Operation;
 use crate::directory::log::{ChannelRows, Content, LogOperation, LogReply, Logged};
 use crate::id::{ConnectionId, PushKey, TopicId};
-use crate::message::{Action, InLog, PushedBy};
+use crate::message::{Action, ChannelLog, InLog, PushedBy};
 use crate::publish::lane::{PartRecord, tell_missed};
 use crate::publish::topics::{TopicPush, TopicStage};
 use crate::publish::{Publish, Unappended, hooks};
@@ -134,7 +134,13 @@ impl Publish {
         let place = record.record.place();
         record.rows.insert(topic.clone(), rows);
         if let Some(place) = place {
-            self.confirm(cx, push, topic.into(), place.position);
+            self.confirm(cx, push, topic.clone().into(), place.position);
+            let log = ChannelLog {
+                channel: topic.into(),
+                logged: InLog::At(place.position),
+                replicated: None,
+            };
+            self.answer_publisher(cx, push, log);
         }
         let is_delivered = match logged {
             Logged::New(_) => true,

@@ -11,7 +11,7 @@ use crate::frame::{HelloLog, LogNews, Outgoing, Payload};
 use crate::id::{CallId, ConnectionId, ConnectionKey, PushId, TopicId, UserId};
 use crate::logs::{LogAnswer, LogQuery, LogRefused, LogRequest};
 use crate::message::{
-    Audience, Counts, Durability, Durable, InLog, Push, PushRefused, Until, WithoutLog,
+    Audience, Counts, Durability, Durable, InLog, Push, PushRefused, PushedBy, Until, WithoutLog,
 };
 use crate::position::{Nonce, Position};
 use crate::testing::cluster::{Cluster, Server, Told, frame, user};
@@ -617,6 +617,38 @@ fn a_member_that_is_slow_gets_the_rest_when_it_reads() {
         .map(|number| format!("record news {number}"))
         .collect();
     assert_eq!(told(&cluster, id)[1..], records);
+}
+
+/// A publication says nothing of who has it: its receipt waits for nobody.
+#[test]
+fn a_terminal_that_publishes_is_told_at_once_that_it_is_a_record() {
+    let mut cluster = Cluster::new(&Config::default(), 2);
+    let (_, slow) = follower(&mut cluster, 0, "ann", "news", Follow::default());
+    cluster.stalled.insert(slow);
+    // What it reads first fills its way.
+    durable(&mut cluster, 1, "news", "before", 1);
+    let publication = Push {
+        by: PushedBy::Terminal,
+        deadline: Config::PUBLICATION_DEADLINE,
+        ..durable_push("news", "published", 2, Durable::default())
+    };
+    let call = cluster.hand_in(1, publication);
+    cluster.pass(SECOND / 2);
+    let receipt = cluster.receipt(call).clone();
+    assert!(
+        matches!(logged(&cluster, call), InLog::At(_)),
+        "{receipt:?}"
+    );
+    assert_eq!(receipt.counts, Counts::default());
+    cluster.pass(SECOND);
+    // It is answered once.
+    assert_eq!(*cluster.receipt(call), receipt);
+    cluster.read_again();
+    cluster.pass(SECOND);
+    assert_eq!(
+        told(&cluster, slow).last().map(String::as_str),
+        Some("record news published")
+    );
 }
 
 /// Somebody appends a record, and tells nobody.
