@@ -228,13 +228,19 @@ impl Protocol {
     }
 
     /// Whether it takes the session of a terminal to say this: it is not the same for all to whom it is said.
-    pub fn is_said_by_session(self, outgoing: &Outgoing) -> bool {
+    pub fn is_said_by_session(self, outgoing: &Outgoing, namespaces: &Namespaces) -> bool {
         let Some(encoding) = self.codec().session else {
             return false;
         };
         match outgoing {
             Outgoing::Record(_) => false,
-            Outgoing::Pushed(pushed) => encoding.repeats_positions() && pushed.key().is_some(),
+            Outgoing::Pushed(pushed) => {
+                let has_positions = match pushed.topic() {
+                    Some(topic) => namespaces.is_recovered(topic),
+                    None => pushed.key().is_some(),
+                };
+                encoding.repeats_positions() && has_positions
+            }
             Outgoing::Hello { .. }
             | Outgoing::Log(_)
             | Outgoing::Gap(_)

@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use switchboard_core::id::TopicId;
 use switchboard_core::topic::{TopicJoin, TopicWish};
 
 /// The rules of topics: those of the longest beginning that a name has.
@@ -24,6 +25,10 @@ pub(crate) enum TopicAct {
     Publish,
     /// Its members may see who they are.
     Presence,
+    /// Clients of Centrifuge follow its log, may read it, and what they publish is a record of it.
+    History,
+    /// Those of its members that are clients of Centrifuge are told who comes and who leaves.
+    JoinLeave,
 }
 
 /// What no namespace can be.
@@ -34,7 +39,7 @@ pub struct InvalidNamespace;
 impl Namespaces {
     /// What each entry must be.
     pub const RULE: &str = "must list beginnings of topics with what clients may do there, as `chat:=publish+presence`: \
-         of `subscribe`, `publish` and `presence`; an empty beginning stands for all topics, and none comes twice";
+         of `subscribe`, `publish`, `presence`, `history` and `join_leave`; an empty beginning stands for all topics, and none comes twice";
 
     /// Reads the setting. An entry is `PREFIX=ACT+ACT`.
     ///
@@ -56,6 +61,11 @@ impl Namespaces {
             true => Err(InvalidNamespace),
             false => Ok(Self(namespaces)),
         }
+    }
+
+    /// Whether clients of Centrifuge follow the log of a topic, and recover from it what they have missed.
+    pub(crate) fn is_recovered(&self, topic: &TopicId) -> bool {
+        self.allow(topic.as_str(), TopicAct::History)
     }
 
     /// What becomes of a wish that a terminal has said itself: to see who the members are is not allowed everywhere.
@@ -98,6 +108,8 @@ impl FromStr for Namespace {
             "subscribe" => Ok(TopicAct::Subscribe),
             "publish" => Ok(TopicAct::Publish),
             "presence" => Ok(TopicAct::Presence),
+            "history" => Ok(TopicAct::History),
+            "join_leave" => Ok(TopicAct::JoinLeave),
             _ => Err(InvalidNamespace),
         });
         Ok(Self {
@@ -126,23 +138,27 @@ mod tests {
             "chat:=publish+presence",
             "chat:staff:=",
             "a=b=subscribe",
+            "room:=history+join_leave",
         ]);
         let rules = rules.expect("they are rules");
         let allowed = |topic: &str| {
-            let acts = [TopicAct::Subscribe, TopicAct::Publish, TopicAct::Presence];
-            acts.map(|act| rules.allow(topic, act))
+            use TopicAct::{History, JoinLeave, Presence, Publish, Subscribe};
+            let acts = [Subscribe, Publish, Presence, History, JoinLeave];
+            let allowed = acts.into_iter().filter(|act| rules.allow(topic, *act));
+            allowed.collect::<Vec<_>>()
         };
-        assert_eq!(allowed("news"), [false, false, true]);
-        assert_eq!(allowed("chat:1"), [false, true, true]);
-        assert_eq!(allowed("chat:staff:1"), [false, false, false]);
-        assert_eq!(allowed("a=b"), [true, false, false]);
+        assert_eq!(allowed("news"), [TopicAct::Presence]);
+        assert_eq!(allowed("chat:1"), [TopicAct::Publish, TopicAct::Presence]);
+        assert_eq!(allowed("chat:staff:1"), []);
+        assert_eq!(allowed("a=b"), [TopicAct::Subscribe]);
+        assert_eq!(allowed("room:1"), [TopicAct::History, TopicAct::JoinLeave]);
         assert!(!Namespaces::default().allow("news", TopicAct::Presence));
     }
 
     #[test]
     fn members_see_each_other_where_that_is_allowed() {
         let rules = read(&["chat:=presence"]).expect("a rule");
-        let topic = |name: &str| switchboard_core::id::TopicId::new(name).expect("a topic");
+        let topic = |name: &str| TopicId::new(name).expect("a topic");
         let [chat, news] = ["chat:1", "news"].map(topic);
         let seen = TopicWish::Watch(chat);
         assert_eq!(rules.judge(seen.clone()), seen);

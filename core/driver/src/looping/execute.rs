@@ -21,7 +21,8 @@ impl Worker {
                 connection,
                 outgoing,
             } => {
-                self.terminals.send(connection, outgoing, |frame| {
+                let namespaces = &self.for_terminals.sessions.namespaces;
+                (self.terminals).send(connection, (outgoing, namespaces), |frame| {
                     if tracing::enabled!(Level::TRACE) {
                         let id = self.instance.connection_id(connection);
                         journal::sent(self.me.id, id, frame);

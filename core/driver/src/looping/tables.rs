@@ -9,7 +9,7 @@ use bytes::Bytes;
 use switchboard_core::frame::{Outgoing, Payload};
 use switchboard_core::id::{ConnectionKey, LinkKey};
 use switchboard_core::position::Position;
-use switchboard_protocol::{Encoder, Protocol};
+use switchboard_protocol::{Encoder, Namespaces, Protocol};
 
 use crate::inbox::{Hearing, TerminalName};
 use crate::permits::SocketPermit;
@@ -66,24 +66,36 @@ impl Terminals {
     }
 
     /// Tells a terminal something, in its protocol, with what is posted next. `sent` is shown each frame, but for those that a session makes.
-    pub(super) fn send(&mut self, key: ConnectionKey, outgoing: Outgoing, sent: impl Fn(&Payload)) {
+    pub(super) fn send(
+        &mut self,
+        key: ConnectionKey,
+        (outgoing, namespaces): (Outgoing, &Namespaces),
+        sent: impl Fn(&Payload),
+    ) {
         let entry = self.entries.get(key.slot()).and_then(Option::as_ref);
         if let Some(entry) = entry.filter(|entry| entry.key == key) {
-            if entry.protocol.is_said_by_session(&outgoing) {
+            if entry.protocol.is_said_by_session(&outgoing, namespaces) {
                 entry.mailbox.post(TerminalOrder::Tell(Box::new(outgoing)));
                 return;
             }
-            if let Outgoing::Record(pushed) = &outgoing
-                && pushed.topic().is_none()
-                && entry.protocol.has_sessions()
-            {
-                let offset = pushed.position().map_or(0, Position::offset);
-                entry.mailbox.keep(TerminalOrder::StandsAt(offset));
-            }
+            let record = match &outgoing {
+                Outgoing::Record(pushed) if entry.protocol.has_sessions() => {
+                    let offset = pushed.position().map_or(0, Position::offset);
+                    Some((pushed.topic().cloned(), offset))
+                }
+                _ => None,
+            };
             for frame in self.encoder.encode(entry.protocol, outgoing) {
                 sent(&frame);
                 let carried = self.carriage.carried(entry.transport, frame);
-                entry.mailbox.keep(TerminalOrder::Send(carried));
+                entry.mailbox.keep(match &record {
+                    Some((topic, offset)) => TerminalOrder::Record {
+                        topic: topic.clone(),
+                        offset: *offset,
+                        frame: carried,
+                    },
+                    None => TerminalOrder::Send(carried),
+                });
             }
         }
     }

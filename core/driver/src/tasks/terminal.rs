@@ -21,7 +21,7 @@ use futures_util::future::poll_fn;
 use http::request::Parts;
 use switchboard_core::event::{Closure, Event, Heard, Life};
 use switchboard_core::frame::{CloseCode, Outgoing, Payload};
-use switchboard_core::id::{ConnectionId, ConnectionKey, InstanceId, UserId};
+use switchboard_core::id::{ConnectionId, ConnectionKey, InstanceId, TopicId, UserId};
 use switchboard_core::time::WallTime;
 use switchboard_core::topic::TopicWish;
 use switchboard_protocol::centrifuge::Names;
@@ -83,8 +83,12 @@ pub(crate) enum TerminalOrder {
     Send(Carried),
     /// To be said by its session.
     Tell(Box<Outgoing>),
-    /// Its session is to know the offset of the record that follows.
-    StandsAt(u64),
+    /// A record, of which its session is to know.
+    Record {
+        topic: Option<TopicId>,
+        offset: u64,
+        frame: Carried,
+    },
     Flush,
     Ping,
     Probe,
@@ -471,7 +475,18 @@ impl<T: Transport> Pump<T> {
                     self.greeted = true;
                     self.tell(cx, &outgoing);
                 }
-                (TerminalOrder::StandsAt(offset), Phase::Open) => self.is_sent(offset),
+                (
+                    TerminalOrder::Record {
+                        topic,
+                        offset,
+                        frame,
+                    },
+                    Phase::Open,
+                ) => {
+                    if self.is_sent(topic.as_ref(), offset) {
+                        self.transport.send(&frame);
+                    }
+                }
                 (TerminalOrder::Flush, Phase::Open) => self.flush_due = true,
                 (TerminalOrder::Ping, Phase::Open) => {
                     self.tell_of_end();

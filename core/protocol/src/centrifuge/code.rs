@@ -66,6 +66,9 @@ impl ErrorCode {
 /// Why a client is unsubscribed that has not asked for it: below 2500 it stays so.
 pub(super) const SERVER_UNSUBSCRIBE: (u32, &str) = (2000, "server unsubscribe");
 
+/// It has missed something: it subscribes again, and is told so.
+pub(super) const INSUFFICIENT_STATE: (u32, &str) = (2500, "insufficient state");
+
 /// Its token for the subscription has run out: it gets a new one, and subscribes again.
 pub(super) const SUBSCRIPTION_EXPIRED: (u32, &str) = (2501, "subscription expired");
 

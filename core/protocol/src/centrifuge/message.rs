@@ -214,6 +214,12 @@ pub(super) struct Push {
     #[prost(message, optional, tag = "4")]
     #[serde(rename = "pub", skip_serializing_if = "Option::is_none")]
     pub(super) publication: Option<Publication>,
+    #[prost(message, optional, tag = "5")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) join: Option<MemberNews>,
+    #[prost(message, optional, tag = "6")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) leave: Option<MemberNews>,
     #[prost(message, optional, tag = "7")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) unsubscribe: Option<Unsubscribe>,
@@ -236,6 +242,13 @@ pub(super) struct Publication {
     #[prost(btree_map = "string, string", tag = "7")]
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) tags: BTreeMap<String, String>,
+}
+
+/// One that has come or has left.
+#[derive(Clone, PartialEq, Message, Serialize)]
+pub(super) struct MemberNews {
+    #[prost(message, optional, tag = "1")]
+    pub(super) info: Option<ClientInfo>,
 }
 
 #[derive(Clone, PartialEq, Message, Serialize)]

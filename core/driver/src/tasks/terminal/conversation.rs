@@ -10,14 +10,16 @@ use http::request::Parts;
 use switchboard_core::event::{Closure, Event, Login as CoreLogin, Pings};
 use switchboard_core::frame::{CloseCode, Outgoing, Payload};
 use switchboard_core::id::{TopicId, UserId};
+use switchboard_core::logs::LogPage;
+use switchboard_core::message::Push;
 use switchboard_core::pace::ActPace;
 use switchboard_protocol::Family;
 use switchboard_protocol::centrifuge::{
-    Answered, Deed, LoginRefused, Session, SubscriptionEnd, Told,
+    Answered, Deed, LoginRefused, Question, Session, SubscriptionEnd, Told,
 };
 
 use super::logins::{carrying, end_of, no_request, refused, ttl};
-use super::questions::publish;
+use super::questions::{publication, publish};
 use super::{Phase, Pump, Step, Terminal, TerminalContext};
 use crate::clock;
 use crate::inbox::{Input, LoggedIn};
@@ -42,6 +44,8 @@ pub(super) struct Conversation {
 /// What was under way.
 enum Concluded {
     LoggedIn(Result<Login, AuthError>),
+    /// It is known where a terminal begins in the logs of the topics that it joins, as far as they can be read.
+    Found(Login, Vec<(TopicId, LogPage)>),
     /// The instance has been told of the login, or has ended.
     Entered,
     Refreshed(Result<Login, AuthError>),
@@ -122,17 +126,9 @@ impl<T: Transport> Pump<T> {
             Deed::LogIn(token) => self.log_in(&token),
             Deed::Refresh(token, user) => self.refresh(token, user),
             Deed::JudgeSubscription(token, user, topic) => self.judge(token, user, topic),
-            Deed::Publish(topic, payload) => {
-                if self.publishes_too_often() {
-                    return self
-                        .conclude(Concluded::Answered(Answered::Overloaded))
-                        .and_then(|deed| self.execute(cx, deed));
-                }
-                let inbox = self.context.reports.inbox().clone();
-                let sleep = self.context.logins.sleep;
-                self.begin_to(async move {
-                    Concluded::Answered(publish(&inbox, sleep, topic, payload).await)
-                });
+            Deed::Publish(topic, payload) => return self.publish(cx, publication(topic, payload)),
+            Deed::PublishDurably(topic, payload) => {
+                return self.publish(cx, publication(topic, payload).durable());
             }
             Deed::Ask(question) => {
                 let inbox = self.context.reports.inbox().clone();
@@ -158,15 +154,15 @@ impl<T: Transport> Pump<T> {
         match conversation.session.told(outgoing) {
             Told::Nothing => {}
             Told::Frame(frame) => self.send(frame),
+            Told::Frames(frames) => frames.into_iter().for_each(|frame| self.send(frame)),
             Told::Close(code) => self.end(cx, Closure::Violation(code)),
         }
     }
 
-    /// A record of this offset follows.
-    pub(super) fn is_sent(&mut self, offset: u64) {
-        if let Some(conversation) = &mut self.conversation {
-            conversation.session.is_sent(offset);
-        }
+    /// A record of this offset is about to be sent, of the log of a topic or of its user. Returns whether it is to be.
+    pub(super) fn is_sent(&mut self, topic: Option<&TopicId>, offset: u64) -> bool {
+        let conversation = self.conversation.as_mut();
+        conversation.is_none_or(|conversation| conversation.session.is_sent(topic, offset))
     }
 
     pub(super) fn ping(&mut self) {
@@ -235,6 +231,20 @@ impl<T: Transport> Pump<T> {
         });
     }
 
+    fn publish(&mut self, cx: &mut Context<'_>, publication: Push) -> Option<Poll<Step>> {
+        if self.publishes_too_often() {
+            return self
+                .conclude(Concluded::Answered(Answered::Overloaded))
+                .and_then(|deed| self.execute(cx, deed));
+        }
+        let inbox = self.context.reports.inbox().clone();
+        let sleep = self.context.logins.sleep;
+        self.begin_to(
+            async move { Concluded::Answered(publish(&inbox, sleep, publication).await) },
+        );
+        None
+    }
+
     fn publishes_too_often(&mut self) -> bool {
         let most = self.context.topic_publications;
         let conversation = self.conversation.as_mut();
@@ -260,6 +270,13 @@ impl<T: Transport> Pump<T> {
         let session = &mut conversation.session;
         match concluded {
             Concluded::LoggedIn(Ok(login)) => {
+                self.look_for(login);
+                None
+            }
+            Concluded::Found(login, pages) => {
+                for (topic, page) in pages {
+                    session.found(topic, page);
+                }
                 self.enter(login);
                 None
             }
@@ -271,6 +288,32 @@ impl<T: Transport> Pump<T> {
             Concluded::Answered(answered) => session.answered(answered),
             Concluded::Judged(judged) => session.subscription_judged(judged),
         }
+    }
+
+    /// Finds out where a terminal begins in the logs of the topics that it joins, before it is served.
+    fn look_for(&mut self, login: Login) {
+        let Some(conversation) = &mut self.conversation else {
+            return;
+        };
+        let joins = login.topics.as_ref().map(|rights| &rights.joins[..]);
+        let looked_for = conversation.session.looks_for(joins.unwrap_or_default());
+        if looked_for.is_empty() {
+            return self.enter(login);
+        }
+        let inbox = self.context.reports.inbox().clone();
+        let questions = Rc::clone(&self.context.questions);
+        self.begin_to(async move {
+            let mut pages = Vec::new();
+            for (topic, query) in looked_for {
+                let question = Question::Log(topic.clone().into(), query);
+                // Where one cannot be read others cannot, and the terminal is not to wait for them.
+                let Answered::Log(page) = questions.ask(&inbox, question).await else {
+                    break;
+                };
+                pages.push((topic, page));
+            }
+            Concluded::Found(login, pages)
+        });
     }
 
     /// Has the instance serve the terminal as this user's.

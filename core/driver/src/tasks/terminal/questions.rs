@@ -11,7 +11,7 @@ use switchboard_core::frame::Payload;
 use switchboard_core::id::TopicId;
 use switchboard_core::logs::{LogAnswer, LogRequest};
 use switchboard_core::message::{
-    Action, Audience, Counts, ListOrder, Push, PushRefused, PushedBy, Receipt,
+    Action, Audience, Counts, InLog, ListOrder, Push, PushRefused, PushedBy, Receipt,
 };
 use switchboard_protocol::centrifuge::{Answered, Question, TopicMembers};
 
@@ -59,7 +59,7 @@ impl Questions {
         let (answer, answered) = oneshot::channel();
         let input = match question {
             Question::Connections(user) => Input::Connections(user, answer),
-            Question::Log(user, query) => Input::Log(user.into(), LogRequest::Read(query), answer),
+            Question::Log(channel, query) => Input::Log(channel, LogRequest::Read(query), answer),
             Question::Members(topic) => Input::Push(Box::new(listing(topic)), answer),
         };
         if inbox.send(input).await.is_err() {
@@ -114,27 +114,34 @@ fn to_members(topic: TopicId, payload: Payload) -> Push {
     Push::new(crate::new_push_id(), to, payload)
 }
 
-/// Has the instance push what a terminal publishes. It is answered by a refusal, or, after 100 ms without one, as taken:
-/// members that take it slowly hold up nobody who publishes.
-pub(super) async fn publish(
-    inbox: &Inbox,
-    sleep: Sleep,
-    topic: TopicId,
-    payload: Payload,
-) -> Answered {
-    let (answer, answered) = oneshot::channel();
-    let push = Box::new(Push {
+/// A push of what a terminal publishes.
+pub(super) fn publication(topic: TopicId, payload: Payload) -> Push {
+    Push {
         deadline: Config::PUBLICATION_DEADLINE,
         by: PushedBy::Terminal,
         ..to_members(topic, payload)
-    });
-    if inbox.send(Input::Push(push, answer)).await.is_err() {
+    }
+}
+
+/// Has the instance push what a terminal publishes. A plain push is answered by a refusal, or, after 100 ms without one,
+/// as taken: members that take it slowly hold up nobody who publishes. One that is to be a record is answered when
+/// it is known whether it is one.
+pub(super) async fn publish(inbox: &Inbox, sleep: Sleep, publication: Push) -> Answered {
+    let is_durable = publication.durable.is_some();
+    let (answer, answered) = oneshot::channel();
+    let input = Input::Push(Box::new(publication), answer);
+    if inbox.send(input).await.is_err() {
         return Answered::Unknown;
     }
-    let refused = async {
+    let judged = async {
         match answered.await {
             Ok(Answer::Push(Err(PushRefused::TooLarge { .. }))) => Answered::TooLarge,
+            Ok(Answer::Push(Err(PushRefused::DirectoryAway))) => Answered::Unknown,
             Ok(Answer::Push(Err(_))) => Answered::Overloaded,
+            Ok(Answer::Push(Ok(receipt))) if is_durable => match is_logged(&receipt) {
+                true => Answered::Published,
+                false => Answered::Unknown,
+            },
             Ok(Answer::Push(Ok(receipt))) if is_crowded_out(&receipt.counts) => {
                 Answered::Overloaded
             }
@@ -146,7 +153,15 @@ pub(super) async fn publish(
         sleep(REFUSED_WITHIN).await;
         Answered::Published
     };
-    race(refused, taken).await
+    match is_durable {
+        true => judged.await,
+        false => race(judged, taken).await,
+    }
+}
+
+fn is_logged(receipt: &Receipt) -> bool {
+    let mut logs = receipt.logged.iter();
+    logs.any(|log| matches!(log.logged, InLog::At(_) | InLog::Expired))
 }
 
 /// Whether nobody has got it, for want of room.

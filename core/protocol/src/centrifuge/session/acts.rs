@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use switchboard_core::frame::Payload;
 use switchboard_core::id::{ConnectionId, TopicId, UserId};
-use switchboard_core::topic::TopicWish;
+use switchboard_core::topic::TopicJoin;
 
 use super::super::code::ErrorCode;
 use super::super::message::{
@@ -22,7 +22,11 @@ impl Session {
             return self.refuse(id, ErrorCode::BadRequest);
         }
         self.asked = Some(Asked::Publish { id });
-        Deed::Publish(topic, self.payload(data))
+        let payload = self.payload(data);
+        match self.settings.namespaces.is_recovered(&topic) {
+            true => Deed::PublishDurably(topic, payload),
+            false => Deed::Publish(topic, payload),
+        }
     }
 
     /// What is sent as text comes to all as text, whatever they speak.
@@ -101,7 +105,7 @@ impl Session {
         self.subscriptions.ends(&topic, end);
         if is_new {
             self.subscriptions.asks(topic.clone(), id);
-            return Some(Deed::Topic(TopicWish::JoinAllowed(topic)));
+            return Some(Deed::Topic(self.wish_to_join(&topic, TopicJoin::Allowed)));
         }
         Some(Deed::Tell(self.encoding.encode(&Reply {
             id,

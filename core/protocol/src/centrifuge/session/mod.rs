@@ -10,6 +10,8 @@
 //! Commands are served one after the other, in their order.
 
 mod acts;
+mod members;
+mod recovery;
 mod request;
 mod subscriptions;
 #[cfg(test)]
@@ -19,6 +21,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use switchboard_core::channel::Channel;
 use switchboard_core::event::Follow;
 use switchboard_core::frame::{Attached, CloseCode, HelloLog, Outgoing, Payload, Recovery};
 use switchboard_core::id::{ConnectionId, TopicId, UserId};
@@ -57,6 +60,8 @@ pub struct Session {
     subscriptions: Subscriptions,
     /// What it has said of topics before it was answered.
     waiting: Waiting,
+    /// What is wanted for it that it has not said.
+    wishes: VecDeque<TopicWish>,
     /// It is to be closed.
     closing: Option<CloseCode>,
 }
@@ -130,15 +135,37 @@ struct Member {
 
 #[derive(Debug)]
 enum Asked {
-    Refresh { id: u32 },
-    Subscription { id: u32, topic: TopicId },
-    SubRefresh { id: u32, topic: TopicId },
-    Publish { id: u32 },
-    Presence { id: u32 },
-    PresenceStats { id: u32 },
-    TopicPresence { id: u32 },
-    TopicPresenceStats { id: u32 },
-    History { id: u32, order: HistoryOrder },
+    Refresh {
+        id: u32,
+    },
+    Subscription {
+        id: u32,
+        topic: TopicId,
+    },
+    SubRefresh {
+        id: u32,
+        topic: TopicId,
+    },
+    Publish {
+        id: u32,
+    },
+    Presence {
+        id: u32,
+    },
+    PresenceStats {
+        id: u32,
+    },
+    TopicPresence {
+        id: u32,
+    },
+    TopicPresenceStats {
+        id: u32,
+    },
+    History {
+        id: u32,
+        of: Channel,
+        order: HistoryOrder,
+    },
 }
 
 impl Asked {
@@ -187,6 +214,8 @@ pub enum Deed {
     JudgeSubscription(String, UserId, TopicId),
     /// To be pushed to a topic. Answered by [`Session::answered`].
     Publish(TopicId, Payload),
+    /// To be pushed to a topic, as a record of its log. Answered by [`Session::answered`].
+    PublishDurably(TopicId, Payload),
     /// Answered by [`Session::answered`].
     Ask(Question),
     /// The connection is to be closed.
@@ -198,8 +227,8 @@ pub enum Deed {
 pub enum Question {
     /// The connections of a user.
     Connections(UserId),
-    /// Some of the log of a user.
-    Log(UserId, LogQuery),
+    /// Some of the log of a user or of a topic.
+    Log(Channel, LogQuery),
     /// The members of a topic.
     Members(TopicId),
 }
@@ -209,11 +238,11 @@ pub enum Question {
 pub enum Answered {
     /// The user's connections.
     Connections(Vec<ConnectionId>),
-    /// Some of the user's log.
+    /// Some of the log.
     Log(LogPage),
     /// The members of a topic.
     Members(TopicMembers),
-    /// It is on its way.
+    /// It is on its way, or a record.
     Published,
     /// It is larger than a push may be.
     TooLarge,
@@ -247,6 +276,8 @@ pub enum Told {
     Nothing,
     /// A frame.
     Frame(Payload),
+    /// Some, in this order.
+    Frames(Vec<Payload>),
     /// The connection is to be closed.
     Close(CloseCode),
 }
@@ -263,6 +294,7 @@ impl Session {
             open_pings: 0,
             subscriptions: Subscriptions::default(),
             waiting: Waiting::default(),
+            wishes: VecDeque::new(),
             closing: None,
         }
     }
@@ -280,9 +312,9 @@ impl Session {
         }
     }
 
-    /// Whether a ping has left something to do.
+    /// Whether a ping, or what it was told, has left something to do.
     pub fn is_due(&self) -> bool {
-        self.subscriptions.have_expired()
+        self.subscriptions.have_expired() || !self.wishes.is_empty()
     }
 
     /// Whether something that it said is not served yet: no more is to be read of it.
@@ -300,6 +332,9 @@ impl Session {
             if let Some(code) = self.closing {
                 self.commands.clear();
                 return Some(Deed::Close(code));
+            }
+            if let Some(wish) = self.wishes.pop_front() {
+                return Some(Deed::Topic(wish));
             }
             let waits = matches!(self.stage, Stage::LoggingIn { .. } | Stage::Joining { .. });
             if waits || self.asked.is_some() || self.waiting.is_full() {
@@ -331,14 +366,12 @@ impl Session {
         };
         // Whoever was known by its handshake has no token to renew, and would give up where it is asked for one.
         let ttl = ttl.filter(|_| by_token);
-        self.subscriptions = Subscriptions::by_server(joins);
+        self.subscriptions.begin_by_server(&joins);
         let channel = of_user(&user);
-        let brought = (subs.remove(&channel)).filter(|sub| sub.recover);
-        let brought = brought.map(|sub| match sub.epoch == EPOCH || sub.epoch.is_empty() {
-            true => sub.offset,
-            // It is of another server. No position is at the beginning of time.
-            false => 0,
-        });
+        let brought = subs
+            .remove(&channel)
+            .and_then(|sub| recovery::brought(&sub));
+        self.follow_by_server(&joins, &subs);
         let member = Box::new(Member {
             user,
             channel,
@@ -434,10 +467,10 @@ impl Session {
             }
             // What it holds stays what it holds, and what comes has offsets of its own.
             Outgoing::Back(_) | Outgoing::Received(_) => Told::Nothing,
-            // Nobody in this protocol asks for it.
-            Outgoing::Presence(_) | Outgoing::TopicLog(..) => Told::Nothing,
-            Outgoing::Joined { topic, .. } => {
-                let told = self.joined(topic);
+            Outgoing::Presence(presence) => self.members_told(presence),
+            Outgoing::TopicLog(topic, news) => self.log_news(topic, **news),
+            Outgoing::Joined { topic, log, .. } => {
+                let told = self.joined(topic, log.as_deref());
                 self.release(topic);
                 told
             }
@@ -452,18 +485,26 @@ impl Session {
                 told
             }
             Outgoing::Pushed(pushed) | Outgoing::Record(pushed) => {
-                let stands_at = self.member().and_then(|member| member.stands_at);
+                let stands_at = match pushed.topic() {
+                    Some(topic) => self.stands_in(topic),
+                    None => self.member().and_then(|member| member.stands_at),
+                };
                 let offset = pushed.position().map(Position::offset).or(stands_at);
                 Told::Frame(published(self.encoding, pushed, offset.unwrap_or(0)))
             }
         }
     }
 
-    /// The terminal is sent a record with this offset.
-    pub fn is_sent(&mut self, offset: u64) {
+    /// The terminal is about to be sent a record with this offset, of the log of a topic or of its user. Returns whether it
+    /// is to be.
+    pub fn is_sent(&mut self, topic: Option<&TopicId>, offset: u64) -> bool {
+        if let Some(topic) = topic {
+            return self.is_sent_of(topic, offset);
+        }
         if let Stage::Live { member } = &mut self.stage {
             member.stands_at = Some(offset);
         }
+        true
     }
 
     /// A ping. Those of its subscriptions end whose tokens have run out for so long that they were not renewed.
@@ -561,8 +602,12 @@ impl Session {
                 None => unplaced(),
             },
         };
-        let others = self.subscriptions.names().chain([EVERYONE]);
-        let mut subs: BTreeMap<_, _> = others.map(|name| (name.to_owned(), unplaced())).collect();
+        let topics = self
+            .subscriptions
+            .names()
+            .map(|topic| (topic.to_string(), self.stand_of(topic)));
+        let mut subs: BTreeMap<_, _> = topics.collect();
+        subs.insert(EVERYONE.to_owned(), unplaced());
         subs.insert(member.channel.clone(), of_user);
         member.client = Some(connection);
         let pong = self.names.is_none() && !self.encoding.is_one_way();

@@ -1,5 +1,6 @@
 //! What a terminal asks that is served, and how it is answered.
 
+use switchboard_core::channel::Channel as LogOf;
 use switchboard_core::frame::Payload;
 use switchboard_core::id::TopicId;
 use switchboard_core::logs::{LogPage, LogQuery};
@@ -78,7 +79,8 @@ impl Session {
         } else if command.presence_stats.is_some() {
             Asked::PresenceStats { id }
         } else if let Some(request) = &command.history {
-            return self.about_history(id, request);
+            let of = self.member()?.user.clone().into();
+            return Some(self.about_history(id, of, request));
         } else {
             return Some(self.about_served(id, command));
         };
@@ -87,24 +89,24 @@ impl Session {
         Some(Deed::Ask(Question::Connections(user)))
     }
 
-    fn about_history(&mut self, id: u32, request: &HistoryRequest) -> Option<Deed> {
+    fn about_history(&mut self, id: u32, of: LogOf, request: &HistoryRequest) -> Deed {
         if request.reverse {
             if request.since.is_some() {
                 // A log is read in one direction: what comes before a position would be all of it.
-                return Some(self.refuse(id, ErrorCode::NotAvailable));
+                return self.refuse(id, ErrorCode::NotAvailable);
             }
             let records = wanted(request).unwrap_or(LogQuery::LIMIT_MAX);
-            return self.ask_newest(id, records.min(LogQuery::LIMIT_MAX));
+            return self.ask_newest(id, of, records.min(LogQuery::LIMIT_MAX));
         }
         let query = match oldest_first(request) {
             Ok(query) => query,
-            Err(error) => return Some(self.refuse(id, error)),
+            Err(error) => return self.refuse(id, error),
         };
         let limit = wanted(request).map(|limit| limit as usize);
-        let user = self.member()?.user.clone();
         let order = HistoryOrder::OldestFirst(limit);
-        self.asked = Some(Asked::History { id, order });
-        Some(Deed::Ask(Question::Log(user, query)))
+        let asked = of.clone();
+        self.asked = Some(Asked::History { id, of, order });
+        Deed::Ask(Question::Log(asked, query))
     }
 
     /// What a terminal may not do with the channels to which the server subscribes it.
@@ -132,7 +134,7 @@ impl Session {
 
     fn about_topic(&mut self, id: u32, command: Command, topic: TopicId) -> Option<Deed> {
         if let Some(request) = command.subscribe {
-            return self.subscribe(id, topic, request.token);
+            return self.subscribe(id, topic, request);
         }
         if let Some(request) = command.sub_refresh {
             return self.renew(id, topic, request.token);
@@ -145,9 +147,22 @@ impl Session {
             self.ask_of_members(id, topic, Asked::TopicPresence { id })
         } else if command.presence_stats.is_some() {
             self.ask_of_members(id, topic, Asked::TopicPresenceStats { id })
+        } else if let Some(request) = &command.history {
+            self.history_of_topic(id, topic, request)
         } else {
             self.refuse(id, ErrorCode::NotAvailable)
         })
+    }
+
+    /// What was said is the business of those who are there.
+    fn history_of_topic(&mut self, id: u32, topic: TopicId, request: &HistoryRequest) -> Deed {
+        if !self.settings.namespaces.is_recovered(&topic) {
+            return self.refuse(id, ErrorCode::NotAvailable);
+        }
+        match self.subscriptions.has(&topic) {
+            true => self.about_history(id, topic.into(), request),
+            false => self.refuse(id, ErrorCode::PermissionDenied),
+        }
     }
 
     pub(super) fn unsubscribed(&self, id: u32) -> Payload {
@@ -161,12 +176,12 @@ impl Session {
     /// A question is answered. Returns what is to be done then.
     pub fn answered(&mut self, answered: Answered) -> Option<Deed> {
         let asked = self.asked.take()?;
-        if let (Asked::History { id, order }, Answered::Log(page)) = (&asked, &answered)
+        if let (Asked::History { id, of, order }, Answered::Log(page)) = (&asked, &answered)
             && let HistoryOrder::NewestFirst(records) = *order
             && page.has_more()
         {
             // An answer has a limit of bytes, by which the newest are left out: so many fewer are asked for.
-            return self.ask_newest(*id, records / 2);
+            return Some(self.ask_newest(*id, of.clone(), records / 2));
         }
         let user = self.member()?.user.clone();
         let reply = match (asked, answered) {
@@ -200,7 +215,9 @@ impl Session {
                 presence_stats: Some(members.stats()),
                 ..Reply::default()
             },
-            (Asked::History { id, order }, Answered::Log(page)) => self.history(id, order, page),
+            (Asked::History { id, order, .. }, Answered::Log(page)) => {
+                self.history(id, order, page)
+            }
             (Asked::Publish { id }, Answered::Published) => published(id),
             (asked, answered) => {
                 let error = match answered {
@@ -218,17 +235,17 @@ impl Session {
         Some(Deed::Tell(self.encoding.encode(&reply)))
     }
 
-    /// Asks for so many of the last records of its log.
-    fn ask_newest(&mut self, id: u32, records: u32) -> Option<Deed> {
+    /// Asks for so many of the last records of a log.
+    fn ask_newest(&mut self, id: u32, of: LogOf, records: u32) -> Deed {
         let query = LogQuery {
             history: records,
             limit: records.max(1),
             ..LogQuery::default()
         };
-        let user = self.member()?.user.clone();
         let order = HistoryOrder::NewestFirst(records);
-        self.asked = Some(Asked::History { id, order });
-        Some(Deed::Ask(Question::Log(user, query)))
+        let asked = of.clone();
+        self.asked = Some(Asked::History { id, of, order });
+        Deed::Ask(Question::Log(asked, query))
     }
 
     fn history(&self, id: u32, order: HistoryOrder, page: LogPage) -> Reply {

@@ -3,13 +3,18 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use switchboard_core::frame::{NotJoined, Payload};
+use switchboard_core::frame::{HelloLog, NotJoined, Payload};
 use switchboard_core::id::TopicId;
+use switchboard_core::logs::LogPage;
 use switchboard_core::time::WallTime;
-use switchboard_core::topic::TopicWish;
+use switchboard_core::topic::{TopicJoin, TopicWish};
 
 use super::super::code::{ErrorCode, SERVER_UNSUBSCRIBE, SUBSCRIPTION_EXPIRED};
-use super::super::message::{Command, Push, Reply, Subscribe, SubscribeResult, Unsubscribe};
+use super::super::message::{
+    Command, Push, Reply, Subscribe, SubscribeRequest, SubscribeResult, Unsubscribe,
+};
+use super::members::WatchedTopics;
+use super::recovery::FollowedLog;
 use super::{Deed, Session, SubscriptionEnd, Told};
 use crate::namespaces::TopicAct;
 
@@ -21,6 +26,12 @@ pub(super) struct Subscriptions {
     ends: BTreeMap<TopicId, SubscriptionEnd>,
     /// Those that have ended so, and that it is still a member of.
     expired: Vec<TopicId>,
+    /// What it knows of the logs of those with a history.
+    pub(super) logs: BTreeMap<TopicId, FollowedLog>,
+    /// What was found in them before its login.
+    pub(super) found: BTreeMap<TopicId, LogPage>,
+    /// Of which it is told who comes and leaves.
+    pub(super) watched: WatchedTopics,
 }
 
 /// Commands about topics that wait for the answer to the one before about the same topic. Clients do not wait for it:
@@ -49,7 +60,7 @@ impl Waiting {
 
 /// What a terminal has to do with a topic.
 #[derive(Clone, Copy, Debug)]
-enum Subscription {
+pub(super) enum Subscription {
     /// The server has subscribed it, or is about to: it was told so.
     ByServer,
     /// It has asked for it in this command.
@@ -60,26 +71,43 @@ enum Subscription {
     Leaving(u32),
     /// Its token for the topic has run out, and it is about to be subscribed no longer.
     Expired,
+    /// It has missed something, was told that it is subscribed no longer, and is about to be.
+    Lost,
 }
 
 impl Subscriptions {
     /// The topics to which the server subscribes a terminal when it greets it.
-    pub(super) fn by_server(topics: impl IntoIterator<Item = TopicId>) -> Self {
-        let topics = topics.into_iter();
-        let topics = topics.map(|topic| (topic, Subscription::ByServer));
-        Self {
-            topics: topics.collect(),
-            ..Self::default()
-        }
+    pub(super) fn begin_by_server(&mut self, topics: &[TopicId]) {
+        let topics = topics.iter();
+        let topics = topics.map(|topic| (topic.clone(), Subscription::ByServer));
+        self.topics = topics.collect();
     }
 
     /// Whether it is subscribed to a topic.
     pub(super) fn has(&self, topic: &TopicId) -> bool {
         match self.topics.get(topic) {
             Some(Subscription::ByServer | Subscription::ByItself) => true,
-            Some(Subscription::Asked(_) | Subscription::Leaving(_) | Subscription::Expired)
+            Some(
+                Subscription::Asked(_)
+                | Subscription::Leaving(_)
+                | Subscription::Expired
+                | Subscription::Lost,
+            )
             | None => false,
         }
+    }
+
+    /// Whether the server has subscribed it to a topic.
+    pub(super) fn is_by_server(&self, topic: &TopicId) -> bool {
+        matches!(self.get(topic), Some(Subscription::ByServer))
+    }
+
+    pub(super) fn get(&self, topic: &TopicId) -> Option<Subscription> {
+        self.topics.get(topic).copied()
+    }
+
+    pub(super) fn set(&mut self, topic: &TopicId, subscription: Subscription) {
+        self.topics.insert(topic.clone(), subscription);
     }
 
     /// It asks for a topic in this command.
@@ -123,18 +151,25 @@ impl Subscriptions {
     fn remove(&mut self, topic: &TopicId) {
         self.topics.remove(topic);
         self.ends.remove(topic);
+        self.logs.remove(topic);
+        self.watched.remove(topic);
     }
 
     /// Whether a command about a topic is not answered.
     fn is_pending(&self, topic: &TopicId) -> bool {
         match self.topics.get(topic) {
-            Some(Subscription::Asked(_) | Subscription::Leaving(_) | Subscription::Expired) => true,
+            Some(
+                Subscription::Asked(_)
+                | Subscription::Leaving(_)
+                | Subscription::Expired
+                | Subscription::Lost,
+            ) => true,
             Some(Subscription::ByServer | Subscription::ByItself) | None => false,
         }
     }
 
-    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
-        self.topics.keys().map(TopicId::as_str)
+    pub(super) fn names(&self) -> impl Iterator<Item = &TopicId> {
+        self.topics.keys()
     }
 }
 
@@ -155,18 +190,25 @@ impl Session {
         }
     }
 
-    pub(super) fn subscribe(&mut self, id: u32, topic: TopicId, token: String) -> Option<Deed> {
+    pub(super) fn subscribe(
+        &mut self,
+        id: u32,
+        topic: TopicId,
+        request: SubscribeRequest,
+    ) -> Option<Deed> {
         if self.subscriptions.topics.contains_key(&topic) {
             return Some(Deed::Tell(self.refusal(id, ErrorCode::AlreadySubscribed)));
         }
-        if !token.is_empty() {
-            return self.subscribe_by(id, topic, token);
+        self.brings(&topic, &request);
+        if !request.token.is_empty() {
+            return self.subscribe_by(id, topic, request.token);
         }
         self.subscriptions.asks(topic.clone(), id);
-        Some(Deed::Topic(match self.may(&topic, TopicAct::Subscribe) {
-            true => TopicWish::JoinAllowed(topic),
-            false => TopicWish::Join(topic),
-        }))
+        let join = match self.may(&topic, TopicAct::Subscribe) {
+            true => TopicJoin::Allowed,
+            false => TopicJoin::ByRight,
+        };
+        Some(Deed::Topic(self.wish_to_join(&topic, join)))
     }
 
     pub(super) fn unsubscribe(&mut self, id: u32, topic: TopicId) -> Deed {
@@ -179,21 +221,27 @@ impl Session {
                 Deed::Tell(self.refusal(id, ErrorCode::PermissionDenied))
             }
             // It would have waited.
-            Some(Subscription::Asked(_) | Subscription::Leaving(_) | Subscription::Expired)
+            Some(
+                Subscription::Asked(_)
+                | Subscription::Leaving(_)
+                | Subscription::Expired
+                | Subscription::Lost,
+            )
             | None => Deed::Tell(self.unsubscribed(id)),
         }
     }
 
-    /// The terminal is a member of a topic.
-    pub(super) fn joined(&mut self, topic: &TopicId) -> Told {
+    /// The terminal is a member of a topic, and stands there in its log.
+    pub(super) fn joined(&mut self, topic: &TopicId, log: Option<&HelloLog>) -> Told {
         let before = self.subscriptions.topics.get(topic).copied();
         let (now, told) = match before {
             Some(Subscription::Asked(id)) => {
+                let stand = self.stand_told(topic, log);
                 let end = self.subscriptions.ends.get(topic);
                 let result = SubscribeResult {
                     expires: end.is_some(),
                     ttl: end.map_or(0, |end| end.ttl),
-                    ..SubscribeResult::default()
+                    ..stand
                 };
                 let reply = Reply {
                     id,
@@ -207,10 +255,16 @@ impl Session {
             }
             // It is a member by more than the token that has run out.
             Some(Subscription::Expired) => (Subscription::ByItself, Told::Nothing),
-            Some(
-                same @ (Subscription::ByServer | Subscription::ByItself | Subscription::Leaving(_)),
-            ) => (same, Told::Nothing),
+            Some(same @ (Subscription::ByServer | Subscription::ByItself)) => {
+                let told = match log {
+                    Some(HelloLog::At(attached)) => self.placed_in(topic, *attached),
+                    Some(HelloLog::Unknown | HelloLog::NotAsked) | None => Told::Nothing,
+                };
+                (same, told)
+            }
+            Some(same @ (Subscription::Leaving(_) | Subscription::Lost)) => (same, Told::Nothing),
             None => {
+                self.follow_for_application(topic);
                 let push = Push {
                     subscribe: Some(Subscribe::default()),
                     ..Push::default()
@@ -221,7 +275,13 @@ impl Session {
                 )
             }
         };
-        self.subscriptions.topics.insert(topic.clone(), now);
+        // What it was told may have changed it.
+        if !matches!(self.subscriptions.get(topic), Some(Subscription::Lost)) {
+            self.subscriptions.set(topic, now);
+        }
+        if self.subscriptions.has(topic) {
+            self.watch(topic);
+        }
         told
     }
 
@@ -239,6 +299,10 @@ impl Session {
             Some(Subscription::Expired) => {
                 self.subscriptions.remove(topic);
                 Told::Frame(self.unsubscribe_push(topic, SUBSCRIPTION_EXPIRED))
+            }
+            Some(Subscription::Lost) => {
+                self.subscriptions.remove(topic);
+                Told::Nothing
             }
             // It was taken back before it counted.
             Some(Subscription::Asked(id)) => {
@@ -261,16 +325,24 @@ impl Session {
                 };
                 Told::Frame(self.refusal(id, error))
             }
-            Some(Subscription::ByServer) => {
-                self.subscriptions.remove(topic);
-                Told::Frame(self.unsubscribe_push(topic, SERVER_UNSUBSCRIBE))
-            }
-            Some(Subscription::ByItself | Subscription::Leaving(_) | Subscription::Expired)
+            Some(Subscription::ByServer) => match why {
+                NotJoined::TooFast => self.wish_refused(topic),
+                NotJoined::NotAllowed | NotJoined::TooMany => {
+                    self.subscriptions.remove(topic);
+                    Told::Frame(self.unsubscribe_push(topic, SERVER_UNSUBSCRIBE))
+                }
+            },
+            Some(
+                Subscription::ByItself
+                | Subscription::Leaving(_)
+                | Subscription::Expired
+                | Subscription::Lost,
+            )
             | None => Told::Nothing,
         }
     }
 
-    fn unsubscribe_push(&self, topic: &TopicId, (code, reason): (u32, &str)) -> Payload {
+    pub(super) fn unsubscribe_push(&self, topic: &TopicId, (code, reason): (u32, &str)) -> Payload {
         let push = Push {
             unsubscribe: Some(Unsubscribe {
                 code,
@@ -281,7 +353,7 @@ impl Session {
         self.of_topic(topic, push)
     }
 
-    fn of_topic(&self, topic: &TopicId, push: Push) -> Payload {
+    pub(super) fn of_topic(&self, topic: &TopicId, push: Push) -> Payload {
         self.encoding.encode(&Reply {
             push: Some(Push {
                 channel: topic.to_string(),

@@ -1,5 +1,7 @@
 //! What a terminal says and what comes of it, in JSON.
 
+mod logs;
+
 use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -839,7 +841,7 @@ fn history_is_read_as_it_is_asked_for() {
         };
         assert_eq!(
             deeds(&mut session),
-            [Deed::Ask(Question::Log(ann(), query))],
+            [Deed::Ask(Question::Log(ann().into(), query))],
             "{request}"
         );
     }
@@ -904,7 +906,7 @@ fn the_newest_records_are_asked_for_until_they_fit_an_answer() {
         limit: 50,
         ..LogQuery::default()
     };
-    assert_eq!(cut, Some(Deed::Ask(Question::Log(ann(), query))));
+    assert_eq!(cut, Some(Deed::Ask(Question::Log(ann().into(), query))));
     let reply = told_by(session.answered(Answered::Log(page(&[7, 8, 9]))));
     let publications = reply["history"]["publications"].as_array();
     let offsets = publications
@@ -970,11 +972,11 @@ fn in_protobuf_a_push_without_a_position_repeats_that_of_the_last_record() {
     deeds(&mut session);
     session.logged_in(ann(), None, Vec::new());
     session.told(&hello(at(5, Recovery::Anew)));
-    session.is_sent(6);
+    assert!(session.is_sent(None, 6));
     let payload = Payload::from("x".to_owned());
     let plain = |key| Outgoing::Pushed(Pushed::new(PushId::new(Uuid::nil()), key, payload.clone()));
     let own = plain(Some(ann().into()));
-    assert!(protocol.is_said_by_session(&own));
+    assert!(protocol.is_said_by_session(&own, &Namespaces::default()));
     let Told::Frame(frame) = session.told(&own) else {
         panic!("a frame");
     };
@@ -984,7 +986,7 @@ fn in_protobuf_a_push_without_a_position_repeats_that_of_the_last_record() {
     // Field 6 of the publication, with the value 6.
     let has_offset = |frame: &Payload| frame.bytes().windows(2).any(|bytes| bytes == [0x30, 6]);
     assert!(has_offset(&frame) && !has_offset(&shared));
-    assert!(!protocol.is_said_by_session(&plain(None)));
+    assert!(!protocol.is_said_by_session(&plain(None), &Namespaces::default()));
 }
 
 proptest! {
@@ -1000,7 +1002,7 @@ proptest! {
         is_json: bool,
     ) {
         let encoding = if is_json { Encoding::Json } else { Encoding::Protobuf };
-        let rules = settings(&["=subscribe+publish+presence"]);
+        let rules = settings(&["=subscribe+publish+presence", "a=subscribe+history+join_leave"]);
         let mut session = Session::new(encoding, rules, None);
         if is_live {
             let connect: &[u8] = match encoding {
@@ -1029,7 +1031,7 @@ proptest! {
                     Deed::Ask(..) => {
                         session.answered(Answered::Unknown);
                     }
-                    Deed::Publish(..) => {
+                    Deed::Publish(..) | Deed::PublishDurably(..) => {
                         session.answered(Answered::Published);
                     }
                     Deed::JudgeSubscription(..) => {
