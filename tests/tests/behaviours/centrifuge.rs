@@ -564,13 +564,17 @@ fn the_newest_records_come_as_many_as_fit(cell: Cell) {
 }
 
 /// Servers that take tokens.
-fn start(cell: Cell, servers: usize, configure: impl Fn(Settings) -> Settings) -> Cluster {
+pub(super) fn start(
+    cell: Cell,
+    servers: usize,
+    configure: impl Fn(Settings) -> Settings,
+) -> Cluster {
     cell.start_with(servers, |s| {
         configure(s.with("auth", "jwt").with_file("jwt_secret_file", SECRET))
     })
 }
 
-fn token(user: &str, seconds: i64, more: &Value) -> String {
+pub(super) fn token(user: &str, seconds: i64, more: &Value) -> String {
     let mut claims = json!({"sub": user, "exp": seconds_from_now(seconds)});
     for (name, value) in more.as_object().expect("an object") {
         claims[name] = value.clone();

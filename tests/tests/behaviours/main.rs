@@ -3,6 +3,7 @@
 mod acks;
 mod api_errors;
 mod centrifuge;
+mod centrifuge_logs;
 mod chaos;
 mod check;
 mod command_line;
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
         durable::LIST,
         acks::LIST,
         centrifuge::LIST,
+        centrifuge_logs::LIST,
         connections::LIST,
         workers::LIST,
         links::LIST,
