@@ -79,7 +79,7 @@ pub(crate) struct Portion {
 }
 
 impl Portion {
-    /// Large enough that those who have little to say never notice: 16 KiB by a buffer of 1 KiB.
+    /// Large enough that those who have little to say never notice: 64 KiB by chunks of 4 KiB.
     const SIZE: u8 = 16;
 
     /// Takes one. `Pending` when the portion is used up: the task is woken at once, for a new one.

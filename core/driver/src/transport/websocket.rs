@@ -30,6 +30,8 @@ use crate::task::Portion;
 /// A WebSocket, server's side.
 pub(super) struct WebSocket<S> {
     stream: S,
+    /// What was read and tungstenite has not taken. Empty between messages, as a rule.
+    unparsed: Bytes,
     protocol: WebSocketContext,
     outlet: Outlet,
     boundary: Boundary,
@@ -39,11 +41,14 @@ pub(super) struct WebSocket<S> {
 }
 
 /// Frames of this size leave nothing behind that is worth giving back.
-const KEPT: u64 = 4096;
+const KEPT: u64 = 512;
 
-/// The buffer of each terminal that tungstenite reads into. Measured: resident bytes per idle
-/// terminal grow with it, and a message that is larger is read in steps of it.
-const READ_BUFFER: usize = 1024;
+/// The buffer of each terminal that tungstenite keeps, however long nothing comes: it holds a message or a pong as
+/// they usually are.
+const READ_BUFFER: usize = 128;
+
+/// How much is read from a socket at a time, onto the stack: nobody keeps it.
+const CHUNK: usize = 4096;
 
 /// What tungstenite may buffer of its own frames: pongs and the Close frame.
 const CONTROL_BUFFER: usize = 4096;
@@ -84,16 +89,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> WebSocket<S> {
             .max_write_buffer_size(CONTROL_BUFFER)
             .max_message_size(Some(frame_bytes))
             .max_frame_size(Some(frame_bytes));
-        let mut boundary = Boundary::default();
-        boundary.pass(&read);
-        // What was read is a slice of the buffer of 8 KiB that hyper read the request into: it is copied,
-        // and the buffer is dropped here.
-        let read = read.to_vec();
         Self {
             stream,
-            protocol: WebSocketContext::from_partially_read(read, Role::Server, Some(config)),
+            // What was read is a slice of the buffer of 8 KiB that hyper read the request into: it is copied,
+            // and the buffer is dropped here.
+            unparsed: Bytes::copy_from_slice(&read),
+            protocol: WebSocketContext::new(Role::Server, Some(config)),
             outlet: Outlet::default(),
-            boundary,
+            boundary: Boundary::default(),
             portion: Portion::default(),
             signs: Signs::default(),
             kernel,
@@ -104,6 +107,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> WebSocket<S> {
     fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<tungstenite::Result<Message>> {
         let mut io = Io {
             stream: &mut self.stream,
+            unparsed: &mut self.unparsed,
             outlet: &mut self.outlet,
             boundary: &mut self.boundary,
             signs: &mut self.signs,
@@ -184,6 +188,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Transport for WebSocket<S> {
         };
         let mut io = Io {
             stream: &mut self.stream,
+            unparsed: &mut self.unparsed,
             outlet: &mut self.outlet,
             boundary: &mut self.boundary,
             signs: &mut self.signs,
@@ -259,6 +264,7 @@ fn closure(error: &Error) -> Closure {
 /// What tungstenite reads from and writes to during one poll.
 struct Io<'a, 'cx, S> {
     stream: &'a mut S,
+    unparsed: &'a mut Bytes,
     outlet: &'a mut Outlet,
     boundary: &'a mut Boundary,
     signs: &'a mut Signs,
@@ -268,16 +274,37 @@ struct Io<'a, 'cx, S> {
 
 impl<S: AsyncRead + Unpin> Read for Io<'_, '_, S> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let taken = if self.unparsed.is_empty() {
+            self.read_on(buffer)?
+        } else {
+            let taken = self
+                .unparsed
+                .split_to(buffer.len().min(self.unparsed.len()));
+            buffer[..taken.len()].copy_from_slice(&taken);
+            taken.len()
+        };
+        self.boundary.pass(&buffer[..taken]);
+        Ok(taken)
+    }
+}
+
+impl<S: AsyncRead + Unpin> Io<'_, '_, S> {
+    /// Reads from the socket. What is more than the buffer holds waits.
+    fn read_on(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.portion.poll_take(self.cx).is_pending() {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        match Pin::new(&mut *self.stream).poll_read(self.cx, buffer) {
-            Poll::Ready(result) => {
-                if let Ok(read) = &result {
-                    self.signs.came();
-                    self.boundary.pass(&buffer[..*read]);
+        let mut chunk = [0; CHUNK];
+        match Pin::new(&mut *self.stream).poll_read(self.cx, &mut chunk) {
+            Poll::Ready(read) => {
+                let read = &chunk[..read?];
+                self.signs.came();
+                let (taken, more) = read.split_at(read.len().min(buffer.len()));
+                buffer[..taken.len()].copy_from_slice(taken);
+                if !more.is_empty() {
+                    *self.unparsed = Bytes::copy_from_slice(more);
                 }
-                result
+                Ok(taken.len())
             }
             Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
         }
@@ -389,21 +416,34 @@ mod tests {
 
     #[test]
     fn reading_goes_on_after_the_buffer_of_a_large_frame_is_given_back() {
-        let large = vec![7; 60_000];
-        let mut socket = socket(Pipe::taking(100), &[], 1 << 16);
+        let large = vec![7; 200_000];
+        let mut socket = socket(Pipe::taking(100), &[], 1 << 18);
         socket.stream.unread = masked(0x82, &large);
-        // In several portions.
-        let message = (0..10).find_map(|_| match read(&mut socket) {
-            Poll::Ready(message) => message.ok(),
-            Poll::Pending => None,
-        });
+        let message = in_portions(&mut socket);
         assert!(matches!(message, Some(Message::Binary(bytes)) if bytes == large));
-        assert!(read(&mut socket).is_pending());
+        assert!(in_portions(&mut socket).is_none());
         assert_eq!(socket.boundary.largest(), 0, "the buffer was given back");
         socket.stream.unread = masked(0x81, b"next");
-        assert!(
-            matches!(read(&mut socket), Poll::Ready(Ok(Message::Text(text))) if text.as_str() == "next")
-        );
+        let message = in_portions(&mut socket);
+        assert!(matches!(message, Some(Message::Text(text)) if text.as_str() == "next"));
+    }
+
+    #[test]
+    fn frames_that_come_together_are_read_one_after_the_other() {
+        let numbers = 0..3 * CHUNK / 8;
+        let texts: Vec<_> = numbers.map(|number| number.to_string()).collect();
+        let frames = texts.iter().flat_map(|text| masked(0x81, text.as_bytes()));
+        let frames: Vec<u8> = frames.collect();
+        for with_the_request in [0, 1, 7, CHUNK, frames.len()] {
+            let (first, later) = frames.split_at(with_the_request);
+            let mut socket = socket(Pipe::taking(100), first, 1024);
+            socket.stream.unread = later.to_vec();
+            for text in &texts {
+                let message = in_portions(&mut socket);
+                assert!(matches!(message, Some(Message::Text(read)) if read.as_str() == text));
+            }
+            assert!(in_portions(&mut socket).is_none());
+        }
     }
 
     #[test]
@@ -433,6 +473,14 @@ mod tests {
         socket.poll_message(&mut Context::from_waker(&noop_waker()))
     }
 
+    /// The next message, if there is one.
+    fn in_portions(socket: &mut WebSocket<Pipe>) -> Option<Message> {
+        (0..10).find_map(|_| match read(socket) {
+            Poll::Ready(message) => message.ok(),
+            Poll::Pending => None,
+        })
+    }
+
     fn send(socket: &mut WebSocket<Pipe>, frame: Payload) {
         let carried = Carriage::default().carried(TransportKind::WebSocket, frame);
         socket.send(&carried);
@@ -446,11 +494,15 @@ mod tests {
     /// A frame as a terminal sends it, with a mask that changes nothing.
     fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
         let mut frame = vec![first];
-        match u16::try_from(payload.len()).unwrap() {
+        match payload.len() {
             length @ 0..=125 => frame.push(0x80 | length as u8),
-            length => {
+            length @ ..=0xffff => {
                 frame.push(0xfe);
-                frame.extend(length.to_be_bytes());
+                frame.extend((length as u16).to_be_bytes());
+            }
+            length => {
+                frame.push(0xff);
+                frame.extend((length as u64).to_be_bytes());
             }
         }
         frame.extend([0; 4]);
