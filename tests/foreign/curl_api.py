@@ -68,6 +68,8 @@ class Shell:
         (path / "keys.txt").write_text(PLACE["key"] + "\n")
         (path / "picture.webp").write_bytes(bytes(range(256)))
         (path / ".curlrc").write_text("silent\nshow-error\nfail-with-body\n")
+        pushes = [{"users": ["ann"], "text": "one"}, {"users": ["ann", "bob"], "text": "two"}, {"users": [""]}]
+        (path / "pushes.ndjson").write_text("".join(json.dumps(push) + "\n" for push in pushes))
         opener = path / "xdg-open"
         opener.write_text('#!/bin/sh\nexec curl "$1"\n')
         opener.chmod(0o700)
@@ -145,6 +147,16 @@ async def _():
     same_form(example_of(*RECEIPT), receipt)
     assert receipt["written"] == 3
     assert await heard("ann", "ann too", "bob") == "Hello"
+
+
+@check("many pushes, one a line")
+async def _():
+    answers = [json.loads(line) for line in SHELL.text(named("pushes.ndjson")).splitlines()]
+    one, two, refused = sorted(answers, key=lambda answer: answer["line"])
+    assert (one["written"], two["written"]) == (2, 3)
+    assert "error" in refused, refused
+    assert {await heard("ann", "ann too"), await heard("ann", "ann too")} == {"one", "two"}
+    assert await heard("bob") == "two"
 
 
 @check("a broadcast")
