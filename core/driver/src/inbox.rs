@@ -4,9 +4,10 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_channel::{Receiver, Sender};
+use async_channel::{Receiver, Sender, TrySendError};
 use bytes::Bytes;
 use futures_channel::oneshot;
+use futures_util::future::{Either, ready};
 use http::request::Parts;
 use switchboard_core::channel::Channel;
 use switchboard_core::event::{Answer, Event, Handshake, Login, Refused};
@@ -156,6 +157,13 @@ pub(crate) struct Posted {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct InstanceEnded;
 
+/// What became of an input that was not to wait.
+enum Attempt {
+    Sent,
+    Ended,
+    NoRoom(Input),
+}
+
 impl Inbox {
     /// An empty one, and the end from which the instance takes.
     pub(crate) fn new() -> (Self, Receiver<Posted>) {
@@ -164,12 +172,37 @@ impl Inbox {
         (Self { inputs, room }, receiver)
     }
 
-    /// Waits until there is room.
+    /// Sends at once if there is room, and waits for it otherwise.
     ///
     /// # Errors
     ///
     /// If the instance has ended.
-    pub(crate) async fn send(&self, input: Input) -> Result<(), InstanceEnded> {
+    pub(crate) fn send(&self, input: Input) -> impl Future<Output = Result<(), InstanceEnded>> {
+        // Each terminal holds this future in that of its task, for as long as it is connected. What waits is large, and
+        // rare: it is in a box.
+        match self.try_send(input) {
+            Attempt::Sent => Either::Left(ready(Ok(()))),
+            Attempt::Ended => Either::Left(ready(Err(InstanceEnded))),
+            Attempt::NoRoom(input) => Either::Right(Box::pin(self.wait(input))),
+        }
+    }
+
+    fn try_send(&self, input: Input) -> Attempt {
+        let held = match bytes_of(&input) {
+            0 => None,
+            bytes => match self.room.try_take(bytes) {
+                Some(held) => Some(held),
+                None => return Attempt::NoRoom(input),
+            },
+        };
+        match self.inputs.try_send(Posted { input, _held: held }) {
+            Ok(()) => Attempt::Sent,
+            Err(TrySendError::Closed(_)) => Attempt::Ended,
+            Err(TrySendError::Full(posted)) => Attempt::NoRoom(posted.input),
+        }
+    }
+
+    async fn wait(&self, input: Input) -> Result<(), InstanceEnded> {
         let held = match bytes_of(&input) {
             0 => None,
             bytes => Some(self.room.take(bytes).await),
@@ -206,7 +239,6 @@ impl Reports {
     ///
     /// If the instance has ended.
     pub(crate) fn send(&self, event: Event) -> impl Future<Output = Result<(), InstanceEnded>> {
-        // No `async fn`: each terminal holds this future, and would hold the event twice.
         self.0.send(Input::Event(event))
     }
 

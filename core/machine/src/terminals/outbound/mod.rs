@@ -240,14 +240,21 @@ impl Outbound {
     pub(crate) fn written(&mut self) -> Vec<Ticket> {
         let batch = std::mem::take(&mut self.in_flight);
         let mut tickets = Vec::with_capacity(batch);
+        let mut greeted = false;
         for _ in 0..batch {
             let Some(queued) = self.queue.pop_front() else {
                 break;
             };
+            greeted |= matches!(queued, Queued::Hello { .. });
             tickets.extend(self.let_go(&queued));
         }
-        if self.queue.is_empty() && self.queue.capacity() > KEPT_SLOTS {
-            self.queue = VecDeque::with_capacity(KEPT_SLOTS);
+        if self.queue.is_empty() {
+            if greeted {
+                // Many a terminal is told nothing for a long time after its hello.
+                self.queue = VecDeque::new();
+            } else if self.queue.capacity() > KEPT_SLOTS {
+                self.queue = VecDeque::with_capacity(KEPT_SLOTS);
+            }
         }
         tickets
     }
