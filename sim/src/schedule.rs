@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use switchboard_core::config::SlowConsumer;
 use switchboard_core::flaws::Flaw;
+use switchboard_core::forged::Forgery;
 
 use crate::fingerprint::words;
 
@@ -64,6 +65,44 @@ pub enum StrangerWords {
     Replayed(Host),
     /// The same, and then something without a proof.
     Unproven(Host),
+}
+
+/// How an instance misbehaves on its links.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PeerLie {
+    /// What it says is not so, or not in order.
+    Says(Forgery),
+    /// It says on links that are open what it said first on one.
+    GreetsAgain,
+    /// It says nothing.
+    FallsSilent,
+    /// It says everything too late.
+    IsLate,
+}
+
+impl PeerLie {
+    /// All of them.
+    pub const ALL: [Self; 19] = [
+        Self::Says(Forgery::AnswersTwice),
+        Self::Says(Forgery::AnswersUnasked),
+        Self::Says(Forgery::AnswersOtherwise),
+        Self::Says(Forgery::AnswersMiscounted),
+        Self::Says(Forgery::AnswersWritten),
+        Self::Says(Forgery::DeliversTwice),
+        Self::Says(Forgery::DeliversAstray),
+        Self::Says(Forgery::MissesOthers),
+        Self::Says(Forgery::MissesAll),
+        Self::Says(Forgery::ProvesAgain),
+        Self::Says(Forgery::SaysGoodbye),
+        Self::Says(Forgery::LiesOfDirectory),
+        Self::Says(Forgery::LiesOfTime),
+        Self::Says(Forgery::CutShort),
+        Self::Says(Forgery::TooMany),
+        Self::Says(Forgery::Oversized),
+        Self::GreetsAgain,
+        Self::FallsSilent,
+        Self::IsLate,
+    ];
 }
 
 /// Something that happens at a moment.
@@ -139,6 +178,22 @@ pub enum Act {
         client: String,
         /// When it does so, and how.
         login: LateLogin,
+    },
+    /// A client shows a new token on the connection that it has.
+    Prolong {
+        /// The name of the client.
+        client: String,
+        /// The token runs out so long after this item.
+        token: Duration,
+    },
+    /// A client connects, and its connection ends before it is open.
+    FailUpgrade {
+        /// The name of the client.
+        client: String,
+        /// Where; `None` lets the balancer choose.
+        at: Option<Host>,
+        /// Whose terminal it would be.
+        user: String,
     },
     /// A client loses what it wrote down last: the newest positions that it holds.
     Forget {
@@ -414,6 +469,17 @@ pub enum Act {
         /// What is said.
         says: StrangerWords,
     },
+    /// For so long an instance, which has a lease and knows the secret, misbehaves on its links to another.
+    Lie {
+        /// The instance that misbehaves.
+        from: Host,
+        /// Towards whom.
+        to: Host,
+        /// What it does.
+        lie: PeerLie,
+        /// The time for which it lasts.
+        span: Duration,
+    },
     /// The base of the delay between instances.
     LinkLatency(Duration),
     /// Something happens at the next such moment of a push or a client, once.
@@ -586,7 +652,15 @@ pub enum To {
     },
 }
 
-words!(Act, ErrorReply, HowKilled, Moment, OperationKind, TripFault);
+words!(
+    Act,
+    ErrorReply,
+    HowKilled,
+    Moment,
+    OperationKind,
+    PeerLie,
+    TripFault
+);
 
 impl Schedule {
     /// The moment of the last item, or by which a violation must be found.

@@ -31,7 +31,7 @@ use proptest::sample::select;
 
 use crate::schedule::{
     Act, ClockStep, Durability, Enrolment, ErrorReply, Host, HowClosed, HowKilled, Item,
-    LogSettings, Moment, NewAddress, OperationKind, RedisAct, Schedule, StrangerWords, To,
+    LogSettings, Moment, NewAddress, OperationKind, PeerLie, RedisAct, Schedule, StrangerWords, To,
     TopicAct, TripFault,
 };
 
@@ -233,6 +233,14 @@ fn link_fault(instances: usize) -> BoxedStrategy<Act> {
         way().prop_map(|((from, to), both)| Act::Clog { from, to, both }),
         way().prop_map(|((from, to), both)| Act::HalfOpen { from, to, both }),
         (two(), span(5_000)).prop_map(|((from, to), span)| Act::RefuseDials { from, to, span }),
+        (two(), select(PeerLie::ALL.to_vec()), span(5_000)).prop_map(|((from, to), lie, span)| {
+            Act::Lie {
+                from,
+                to,
+                lie,
+                span,
+            }
+        }),
         (two(), 0..4).prop_map(|((at, other), says)| Act::Stranger {
             at,
             says: match says {

@@ -41,6 +41,9 @@ pub use base::flaws;
 pub use base::rng::Seed;
 pub use base::{channel, id, key, pace, position, time};
 pub use instance::{Instance, TimerKind};
+#[cfg(feature = "flaws")]
+#[doc(hidden)]
+pub use peers::forged;
 use vocabulary::delivery;
 pub use vocabulary::{
     command, config, difference, event, frame, logs, message, settings, stats, topic,

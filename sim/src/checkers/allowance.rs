@@ -216,6 +216,16 @@ pub(super) fn on_the_way(
     on_the_way.or_else(|| unnoticed(watch, handed_in, holder))
 }
 
+/// What an instance, or this one, has said to the publisher of a push that is not so, since the push was handed in.
+pub(super) fn lied(watch: &Watch<'_>, handed_in: &HandedIn, liar: Option<usize>) -> Option<Excuse> {
+    watch.excuse(handed_in.at, watch.now(), |excuse| match excuse.scope {
+        Scope::Between(from, to) if excuse.kind == FaultKind::PeerLied => {
+            to == handed_in.life.host && liar.is_none_or(|liar| liar == from)
+        }
+        Scope::All | Scope::Instance(_) | Scope::Between(..) | Scope::Session(_) => false,
+    })
+}
+
 /// Whether deliveries of a push can be lost by what happened between two instances. A link that breaks loses
 /// none that there is time to send again: only the next one that breaks under it does.
 fn loses_deliveries(watch: &Watch<'_>, handed_in: Instant, excuse: &Excuse) -> bool {

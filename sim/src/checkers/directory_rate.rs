@@ -229,7 +229,7 @@ impl Writer {
             Intake::LinkAccepted(_)
             | Intake::Opened(_)
             | Intake::Authenticated { .. }
-            | Intake::Refreshed(_)
+            | Intake::Refreshed { .. }
             | Intake::Heard(_)
             | Intake::Written(_)
             | Intake::Closed(_)

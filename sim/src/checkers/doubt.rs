@@ -235,7 +235,7 @@ impl Doubting {
             | Intake::LinkAccepted(_)
             | Intake::Opened(_)
             | Intake::Authenticated { .. }
-            | Intake::Refreshed(_)
+            | Intake::Refreshed { .. }
             | Intake::Heard(_)
             | Intake::Written(_)
             | Intake::Closed(_)

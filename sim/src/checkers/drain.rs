@@ -226,7 +226,7 @@ impl DrainPace {
             }
             Intake::LinkAccepted(_)
             | Intake::Opened(_)
-            | Intake::Refreshed(_)
+            | Intake::Refreshed { .. }
             | Intake::Heard(_)
             | Intake::Probed { .. }
             | Intake::DirectoryUp

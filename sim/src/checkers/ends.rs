@@ -194,7 +194,7 @@ impl Begun {
             }
             Intake::Opened(_)
             | Intake::Authenticated { .. }
-            | Intake::Refreshed(_)
+            | Intake::Refreshed { .. }
             | Intake::Heard(_)
             | Intake::LinkUp(_)
             | Intake::LinkReceived { .. }

@@ -166,7 +166,7 @@ impl Terms {
             Intake::LinkAccepted(_)
             | Intake::Opened(_)
             | Intake::Authenticated { .. }
-            | Intake::Refreshed(_)
+            | Intake::Refreshed { .. }
             | Intake::Heard(_)
             | Intake::Written(_)
             | Intake::Closed(_)

@@ -167,7 +167,7 @@ impl HostLinks {
             Intake::Accepted { .. }
             | Intake::Opened(_)
             | Intake::Authenticated { .. }
-            | Intake::Refreshed(_)
+            | Intake::Refreshed { .. }
             | Intake::Heard(_)
             | Intake::Written(_)
             | Intake::Closed(_)

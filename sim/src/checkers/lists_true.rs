@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use switchboard_core::directory::{LeaseState, SeenLease};
 use switchboard_core::event::Answer;
-use switchboard_core::id::UserId;
+use switchboard_core::id::{InstanceId, UserId};
 use switchboard_core::message::{ConnectionInfo, Connections, InstanceInfo, PushRefused};
 use switchboard_core::time::Instant;
 
@@ -178,11 +178,26 @@ impl ListsTrue {
         }
         let missing = leases.iter().find(|seen| {
             let lasts = seen.remaining.is_some_and(|left| left > passed + slack);
-            let goes = seen.lease.state == LeaseState::Released || says_goodbye(watch, *at, seen);
+            let goes = seen.lease.state == LeaseState::Released
+                || says_goodbye(watch, *at, seen)
+                || may_have_lied(watch, *at, life.host, seen.instance);
             lasts && !goes && list.iter().all(|info| info.instance != seen.instance)
         });
         missing.map(|seen| format!("leaves out {:?}", seen.instance))
     }
+}
+
+/// Whether an instance may have said goodbye to another one, and have gone on.
+fn may_have_lied(watch: &Watch<'_>, since: Instant, to: usize, instance: InstanceId) -> bool {
+    let scene = watch.scene();
+    let lie = watch.excuse(since, watch.now(), |excuse| match excuse.scope {
+        Scope::Between(from, other) if excuse.kind == FaultKind::PeerLied => {
+            let liar = scene.host(from).map(|host| scene.instance_of(host.life()));
+            other == to && liar == Some(instance)
+        }
+        Scope::All | Scope::Instance(_) | Scope::Between(..) | Scope::Session(_) => false,
+    });
+    lie.is_some()
 }
 
 /// What is wrong with a list of connections, whether or not it is complete.

@@ -4,7 +4,7 @@ use switchboard_core::id::InstanceId;
 use switchboard_core::message::{Action, Audience, Counts, InstanceOutcome, Outcome, Receipt};
 use switchboard_core::time::Instant;
 
-use super::allowance::may_be_closing;
+use super::allowance::{lied, may_be_closing};
 use super::topic_members::may_be_meant;
 use crate::checker::{Scene, Watch};
 use crate::observed::{HandIn, Life};
@@ -22,7 +22,9 @@ pub(super) fn miscounts(watch: &Watch<'_>, hand_in: HandIn, receipt: &Receipt) -
     } else if let Audience::Everyone | Audience::Topics { .. } = published.to() {
         by_instance(watch, hand_in, receipt)
     } else {
-        users(watch, receipt).map(str::to_owned)
+        let handed_in = &published.times()[hand_in.time];
+        let lie = lied(watch, handed_in, None);
+        users(watch, receipt, lie.is_some()).map(str::to_owned)
     }
 }
 
@@ -35,8 +37,8 @@ const fn sum(counts: &Counts) -> u64 {
         .saturating_add(counts.failed())
 }
 
-/// What is wrong with the receipt of a push to users.
-fn users(watch: &Watch<'_>, receipt: &Receipt) -> Option<&'static str> {
+/// What is wrong with the receipt of a push to users. An instance that lies may name a terminal of two users.
+fn users(watch: &Watch<'_>, receipt: &Receipt, lied: bool) -> Option<&'static str> {
     let limit = watch.scene().config().receipt_terminals as u64;
     let (listed, all) = (receipt.terminals.len() as u64, sum(&receipt.counts));
     if !receipt.instances.is_empty() {
@@ -59,7 +61,7 @@ fn users(watch: &Watch<'_>, receipt: &Receipt) -> Option<&'static str> {
         .map(|terminal| terminal.connection)
         .collect();
     named.sort_unstable();
-    if !named.is_sorted_by(|one, next| one < next) {
+    if !lied && !named.is_sorted_by(|one, next| one < next) {
         return Some("names a terminal twice");
     }
     let Counts {
@@ -128,6 +130,11 @@ fn instance(
     let Some(life) = life_of(scene, outcome.instance) else {
         return Some("which never was");
     };
+    let handed_in = &published.times()[hand_in.time];
+    if outcome.answered && lied(watch, handed_in, Some(life.host)).is_some() {
+        // How many it has is its word.
+        return None;
+    }
     if !outcome.answered {
         let silent = outcome.counts == Counts::default();
         return match (silent, receipt.degraded) {

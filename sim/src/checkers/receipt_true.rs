@@ -7,7 +7,7 @@ use switchboard_core::message::{
 use switchboard_core::position::Position;
 use switchboard_core::time::Instant;
 
-use super::allowance::{closing, is_being_kicked, on_the_way, settling};
+use super::allowance::{closing, is_being_kicked, lied, on_the_way, settling};
 use super::receipt_numbers::miscounts;
 use crate::checker::{Checker, Watch};
 use crate::ledger::{Excuse, FaultKind, Part, Scope};
@@ -209,7 +209,11 @@ fn check(
     let scene = watch.scene();
     let push = hand_in.push;
     let id = terminal.connection;
+    let handed_in = &scene.pushes()[push].times()[hand_in.time];
     let Some(session) = scene.session_of(id) else {
+        if let Some(lie) = lied(watch, handed_in, None) {
+            return watch.excused(lie);
+        }
         return watch.violated(format!(
             "the receipt of push {push} names {id:?}, which never was"
         ));
@@ -239,6 +243,14 @@ fn check(
         Outcome::Kept => Truth::of(published.durable().is_some() && this.follow().is_some()),
         // Whether the queue can have been full is for `limits` to say.
         Outcome::Overflow => Truth::So,
+    };
+    let truth = match truth {
+        // What a peer says of its own terminals is its word.
+        Truth::NotSo => Truth::by(
+            this.life()
+                .and_then(|life| lied(watch, handed_in, Some(life.host))),
+        ),
+        Truth::So | Truth::Excused(_) => truth,
     };
     let addressed = *this.user() == terminal.user && published.is_for(this.user());
     match truth {

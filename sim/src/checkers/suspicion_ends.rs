@@ -175,7 +175,7 @@ impl Suspicion {
             | Intake::LinkAccepted(_)
             | Intake::Opened(_)
             | Intake::Authenticated { .. }
-            | Intake::Refreshed(_)
+            | Intake::Refreshed { .. }
             | Intake::Heard(_)
             | Intake::Written(_)
             | Intake::Closed(_)

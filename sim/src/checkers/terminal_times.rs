@@ -142,7 +142,7 @@ impl TerminalTimes {
             Intake::Drain { .. } => return self.leaving.push(life.host),
             Intake::Opened(connection)
             | Intake::Authenticated { connection, .. }
-            | Intake::Refreshed(connection)
+            | Intake::Refreshed { connection, .. }
             | Intake::Heard(connection)
             | Intake::Written(connection)
             | Intake::Closed(connection)
@@ -182,7 +182,7 @@ impl TerminalTimes {
                     timed.stage = TimedStage::Opened { at: now, signs };
                 }
             }
-            Intake::Refreshed(_) => {}
+            Intake::Refreshed { expires, .. } => timed.expires = expires,
             Intake::Heard(_) => {
                 if let Some(signs) = timed.signs() {
                     signs.heard = now;

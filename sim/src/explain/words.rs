@@ -99,6 +99,7 @@ const fn kind(kind: FaultKind) -> &'static str {
         FaultKind::RecycledAddress => "an instance took over another's address",
         FaultKind::NotMe => "somebody else answered at an address",
         FaultKind::Stranger => "a stranger said something on a link",
+        FaultKind::PeerLied => "an instance misbehaved on its links to another",
         FaultKind::AtMoment => "something happened at a moment for which it had waited",
     }
 }

@@ -122,6 +122,7 @@ impl Network {
         self.cuts.clear();
         self.clogs.clear();
         self.refusals.clear();
+        self.lies.end();
         self.latency.set(cx.now, LINK_LATENCY);
         self.release(cx, hosts);
     }

@@ -1,10 +1,12 @@
 //! What is between instances: links, and the addresses at which they are opened.
 
 mod faults;
+mod lies;
 mod pipe;
 mod strangers;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use bytes::Bytes;
 use switchboard_core::command::Dial;
@@ -18,10 +20,11 @@ use crate::hosts::Hosts;
 use crate::ledger::{FaultKind, Scope};
 use crate::noise::{Latency, Purpose};
 use crate::observed::{Life, LinkStep, Observed, Topic};
-use crate::schedule::Moment;
+use crate::schedule::{Moment, PeerLie};
 use crate::settings::LINK_LATENCY;
 use crate::vocabulary::happening::{Happening, Input, LinkContent};
 
+use lies::Lies;
 use pipe::{End, Handshake, Pipe, Shown};
 use strangers::Outsiders;
 
@@ -44,6 +47,7 @@ pub(crate) struct Network {
     /// The pipe of each link of each process.
     links: Vec<BTreeMap<LinkKey, usize>>,
     strangers: Outsiders,
+    lies: Lies,
 }
 
 fingerprint!(Network {
@@ -55,6 +59,7 @@ fingerprint!(Network {
     held,
     stuck,
     strangers,
+    lies,
 } without { links });
 
 /// A batch that its link does not take.
@@ -80,6 +85,7 @@ impl Network {
             stuck: Vec::new(),
             links: vec![BTreeMap::new(); hosts],
             strangers: Outsiders::default(),
+            lies: Lies::default(),
         }
     }
 
@@ -144,19 +150,27 @@ impl Network {
             self.strangers.listen((life.host, to), *said, &batch);
         }
         let clogged = self.clogs.contains(&(life.host, to));
-        let step = if clogged {
-            LinkStep::Stuck
-        } else {
-            LinkStep::Written
-        };
-        carried(cx, (life.host, to), step, &batch);
         if clogged {
+            carried(cx, (life.host, to), LinkStep::Stuck, &batch);
             cx.fault_opens(FaultKind::Clog, Scope::Between(life.host, to));
             self.stuck.push(StuckBatch { life, link, batch });
             return;
         }
         cx.tell(life, WRITE, Event::LinkWritten { link });
-        self.send(cx, pipe, !by_dialler, LinkContent::Batch(batch));
+        let said = self.lies.said(cx, (life.host, to), &self.strangers, batch);
+        for content in said.pieces {
+            if let LinkContent::Batch(batch) | LinkContent::Nonsense(batch) = &content {
+                carried(cx, (life.host, to), LinkStep::Written, batch);
+            }
+            let end = self.pipes[pipe].end(!by_dialler);
+            end.last = end.last.max(cx.now + said.later);
+            self.send(cx, pipe, !by_dialler, content);
+        }
+    }
+
+    /// An instance misbehaves towards another for so long.
+    pub(crate) fn lie(&mut self, cx: &Context, way: (usize, usize), lie: PeerLie, span: Duration) {
+        self.lies.begin(way, lie, cx.now + span);
     }
 
     /// An instance has taken the socket of a link, or refused it.
@@ -220,14 +234,14 @@ impl Network {
         let from = this.end(!at_dialler).life.host;
         let way = (from, to);
         if this.half_open {
-            if let LinkContent::Batch(batch) = &content {
+            if let LinkContent::Batch(batch) | LinkContent::Nonsense(batch) = &content {
                 carried(cx, way, LinkStep::Lost, batch);
             }
             return;
         }
         if self.cuts.contains(&(from, to)) {
             cx.fault_opens(FaultKind::Cut, Scope::Between(from, to));
-            if let LinkContent::Batch(batch) = &content {
+            if let LinkContent::Batch(batch) | LinkContent::Nonsense(batch) = &content {
                 carried(cx, way, LinkStep::Held, batch);
             }
             self.held.push((pipe, at_dialler, content));
@@ -239,6 +253,16 @@ impl Network {
         match content {
             LinkContent::Dial => self.dialled(cx, hosts, pipe),
             LinkContent::Down(failure) => self.down(cx, hosts, pipe, at_dialler, failure),
+            LinkContent::Nonsense(batch) => {
+                let opened = self.pipes[pipe].end(at_dialler).opened();
+                let step = opened.map_or(LinkStep::Lost, |_| LinkStep::Arrived);
+                carried(cx, way, step, &batch);
+                if let Some((life, link)) = opened {
+                    let ends = true;
+                    cx.observe(Observed::StrangerSaid { life, link, ends });
+                    hosts.event(cx, life, Event::LinkReceived { link, batch });
+                }
+            }
             LinkContent::Batch(batch) => {
                 let this = &mut self.pipes[pipe];
                 if at_dialler && this.handshake == Handshake::Proven {

@@ -84,6 +84,11 @@ impl Outsiders {
         }
     }
 
+    /// What one process has said first on its last link to another.
+    pub(super) fn hello(&self, way: (usize, usize)) -> Option<&Bytes> {
+        self.heard.get(&way)?.hello.as_ref()
+    }
+
     /// What is to be said at a process, last first, if it can be.
     fn words(&self, at: usize, says: StrangerWords) -> Option<Vec<Bytes>> {
         let of = |from: usize| self.heard.get(&(from, at));
@@ -152,7 +157,7 @@ impl Network {
     /// Something reaches somebody: after each answer comes the next thing that is said.
     pub(super) fn at_stranger(&mut self, cx: &mut Context, pipe: usize, content: &LinkContent) {
         match content {
-            LinkContent::Up | LinkContent::Batch(_) => {
+            LinkContent::Up | LinkContent::Batch(_) | LinkContent::Nonsense(_) => {
                 let Some(stranger) = self.strangers.speaking.get_mut(&pipe) else {
                     return;
                 };

@@ -162,6 +162,7 @@ fn class(act: &Act) -> Option<FaultClass> {
         | Act::HalfOpen { .. }
         | Act::RefuseDials { .. }
         | Act::Stranger { .. }
+        | Act::Lie { .. }
         | Act::Reset { .. }
         | Act::LinkLatency(_) => FaultClass::Links,
         Act::Connect { .. }
@@ -169,6 +170,8 @@ fn class(act: &Act) -> Option<FaultClass> {
         | Act::Follow { .. }
         | Act::LogIn { .. }
         | Act::Forget { .. }
+        | Act::Prolong { .. }
+        | Act::FailUpgrade { .. }
         | Act::Confirm { .. }
         | Act::OfTopic { .. }
         | Act::Send { .. }
@@ -199,7 +202,8 @@ fn end_by(act: &mut Act, left: Duration) {
         | Act::RefuseDials { span, .. }
         | Act::BlindBalancer(span)
         | Act::RedisAway { span, .. }
-        | Act::RedisRefuses { span, .. } => *span = left.min(*span),
+        | Act::RedisRefuses { span, .. }
+        | Act::Lie { span, .. } => *span = left.min(*span),
         Act::Redis(act) => end_in_directory_by(act, left),
         Act::On { act, .. } => end_by(act, left),
         // They last a moment, until they are healed, or as long as they take.
@@ -208,6 +212,8 @@ fn end_by(act: &mut Act, left: Duration) {
         | Act::Follow { .. }
         | Act::LogIn { .. }
         | Act::Forget { .. }
+        | Act::Prolong { .. }
+        | Act::FailUpgrade { .. }
         | Act::Confirm { .. }
         | Act::OfTopic { .. }
         | Act::Send { .. }

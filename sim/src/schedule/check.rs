@@ -146,7 +146,9 @@ impl Act {
 
     fn check_names(&self) -> Checked {
         match self {
-            Self::Connect { client, user, .. } => name(client).and_then(|()| self::user(user)),
+            Self::Connect { client, user, .. } | Self::FailUpgrade { client, user, .. } => {
+                name(client).and_then(|()| self::user(user))
+            }
             Self::Push { to, name, .. } | Self::Kick { to, name, .. } => {
                 self::name(name)?;
                 to.check_names()
@@ -178,6 +180,7 @@ impl Act {
             | Self::Follow { client: name, .. }
             | Self::LogIn { client: name, .. }
             | Self::Forget { client: name, .. }
+            | Self::Prolong { client: name, .. }
             | Self::Confirm { client: name, .. }
             | Self::Send { client: name, .. }
             | Self::Close { client: name, .. }
@@ -207,6 +210,7 @@ impl Act {
             | Self::RefuseDials { .. }
             | Self::Reset { .. }
             | Self::Stranger { .. }
+            | Self::Lie { .. }
             | Self::LinkLatency(_)
             | Self::Heal
             | Self::ExpectConverged
@@ -217,7 +221,10 @@ impl Act {
     /// The instances that it names.
     const fn hosts(&self) -> (Option<Host>, Option<Host>) {
         match self {
-            Self::Connect { at, .. } | Self::Move { at, .. } | Self::Storm { at } => (*at, None),
+            Self::Connect { at, .. }
+            | Self::FailUpgrade { at, .. }
+            | Self::Move { at, .. }
+            | Self::Storm { at } => (*at, None),
             Self::Push { at: host, .. }
             | Self::Enrol { at: host, .. }
             | Self::Repeat { at: host, .. }
@@ -243,6 +250,7 @@ impl Act {
             | Self::Mend { from, to, .. }
             | Self::HalfOpen { from, to, .. }
             | Self::RefuseDials { from, to, .. }
+            | Self::Lie { from, to, .. }
             | Self::Reset {
                 one: from,
                 other: to,
@@ -258,6 +266,7 @@ impl Act {
             | Self::Follow { .. }
             | Self::LogIn { .. }
             | Self::Forget { .. }
+            | Self::Prolong { .. }
             | Self::Confirm { .. }
             | Self::OfTopic { .. }
             | Self::Send { .. }
@@ -285,6 +294,7 @@ impl Act {
                 | Self::Mend { .. }
                 | Self::HalfOpen { .. }
                 | Self::RefuseDials { .. }
+                | Self::Lie { .. }
                 | Self::Reset { .. }
         )
     }
@@ -304,8 +314,10 @@ impl Act {
             | Self::RedisAway { span, .. }
             | Self::RedisRefuses { span, .. }
             | Self::RefuseDials { span, .. }
+            | Self::Lie { span, .. }
             | Self::LinkLatency(span)
-            | Self::On { after: span, .. } => one(*span),
+            | Self::On { after: span, .. }
+            | Self::Prolong { token: span, .. } => one(*span),
             Self::StepClock { step, .. } => one(step.span()),
             Self::Redis(act) => act.spans(),
             Self::Drain { delay, spread, .. } => [*delay, *spread, Duration::ZERO],
@@ -317,6 +329,7 @@ impl Act {
             Self::Move { .. }
             | Self::Follow { .. }
             | Self::Forget { .. }
+            | Self::FailUpgrade { .. }
             | Self::Confirm { .. }
             | Self::OfTopic { .. }
             | Self::Send { .. }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::faults::{FaultPlace, ms};
-use super::{FAULTS, ScheduleMaker, USERS};
+use super::{FAULTS, HEAL, ScheduleMaker, USERS};
 use crate::schedule::{Act, Durability, Host, HowClosed, LateLogin, Sent, To};
 
 /// Clients are known to log in behind their handshakes before the first of them connects.
@@ -186,6 +186,30 @@ impl ScheduleMaker {
         let host = self.somewhere(place.nth);
         let lasts = self.span(ms(1), ms(20_000), "token", place.nth);
         self.connect(place.at, client, host, Some(lasts));
+        for time in 0..self.below(3, "prolongs", place.nth) {
+            let nth = place.nth * 10 + time;
+            let after = self.span(ms(1), lasts.max(ms(2)), "prolongs", nth);
+            let token = self.span(ms(1), ms(20_000), "prolonged", nth);
+            let client = self.client_name(client);
+            self.put(place.at + after, Act::Prolong { client, token });
+        }
+    }
+
+    /// In one of four schedules connections end before they are open.
+    pub(super) fn failed_upgrades(&mut self) {
+        if self.below(4, "failed upgrades", 0) > 0 {
+            return;
+        }
+        for nth in 0..self.count(6, "failed upgrades", 0) {
+            let user = self.one_of(&USERS, "fails", nth).to_owned();
+            let act = Act::FailUpgrade {
+                client: format!("f{}", nth + 1),
+                at: self.somewhere(nth * 7),
+                user,
+            };
+            let at = self.near(FAULTS.0, HEAL, "fails", nth);
+            self.put(at, act);
+        }
     }
 
     pub(super) fn misbehave(&mut self, place: FaultPlace) {

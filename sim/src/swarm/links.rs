@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use switchboard_core::forged::Forgery;
+
 use super::faults::{FaultPlace, ms};
 use super::{FAULTS, HEAL, ScheduleMaker};
-use crate::schedule::{Act, Host, StrangerWords, To};
+use crate::schedule::{Act, Host, PeerLie, StrangerWords, To};
 use crate::settings::LINK_LATENCY;
 
 impl ScheduleMaker {
@@ -69,6 +71,41 @@ impl ScheduleMaker {
             ];
             let says = self.one_of(&words, "stranger", nth);
             self.put(at, Act::Stranger { at: host, says });
+        }
+    }
+
+    /// Instances misbehave towards others, with pushes between the two of them.
+    pub(super) fn lies(&mut self) {
+        for nth in 0..self.count(6, "lies", 0) {
+            let from = self.host("lies", nth);
+            let to = self.other_host(from, "lied to", nth);
+            let at = self.moment(FAULTS.0, FAULTS.1, "lies", nth);
+            let span = self.span(ms(100), ms(20_000), "lies", nth);
+            let lie = match self.one_of(&PeerLie::ALL, "lies", nth) {
+                // It takes a tenth of a second to write each of them into the trace.
+                PeerLie::Says(Forgery::Oversized) => PeerLie::Says(Forgery::TooMany),
+                lie => lie,
+            };
+            self.put(
+                at,
+                Act::Lie {
+                    from,
+                    to,
+                    lie,
+                    span,
+                },
+            );
+            for push in 0..self.count(6, "among lies", nth) {
+                let nth = nth * 10 + push;
+                let (publisher, holder) = match self.below(2, "lied to or of", nth) {
+                    0 => (from, to),
+                    _ => (to, from),
+                };
+                let after = self.span(ms(1), span, "among lies", nth);
+                let audience = self.someone_at(holder, at, nth);
+                let name = format!("y{nth}");
+                self.push_linking(at + after, publisher, audience, &name);
+            }
         }
     }
 

@@ -160,7 +160,13 @@ fn made(seed: u64, focus: Focus) -> Schedule {
     if seed % 10 > LONE && maker.below(3, "strangers", 0) == 0 {
         maker.strangers();
     }
+    if seed % 10 > LONE && focus != Focus::Logs && maker.below(4, "lies", 0) == 0 {
+        maker.lies();
+    }
     maker.late_logins();
+    if seed % 10 > LONE {
+        maker.failed_upgrades();
+    }
     let mut log = LogSettings::DEFAULT;
     if maker.is_followed(focus) {
         maker.followers();

@@ -41,6 +41,43 @@ impl Terminals {
         self.open(cx, hosts, session, at);
     }
 
+    /// A client connects, and its connection ends before it is open.
+    pub(crate) fn connect_in_vain(
+        &mut self,
+        cx: &mut Context,
+        hosts: &Hosts,
+        client: &str,
+        at: Option<usize>,
+        user: &str,
+    ) {
+        if let Ok(user) = UserId::new(user) {
+            let session = Session::new(cx.now, client, user, None, 0);
+            self.open(cx, hosts, session.that_fails(), at);
+        }
+    }
+
+    /// A client shows a new token, which its instance takes in when it comes.
+    pub(crate) fn prolong(&mut self, cx: &mut Context, client: &str, token: Duration) {
+        let Some(&session) = self.clients.get(client) else {
+            return;
+        };
+        let this = &self.sessions[session];
+        let (Some(life), Some(connection), true) = (this.life, this.key, this.is_open()) else {
+            return;
+        };
+        if !this.is_known() {
+            return;
+        }
+        let wall = cx.clock().wall.as_millis() + token.as_millis() as u64;
+        let refreshed = Event::Refreshed {
+            connection,
+            expires: Some(WallTime::from_millis(wall)),
+            topics: this.rights.clone(),
+        };
+        let at = self.upwards(cx, session);
+        cx.tell_at(life, at, refreshed);
+    }
+
     fn open(&mut self, cx: &mut Context, hosts: &Hosts, this: Session, at: Option<usize>) {
         let session = self.sessions.len();
         let follow = self.logs.get(&this.client).and_then(ClientLog::asks);
@@ -128,7 +165,9 @@ impl Terminals {
 
     /// A token runs out: its connection may be closing from here on.
     pub(crate) fn token_ends(&self, cx: &mut Context, session: usize) {
-        if self.sessions[session].is_open() {
+        let this = &self.sessions[session];
+        let is_due = this.expires.is_some_and(|expires| expires <= cx.now);
+        if is_due && this.is_open() {
             cx.fault_opens(FaultKind::TokenExpired, Scope::Session(session));
         }
     }
@@ -313,7 +352,13 @@ impl Terminals {
     }
 
     /// The client of a session ends it, and wants no other.
-    fn leave(&mut self, cx: &mut Context, hosts: &Hosts, session: usize, how: HowClosed) {
+    pub(super) fn leave(
+        &mut self,
+        cx: &mut Context,
+        hosts: &Hosts,
+        session: usize,
+        how: HowClosed,
+    ) {
         self.sessions[session].left = true;
         let unclean = match how {
             HowClosed::Silent => Some(FaultKind::SilentEnd),

@@ -13,7 +13,7 @@ use std::time::Duration;
 use switchboard_core::event::{Closure, Event, Handshake, Heard, Refused};
 use switchboard_core::frame::{Outgoing, Payload};
 use switchboard_core::id::{ConnectionId, ConnectionKey};
-use switchboard_core::time::Instant;
+use switchboard_core::time::{Instant, WallTime};
 
 use crate::context::Context;
 use crate::fingerprint::{Fingerprint as _, Print, fingerprint};
@@ -21,7 +21,7 @@ use crate::hosts::Hosts;
 use crate::noise::Purpose;
 use crate::observed::{Account, Life, LogWord, Observed};
 use crate::publishing::Publishing;
-use crate::schedule::{LateLogin, Moment};
+use crate::schedule::{HowClosed, LateLogin, Moment};
 use crate::settings::{PROTOCOL, content};
 use crate::trace::Entry;
 use crate::vocabulary::happening::{Happening, Seen};
@@ -147,6 +147,10 @@ impl Terminals {
         }
         let at = self.upwards(cx, session);
         self.moment(cx, Moment::Accept, session);
+        if self.sessions[session].fails {
+            cx.observe(Observed::Accepted { session });
+            return self.leave(cx, hosts, session, HowClosed::Sudden);
+        }
         cx.tell_at(life, at, Event::Opened { connection: key });
         match self.sessions[session].login {
             Some(LateLogin::After(span) | LateLogin::Wrongly(span)) => {
@@ -183,6 +187,26 @@ impl Terminals {
             if !std::mem::replace(&mut this.known, true) {
                 this.accepted = Some(cx.now);
                 this.connected = Some(hosts.clock_of(cx, host).wall);
+            }
+        }
+    }
+
+    /// An instance takes in a new token of a terminal, which runs out then.
+    pub(crate) fn refreshed(
+        &mut self,
+        cx: &mut Context,
+        hosts: &Hosts,
+        host: usize,
+        connection: ConnectionKey,
+        token: Option<WallTime>,
+    ) {
+        if let Some(socket) = self.sockets[host].get(&connection) {
+            let session = socket.session();
+            self.sessions[session].token = token;
+            let expires = self.expiry(cx, hosts, hosts.life(host), session);
+            self.sessions[session].expires = expires;
+            if let Some(expires) = expires {
+                cx.put(expires, Happening::TokenEnds(session));
             }
         }
     }

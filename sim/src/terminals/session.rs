@@ -53,6 +53,8 @@ pub struct Session {
     pub(super) tries: u32,
     /// Nobody answers where it connects, and nobody says so: its client will give up.
     pub(super) unanswered: bool,
+    /// Its connection ends before it is open.
+    pub(super) fails: bool,
     /// What it asks of its log.
     pub(super) follow: Option<Follow>,
     /// What its token says of topics.
@@ -94,6 +96,7 @@ impl Fingerprint for Session {
             left,
             tries,
             unanswered,
+            fails,
             follow,
             rights,
             topics: _,
@@ -108,7 +111,7 @@ impl Fingerprint for Session {
         (life, id, ended.is_some()).fingerprint(to);
         (silent, pace, key).fingerprint(to);
         (gone, left, tries).fingerprint(to);
-        unanswered.fingerprint(to);
+        (unanswered, fails).fingerprint(to);
         to.word(follow);
         to.word(rights);
         if let Some(login) = login {
@@ -165,6 +168,7 @@ impl Session {
             left: false,
             tries,
             unanswered: false,
+            fails: false,
             follow: None,
             rights: None,
             topics: Standings::new(),
@@ -173,6 +177,14 @@ impl Session {
             noise: [noise::of_name(client), now.as_nanos()],
             down: Instant::START,
             up: Instant::START,
+        }
+    }
+
+    /// The same, and its connection ends before it is open.
+    pub(super) fn that_fails(self) -> Self {
+        Self {
+            fails: true,
+            ..self
         }
     }
 

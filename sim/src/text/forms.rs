@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::redis::{ERRORS, OPERATIONS, TRIP_FAULTS, WRITE_ERRORS};
-use super::words::{FLAWS, HOW_CLOSED, MOMENTS, POLICIES, SENT, names};
+use super::words::{FLAWS, HOW_CLOSED, LIES, MOMENTS, POLICIES, SENT, names};
 
 /// The forms of the first line's settings.
 pub(super) const SETTINGS: &[&str] = &[
@@ -31,6 +31,8 @@ const ITEMS: &[(&str, &[&str])] = &[
             "client NAME logs in after TIME",
             "client NAME logs in wrongly after TIME",
             "client NAME logs in never",
+            "client NAME prolongs TIME",
+            "client NAME fails i1|anywhere as USER",
             "client NAME forgets N",
             "client NAME confirms [N]",
             "client NAME claims TOPIC[,TOPIC...]",
@@ -106,6 +108,7 @@ const ITEMS: &[(&str, &[&str])] = &[
             "stranger i1 skips-proof i2",
         ],
     ),
+    ("peer", &["peer i1 -> i2 LIE TIME"]),
     ("links", &["links latency TIME"]),
     ("on", &["on MOMENT of NAME [after TIME] ITEM"]),
     ("heal", &["heal"]),
@@ -162,6 +165,7 @@ pub(super) fn grammar() -> String {
         ),
         ("HOW", names(HOW_CLOSED)),
         ("SENT", names(SENT)),
+        ("LIE", names(LIES)),
         ("MOMENT", names(MOMENTS)),
         ("OPERATION", names(OPERATIONS)),
         ("FAULT", names(TRIP_FAULTS)),

@@ -192,6 +192,9 @@ switchboard-sim 1  seed 0x5eed  instances 3  lease 10.000s  reconnect 0.100s  ti
 1.000s  client c1 logs in after 0.300s
 1.000s  client c1 logs in wrongly after 1.000s
 1.000s  client c1 logs in never
+1.000s  client c1 prolongs 20.000s
+1.000s  client c4 fails i1 as bob
+1.000s  client c4 fails anywhere as bob
 1.000s  client c1 forgets 2
 1.000s  client c1 claims news,room-*
 1.000s  client c1 joins room-1
@@ -267,6 +270,8 @@ switchboard-sim 1  seed 0x5eed  instances 3  lease 10.000s  reconnect 0.100s  ti
 7.000s  half-open i1 <-> i2
 7.000s  refuse i1 -> i2 2.000s
 7.000s  reset i1 <-> i2
+7.000s  peer i1 -> i2 answers-twice 5.000s
+7.000s  peer i2 -> i1 is-late 5.000s
 7.000s  stranger i1 nonsense
 7.000s  stranger i1 misdirects i2
 7.000s  stranger i1 replays i2

@@ -2,7 +2,9 @@
 
 use super::forms::{first_words, forms};
 use super::redis::{WRITE_ERRORS, redis_act, redis_next};
-use super::words::{HOW_CLOSED, MOMENTS, Read, SENT, from_table, host, names, number32, span};
+use super::words::{
+    HOW_CLOSED, LIES, MOMENTS, Read, SENT, from_table, host, names, number32, span,
+};
 use crate::schedule::{
     Act, Brings, ClockStep, Durability, Enrolment, Host, HowKilled, LateLogin, MAX_NESTED,
     NewAddress, Sent, StrangerWords, To, TopicAct, too_nested,
@@ -76,6 +78,12 @@ fn nested(words: &[&str], instances: usize, depth: usize) -> Read<Act> {
             between(first, rest, instances)
         }
         ("stranger", [at, words @ ..]) => stranger(host(at)?, words, instances),
+        ("peer", [from, "->", to, lie, time]) => Ok(Act::Lie {
+            from: host(from)?,
+            to: host(to)?,
+            lie: from_table(LIES, lie)?,
+            span: span(time)?,
+        }),
         ("links", ["latency", time]) => Ok(Act::LinkLatency(span(time)?)),
         ("on", rest) => on(rest, instances, depth),
         ("heal", []) => Ok(Act::Heal),
@@ -271,6 +279,15 @@ fn client_act(client: &str, words: &[&str], instances: usize) -> Read<Act> {
                 ["never"] => LateLogin::Never,
                 _ => return wrong("client"),
             },
+        },
+        ["prolongs", token] => Act::Prolong {
+            client,
+            token: span(token)?,
+        },
+        ["fails", at, "as", user] => Act::FailUpgrade {
+            client,
+            at: one_or_all(at, "anywhere", instances)?,
+            user: (*user).to_owned(),
         },
         ["forgets", positions] => Act::Forget {
             client,

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use switchboard_core::config::SlowConsumer;
 use switchboard_core::flaws::Flaw;
+use switchboard_core::forged::Forgery;
 
-use crate::schedule::{Host, HowClosed, Moment, Sent};
+use crate::schedule::{Host, HowClosed, Moment, PeerLie, Sent};
 
 pub(super) type Read<T> = Result<T, String>;
 
@@ -123,6 +124,31 @@ pub(super) const FLAWS: Table<Flaw> = &[
     ("no-check-after-doubt", Flaw::NoCheckAfterDoubt),
     ("deleted-is-forgotten", Flaw::DeletedIsForgotten),
     ("lost-read-forgotten", Flaw::LostReadForgotten),
+];
+
+pub(super) const LIES: Table<PeerLie> = &[
+    ("answers-twice", PeerLie::Says(Forgery::AnswersTwice)),
+    ("answers-unasked", PeerLie::Says(Forgery::AnswersUnasked)),
+    (
+        "answers-otherwise",
+        PeerLie::Says(Forgery::AnswersOtherwise),
+    ),
+    ("miscounts", PeerLie::Says(Forgery::AnswersMiscounted)),
+    ("claims-written", PeerLie::Says(Forgery::AnswersWritten)),
+    ("delivers-twice", PeerLie::Says(Forgery::DeliversTwice)),
+    ("delivers-astray", PeerLie::Says(Forgery::DeliversAstray)),
+    ("misses-others", PeerLie::Says(Forgery::MissesOthers)),
+    ("misses-all", PeerLie::Says(Forgery::MissesAll)),
+    ("proves-again", PeerLie::Says(Forgery::ProvesAgain)),
+    ("says-goodbye", PeerLie::Says(Forgery::SaysGoodbye)),
+    ("lies-of-directory", PeerLie::Says(Forgery::LiesOfDirectory)),
+    ("lies-of-time", PeerLie::Says(Forgery::LiesOfTime)),
+    ("cuts-short", PeerLie::Says(Forgery::CutShort)),
+    ("too-many", PeerLie::Says(Forgery::TooMany)),
+    ("oversized", PeerLie::Says(Forgery::Oversized)),
+    ("greets-again", PeerLie::GreetsAgain),
+    ("falls-silent", PeerLie::FallsSilent),
+    ("is-late", PeerLie::IsLate),
 ];
 
 pub(super) fn from_table<T: Copy>(table: Table<T>, word: &str) -> Read<T> {

@@ -4,7 +4,7 @@ use std::fmt::{self, Display};
 use std::time::Duration;
 
 use super::redis::{Next, WRITE_ERRORS};
-use super::words::{HOW_CLOSED, MOMENTS, SENT, Span, name_of};
+use super::words::{HOW_CLOSED, LIES, MOMENTS, SENT, Span, name_of};
 use crate::schedule::{
     Act, Brings, ClockStep, Durability, Enrolment, Host, HowClosed, HowKilled, LateLogin, Moment,
     NewAddress, Sent, StrangerWords, To, TopicAct,
@@ -34,6 +34,13 @@ impl Display for Act {
                 }
                 LateLogin::Never => write!(f, "client {client} logs in never"),
             },
+            Self::Prolong { client, token } => {
+                write!(f, "client {client} prolongs {}", Span(*token))
+            }
+            Self::FailUpgrade { client, at, user } => {
+                let at = OneOrAll(*at, "anywhere");
+                write!(f, "client {client} fails {at} as {user}")
+            }
             Self::Forget { client, positions } => write!(f, "client {client} forgets {positions}"),
             Self::Confirm { client, nth: 1 } => write!(f, "client {client} confirms"),
             Self::Confirm { client, nth } => write!(f, "client {client} confirms {nth}"),
@@ -125,6 +132,17 @@ impl Display for Act {
                 StrangerWords::Replayed(of) => write!(f, "stranger {at} replays {of}"),
                 StrangerWords::Unproven(of) => write!(f, "stranger {at} skips-proof {of}"),
             },
+            Self::Lie {
+                from,
+                to,
+                lie,
+                span,
+            } => write!(
+                f,
+                "peer {from} -> {to} {} {}",
+                name_of(LIES, lie),
+                Span(*span)
+            ),
             Self::LinkLatency(latency) => write!(f, "links latency {}", Span(*latency)),
             Self::On {
                 moment,

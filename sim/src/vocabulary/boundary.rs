@@ -10,7 +10,7 @@ use switchboard_core::frame::{CloseCode, Outgoing};
 use switchboard_core::id::{
     CallId, ConnectionId, ConnectionKey, Epoch, InstanceId, LinkKey, OpId, TopicId,
 };
-use switchboard_core::time::{Instant, Now};
+use switchboard_core::time::{Instant, Now, WallTime};
 use switchboard_core::topic::TopicWish;
 
 /// What an instance takes in.
@@ -37,7 +37,12 @@ pub enum Intake {
         expires: Option<Instant>,
     },
     /// [`Event::Refreshed`].
-    Refreshed(ConnectionKey),
+    Refreshed {
+        /// The connection of that terminal.
+        connection: ConnectionKey,
+        /// When its token runs out, by the instance's clocks.
+        expires: Option<Instant>,
+    },
     /// [`Event::Heard`].
     Heard(ConnectionKey),
     /// [`Event::Written`].
@@ -374,12 +379,16 @@ impl Intake {
             Event::Opened { connection } => Self::Opened(*connection),
             Event::Authenticated { connection, login } => Self::Authenticated {
                 connection: *connection,
-                expires: login.expires.map(|expires| {
-                    let left = expires.as_millis().saturating_sub(now.wall.as_millis());
-                    now.mono + Duration::from_millis(left)
-                }),
+                expires: login.expires.map(|expires| end_of(now, expires)),
             },
-            Event::Refreshed { connection, .. } => Self::Refreshed(*connection),
+            Event::Refreshed {
+                connection,
+                expires,
+                ..
+            } => Self::Refreshed {
+                connection: *connection,
+                expires: expires.map(|expires| end_of(now, expires)),
+            },
             Event::Heard { connection, .. } => Self::Heard(*connection),
             Event::Topic { connection, .. } => Self::Heard(*connection),
             Event::Written { connection } => Self::Written(*connection),
@@ -573,4 +582,10 @@ fn word(batch: &[u8]) -> Option<[u8; 2]> {
 fn after_number(bytes: &[u8]) -> Option<&[u8]> {
     let last = bytes.iter().position(|byte| *byte < 0x80)?;
     bytes.get(last + 1..)
+}
+
+/// When a token runs out.
+fn end_of(now: Now, expires: WallTime) -> Instant {
+    let left = expires.as_millis().saturating_sub(now.wall.as_millis());
+    now.mono + Duration::from_millis(left)
 }

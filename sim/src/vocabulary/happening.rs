@@ -97,6 +97,8 @@ pub(crate) enum LinkContent {
     Dial,
     /// Bytes of one `LinkWrite`.
     Batch(Bytes),
+    /// What a peer says that no peer says: it ends the link.
+    Nonsense(Bytes),
     /// The link is open.
     Up,
     /// The link is gone.
@@ -192,7 +194,7 @@ impl Fingerprint for LinkContent {
         std::mem::discriminant(self).hash(&mut to.hasher);
         match self {
             Self::Dial | Self::Up => {}
-            Self::Batch(batch) => batch.fingerprint(to),
+            Self::Batch(batch) | Self::Nonsense(batch) => batch.fingerprint(to),
             Self::Down(failure) => failure.fingerprint(to),
         }
     }

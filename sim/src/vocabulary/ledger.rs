@@ -99,6 +99,8 @@ pub enum FaultKind {
     NotMe,
     /// Somebody who does not know the secret said something on a link.
     Stranger,
+    /// An instance misbehaved on its links to another.
+    PeerLied,
     /// Something happened at a moment of a push or of a client for which it had waited.
     // The last one: a test counts up to it.
     AtMoment,
@@ -106,7 +108,7 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// All of them.
-    pub const ALL: [Self; 47] = [
+    pub const ALL: [Self; 48] = [
         Self::Kill,
         Self::Start,
         Self::Pause,
@@ -153,6 +155,7 @@ impl FaultKind {
         Self::RecycledAddress,
         Self::NotMe,
         Self::Stranger,
+        Self::PeerLied,
         Self::AtMoment,
     ];
 
@@ -181,7 +184,8 @@ impl FaultKind {
             | Self::HalfOpen
             | Self::Clog
             | Self::DialsRefused
-            | Self::LinkSlow => Part::Links,
+            | Self::LinkSlow
+            | Self::PeerLied => Part::Links,
             Self::SlowReader | Self::Overflowed | Self::Kicked | Self::TokenExpired => {
                 Part::Terminal
             }

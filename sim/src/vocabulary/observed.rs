@@ -255,7 +255,7 @@ pub enum Observed {
         occupant: Life,
     },
 
-    /// What a stranger has said on a link is about to be taken in.
+    /// What a stranger has said on a link is about to be taken in, or what a peer has said that no peer says.
     StrangerSaid {
         /// The instance that takes it in.
         life: Life,

@@ -39,6 +39,10 @@ impl World {
                 brings,
             } => terminals.follow(client, *history, *brings),
             Act::LogIn { client, login } => terminals.log_in_late(client, *login),
+            Act::Prolong { client, token } => terminals.prolong(cx, client, *token),
+            Act::FailUpgrade { client, at, user } => {
+                terminals.connect_in_vain(cx, hosts, client, at.map(|host| host.0), user);
+            }
             Act::Forget { client, positions } => terminals.forget_positions(client, *positions),
             Act::Confirm { client, nth } => terminals.client_confirms(cx, client, *nth),
             Act::OfTopic { client, does } => terminals.of_topic(cx, client, does),
@@ -144,6 +148,12 @@ impl World {
             Act::RefuseDials { from, to, span } => network.refuse_dials(cx, *from, *to, *span),
             Act::Reset { one, other } => network.reset(cx, hosts, *one, *other),
             Act::Stranger { at, says } => network.stranger(cx, hosts, at.0, *says),
+            Act::Lie {
+                from,
+                to,
+                lie,
+                span,
+            } => network.lie(cx, (from.0, to.0), *lie, *span),
             Act::LinkLatency(latency) => network.set_latency(cx, *latency),
             Act::On {
                 moment,

@@ -84,6 +84,14 @@ impl World {
                     Event::Authenticated { connection, .. } => Some(*connection),
                     _ => None,
                 };
+                if let Event::Refreshed {
+                    connection,
+                    expires,
+                    ..
+                } = &*event
+                {
+                    terminals.refreshed(cx, hosts, life.host, *connection, *expires);
+                }
                 hosts.handle(cx, life, *event, out);
                 if let Some(connection) = says_who.filter(|it| hosts.knows(cx, life, *it)) {
                     terminals.authenticated(cx, hosts, life.host, connection);

@@ -41,6 +41,8 @@
 //! | open (L) | it leaves with the end of the turn | L stays and K is closed if this is the lower id and K began before L was confirmed; if not, *open (K)*, L is closed, and what was not answered waits again | – | – |
 
 pub(crate) mod alike;
+#[cfg(feature = "flaws")]
+pub mod forged;
 mod handshake;
 mod hooks;
 mod link;

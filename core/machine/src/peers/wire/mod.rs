@@ -78,6 +78,24 @@ pub(crate) struct Echo {
     pub(in crate::peers) held: u64,
 }
 
+#[cfg(feature = "flaws")]
+impl Pulse {
+    /// Of another moment, and as if the last one had been kept for longer than it was.
+    pub(in crate::peers) const fn forged(self) -> Self {
+        let echo = match self.echo {
+            Some(Echo { sent, held }) => Some(Echo {
+                sent,
+                held: held.saturating_add(100),
+            }),
+            None => None,
+        };
+        Self {
+            sent: u64::MAX - self.sent,
+            echo,
+        }
+    }
+}
+
 /// For tests: peers made by hand.
 #[cfg(test)]
 impl Pulse {

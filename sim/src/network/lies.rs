@@ -1,0 +1,144 @@
+//! Peers that know the secret and misbehave: what they say on their links is not what an instance says.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use switchboard_core::forged::Forgery;
+use switchboard_core::time::Instant;
+
+use super::strangers::Outsiders;
+use crate::context::Context;
+use crate::fingerprint::fingerprint;
+use crate::ledger::{FaultKind, Scope};
+use crate::schedule::PeerLie;
+use crate::vocabulary::happening::LinkContent;
+
+/// How much later than it is said that comes out which a peer keeps back: longer than any push waits by default.
+const LATE: Duration = Duration::from_secs(6);
+
+/// What ends a link is said once in so long: a link that ends is opened anew at once, and much of it is long.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// Who misbehaves towards whom.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Lies {
+    told: BTreeMap<(usize, usize), Vec<Told>>,
+}
+
+fingerprint!(Lies { told });
+
+/// One way to misbehave.
+#[derive(Clone, Copy, Debug)]
+struct Told {
+    lie: PeerLie,
+    /// Not before this moment.
+    from: Instant,
+    until: Instant,
+}
+
+fingerprint!(Told { lie, from, until });
+
+/// What comes out of a link in place of what was to be said.
+#[derive(Debug)]
+pub(super) struct Said {
+    /// One after the other.
+    pub(super) pieces: Vec<LinkContent>,
+    /// So much later.
+    pub(super) later: Duration,
+}
+
+impl Lies {
+    /// One process misbehaves towards another until a moment.
+    pub(super) fn begin(&mut self, way: (usize, usize), lie: PeerLie, until: Instant) {
+        let from = Instant::START;
+        let lies = self.told.entry(way).or_default();
+        lies.push(Told { lie, from, until });
+    }
+
+    /// Everybody behaves.
+    pub(super) fn end(&mut self) {
+        self.told.clear();
+    }
+
+    /// What a process says to another in place of a batch.
+    pub(super) fn said(
+        &mut self,
+        cx: &mut Context,
+        way: (usize, usize),
+        heard: &Outsiders,
+        batch: Bytes,
+    ) -> Said {
+        let mut said = Said {
+            pieces: vec![LinkContent::Batch(batch)],
+            later: Duration::ZERO,
+        };
+        let Some(lies) = self.told.get_mut(&way) else {
+            return said;
+        };
+        lies.retain(|told| told.until > cx.now);
+        let now = cx.now;
+        for told in lies.iter_mut().filter(|told| told.from <= now) {
+            if said.twist(told.lie, way, heard) {
+                if said.ends() {
+                    told.from = now + AGAIN;
+                }
+                // What it has kept back, or not said, is missing for longer.
+                let until = told.until + LATE;
+                cx.fault_shows(FaultKind::PeerLied, Scope::Between(way.0, way.1), until);
+            }
+        }
+        said
+    }
+}
+
+impl Said {
+    /// Whether the link ends by it.
+    fn ends(&self) -> bool {
+        let is_nonsense = |piece: &LinkContent| matches!(piece, LinkContent::Nonsense(_));
+        self.pieces.iter().any(is_nonsense)
+    }
+
+    /// Returns whether it is another one afterwards.
+    fn twist(&mut self, lie: PeerLie, way: (usize, usize), heard: &Outsiders) -> bool {
+        match lie {
+            PeerLie::Says(forgery) => {
+                let mut differs = false;
+                for piece in &mut self.pieces {
+                    if let LinkContent::Batch(batch) = piece
+                        && let Some(forged) = forgery.of(batch)
+                    {
+                        *piece = match forgery.is_nonsense() {
+                            true => LinkContent::Nonsense(forged),
+                            false => LinkContent::Batch(forged),
+                        };
+                        differs = true;
+                    }
+                }
+                differs
+            }
+            PeerLie::GreetsAgain => {
+                let is_talk = |piece: &LinkContent| match piece {
+                    LinkContent::Batch(batch) => Forgery::has_occasion(batch),
+                    LinkContent::Nonsense(_)
+                    | LinkContent::Dial
+                    | LinkContent::Up
+                    | LinkContent::Down(_) => false,
+                };
+                let talks = self.pieces.iter().all(is_talk);
+                let hello = heard.hello(way).filter(|_| talks).cloned();
+                let greets = hello.is_some();
+                self.pieces.extend(hello.map(LinkContent::Nonsense));
+                greets
+            }
+            PeerLie::FallsSilent => {
+                self.pieces.clear();
+                true
+            }
+            PeerLie::IsLate => {
+                self.later = LATE;
+                true
+            }
+        }
+    }
+}
