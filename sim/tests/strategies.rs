@@ -63,7 +63,7 @@ fn a_schedule_shrinks_to_the_items_that_matter() {
 fn every_form_of_item_is_made() {
     let mut runner = TestRunner::deterministic();
     let mut made = BTreeSet::new();
-    for _ in 0..100 {
+    for _ in 0..200 {
         let schedule = strategies::schedules().new_tree(&mut runner).unwrap();
         for line in schedule.current().to_string().lines().skip(1) {
             made.extend(line.split_whitespace().nth(1).map(ToOwned::to_owned));

@@ -41,7 +41,7 @@ fingerprint!(Told { lie, from, until });
 
 /// What comes out of a link in place of what was to be said.
 #[derive(Debug)]
-pub(super) struct Said {
+pub(super) struct TwistedWords {
     /// One after the other.
     pub(super) pieces: Vec<LinkContent>,
     /// So much later.
@@ -68,8 +68,8 @@ impl Lies {
         way: (usize, usize),
         heard: &Outsiders,
         batch: Bytes,
-    ) -> Said {
-        let mut said = Said {
+    ) -> TwistedWords {
+        let mut said = TwistedWords {
             pieces: vec![LinkContent::Batch(batch)],
             later: Duration::ZERO,
         };
@@ -92,7 +92,7 @@ impl Lies {
     }
 }
 
-impl Said {
+impl TwistedWords {
     /// Whether the link ends by it.
     fn ends(&self) -> bool {
         let is_nonsense = |piece: &LinkContent| matches!(piece, LinkContent::Nonsense(_));

@@ -420,6 +420,7 @@ expect violation orphan-debt by 20.000s
                 "-TIME" => "-1s".to_owned(),
                 "HOW" => "clean".to_owned(),
                 "SENT" => "malformed".to_owned(),
+                "LIE" => "is-late".to_owned(),
                 "N" => "3".to_owned(),
                 "MOMENT" => "hello".to_owned(),
                 "OPERATION" => "lookup".to_owned(),

@@ -104,6 +104,23 @@ fn a_link_that_breaks_once_explains_no_loss_that_there_was_time_to_mend() {
 }
 
 #[test]
+fn what_a_peer_says_of_its_own_terminals_is_its_word_and_nobody_elses() {
+    let said_while = |lies: &str| {
+        let rest = format!(
+            "2.5s  peer {lies} answers-twice 5s
+             3s  push i1 everyone m1
+             3.1s  push i1 bob m2"
+        );
+        let at = Duration::from_millis(3_500);
+        said(&rest, at, false, Outcome::Gone)
+    };
+    assert_eq!(said_while("i2 -> i1"), None);
+    for others in ["i3 -> i1", "i2 -> i3"] {
+        assert!(said_while(others).is_some(), "{others}");
+    }
+}
+
+#[test]
 fn a_pause_explains_that_rows_were_not_read_once_more_for_a_terminal_that_is_gone_and_no_more() {
     let degraded = |pause: &str, after: u64, outcome| {
         let rest = format!(
