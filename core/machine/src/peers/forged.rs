@@ -7,6 +7,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::wire::{Batch, MAX_BATCH_BYTES, MAX_BATCH_MESSAGES, Message, Pulse, decode_batch};
+use crate::channel::Channel;
 use crate::delivery::{Addressee, Addressees, Ask, Delivered, Delivery, Outcomes};
 use crate::frame::Payload;
 use crate::id::{ConnectionId, DeliveryId, PushId};
@@ -147,7 +148,9 @@ impl Forgery {
                     outcomes: match answer.outcomes {
                         Outcomes::Keys(_) => Outcomes::Counted(Counts::default()),
                         Outcomes::Counted(_) => Outcomes::Listed(1, Vec::new()),
-                        Outcomes::Listed(..) => Outcomes::Keys(Vec::new()),
+                        Outcomes::Listed(..) | Outcomes::Confirmed(..) => {
+                            Outcomes::Keys(Vec::new())
+                        }
                     },
                     ..answer
                 })]
@@ -177,7 +180,9 @@ impl Forgery {
                 if let Message::Deliver(delivery) = &message
                     && let Addressees::Keys(keys) = &delivery.to
                 {
-                    keys.iter().for_each(|addressee| missed.add(&addressee.key));
+                    for addressee in keys {
+                        missed.add(&Channel::from(&addressee.key));
+                    }
                 }
                 vec![message, Message::Missed(missed)]
             }
@@ -242,6 +247,7 @@ fn miscounted(outcomes: Outcomes) -> Outcomes {
             ..Counts::default()
         }),
         Outcomes::Listed(..) => Outcomes::Listed(u64::MAX, Vec::new()),
+        Outcomes::Confirmed(counts, _) => Outcomes::Confirmed(counts, u64::MAX),
     }
 }
 
@@ -259,6 +265,9 @@ fn written(outcomes: Outcomes) -> Outcomes {
             kept: counts.kept,
             ..Counts::default()
         }),
+        Outcomes::Confirmed(counts, confirmed) => {
+            Outcomes::Confirmed(Counts::default(), confirmed.saturating_add(counts.written))
+        }
         listed @ Outcomes::Listed(..) => listed,
     }
 }
