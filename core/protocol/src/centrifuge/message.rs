@@ -60,6 +60,14 @@ pub(super) struct SubscribeRequest {
     pub(super) epoch: String,
     #[prost(uint64, tag = "7")]
     pub(super) offset: u64,
+    /// [`REFUSED_UNRECOVERED`](Self::REFUSED_UNRECOVERED), and others that have no meaning here.
+    #[prost(int64, tag = "14")]
+    pub(super) flag: i64,
+}
+
+impl SubscribeRequest {
+    /// The client keeps a state of its own, which it loads anew if something is missing: it wants to be refused then.
+    pub(super) const REFUSED_UNRECOVERED: i64 = 2;
 }
 
 /// Any request of which the channel is all that counts here.

@@ -24,6 +24,8 @@ pub(super) struct FollowedLog {
     /// That of the last record that it was sent, or where it was told that it stands.
     stands_at: Option<u64>,
     said: StandSaid,
+    /// It wants to be refused if something is missing.
+    is_refused_unrecovered: bool,
     /// What comes of the log comes to it.
     is_followed: bool,
 }
@@ -42,9 +44,12 @@ enum StandSaid {
 /// The offset that a terminal wants to go on behind. One of another server is no position here, and stands for the
 /// beginning of time.
 pub(super) fn brought(request: &SubscribeRequest) -> Option<u64> {
-    let is_ours = request.epoch == EPOCH || request.epoch.is_empty();
-    let offset = if is_ours { request.offset } else { 0 };
+    let offset = if is_ours(request) { request.offset } else { 0 };
     request.recover.then_some(offset)
+}
+
+fn is_ours(request: &SubscribeRequest) -> bool {
+    request.epoch == EPOCH || request.epoch.is_empty()
 }
 
 impl FollowedLog {
@@ -71,7 +76,7 @@ impl FollowedLog {
             brought,
             stands_at,
             said,
-            is_followed: false,
+            ..Self::default()
         }
     }
 
@@ -192,9 +197,25 @@ impl Session {
     /// It asks to be subscribed to a topic, and brings this.
     pub(super) fn brings(&mut self, topic: &TopicId, request: &SubscribeRequest) {
         if self.settings.namespaces.is_recovered(topic) {
-            let log = FollowedLog::behind(brought(request));
+            // Who has nothing is missing nothing.
+            let has_something = request.offset > 0 || !is_ours(request);
+            let refused = request.flag & SubscribeRequest::REFUSED_UNRECOVERED != 0;
+            let log = FollowedLog {
+                is_refused_unrecovered: request.recover && refused && has_something,
+                ..FollowedLog::behind(brought(request))
+            };
             self.subscriptions.logs.insert(topic.clone(), log);
         }
+    }
+
+    /// Whether a terminal wants to be refused that has asked for a topic.
+    pub(super) fn is_unrecovered(&self, topic: &TopicId, log: Option<&HelloLog>) -> bool {
+        let followed = self.subscriptions.logs.get(topic);
+        let is_lost = match log {
+            Some(HelloLog::At(attached)) => attached.recovery == Recovery::Lost,
+            Some(HelloLog::Unknown | HelloLog::NotAsked) | None => true,
+        };
+        is_lost && followed.is_some_and(|followed| followed.is_refused_unrecovered)
     }
 
     /// The application has it join a topic: it follows the log from here on, or from where it was.

@@ -235,6 +235,11 @@ impl Session {
     pub(super) fn joined(&mut self, topic: &TopicId, log: Option<&HelloLog>) -> Told {
         let before = self.subscriptions.topics.get(topic).copied();
         let (now, told) = match before {
+            Some(Subscription::Asked(id)) if self.is_unrecovered(topic, log) => {
+                self.wishes.push_back(TopicWish::Leave(topic.clone()));
+                let refusal = self.refusal(id, ErrorCode::UnrecoverablePosition);
+                (Subscription::Lost, Told::Frame(refusal))
+            }
             Some(Subscription::Asked(id)) => {
                 let stand = self.stand_told(topic, log);
                 let end = self.subscriptions.ends.get(topic);

@@ -159,6 +159,42 @@ fn a_terminal_goes_on_behind_the_offset_that_it_brings() {
     }
 }
 
+/// Clients that keep a state of their own load it anew then.
+#[test]
+fn a_client_that_wants_to_be_refused_is_refused_if_something_is_missing() {
+    for encoding in ENCODINGS {
+        for (brought, log, is_refused) in [
+            (r#""offset":4"#, at(6, Recovery::Lost), true),
+            (r#""offset":4"#, HelloLog::Unknown, true),
+            (r#""offset":4"#, at(4, Recovery::Resumed), false),
+            // It has nothing, and is given what there is.
+            (r#""epoch":"""#, at(6, Recovery::Lost), false),
+            // It has something of another server.
+            (r#""epoch":"x""#, at(6, Recovery::Lost), true),
+        ] {
+            let mut session = served(encoding);
+            let brought = format!(r#","flag":3,"recover":true,{brought}"#);
+            hears(&mut session, &subscribe(2, &brought));
+            deeds(&mut session);
+            let told = session.told(&joined("room:1", Some(log)));
+            let refusal = session.refusal(2, ErrorCode::UnrecoverablePosition);
+            assert_eq!(told == Told::Frame(refusal), is_refused, "{told:?}");
+            let room = topic("room:1");
+            assert_eq!(session.is_sent(Some(&room), 7), !is_refused);
+            let leaves = is_refused.then(|| Deed::Topic(TopicWish::Leave(room.clone())));
+            assert_eq!(deeds(&mut session), Vec::from_iter(leaves));
+            // It may ask again.
+            let left = session.told(&Outgoing::Left(room));
+            hears(&mut session, &subscribe(3, ""));
+            if is_refused {
+                assert_eq!(left, Told::Nothing);
+                let asked = follows("room:1", TopicJoin::ByRight, None);
+                assert_eq!(deeds(&mut session), [asked]);
+            }
+        }
+    }
+}
+
 #[test]
 fn a_topic_without_a_history_is_not_followed() {
     let mut session = served(Encoding::Json);
