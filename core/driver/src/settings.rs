@@ -106,8 +106,9 @@ switchboard_core::settings! {
         "Topics" {
             /// What terminals may do in topics whose names begin so, beside what their tokens allow:
             /// PREFIX=ACT+ACT,... with `presence` (members see who they are) and, for clients of Centrifuge,
-            /// `subscribe` (any of them) and `publish` (members). The longest beginning counts, and an empty
-            /// one stands for all topics.
+            /// `subscribe` (any of them), `publish` (members), `history` (they recover what they have missed and
+            /// read it, and what they publish is a record) and `join_leave` (members are told who comes and
+            /// leaves). The longest beginning counts, and an empty one stands for all topics.
             namespaces: Vec<String> as List = Vec::new(),
                 rule: |process| Namespaces::new(&process.namespaces).is_ok(), Namespaces::RULE;
         }
