@@ -304,6 +304,42 @@ const checks = (way) => ({
     centrifuge.disconnect();
   },
 
+  "what was missed in a topic comes at another server, once and in order": async (user) => {
+    const told = await open(way, user);
+    const topic = `room:${user}`;
+    const [room, got, stands] = [told.centrifuge.newSubscription(topic), [], []];
+    room.on("publication", (context) => got.push(context));
+    room.on("subscribed", ({ recovered, wasRecovering }) => stands.push([recovered, wasRecovering]));
+    room.subscribe();
+    await within(room.ready(), "the subscription");
+    const push = (data, durable) => farApi.accepted("POST", `/v1/topics/${topic}/push${durable}`, JSON.stringify(data),
+      { "Content-Type": "text/plain" });
+    const has = (count) => eventually("all of them", () => got.length === count);
+    await within(room.publish(bytes(way, 1)), "that it is a record");
+    await has(1);
+    for (const turn of [1, 2]) {
+      told.server = place.servers[turn % 2];
+      told.sockets.at(-1).terminate();
+      await eventually("it is away", async () => (await farApi.connections(user)).length === 0);
+      await push(3 * turn - 1, "?durable=true");
+      await push(3 * turn, "?durable=true");
+      await connected(told, turn + 1);
+      await has(3 * turn);
+      await within(room.publish(bytes(way, 3 * turn + 1)), "that it is a record");
+      await has(3 * turn + 1);
+      // It has no position, and must not take the client's from it.
+      await push("plain", "");
+      await has(3 * turn + 2);
+      assert.equal(value(got.pop().data), "plain");
+    }
+    assert.deepEqual(got.map(({ data }) => value(data)), [1, 2, 3, 4, 5, 6, 7]);
+    assert.deepEqual(stands, [[false, false], [true, true], [true, true]]);
+    const page = await within(room.history({ limit: 2, reverse: true }), "the history");
+    assert.deepEqual(page.publications.map(({ data }) => value(data)), [7, 6]);
+    assert.equal(Number(page.offset), Number(got.at(-1).offset));
+    told.centrifuge.disconnect();
+  },
+
   "a client joins a topic that its token allows": async (user) => {
     const topics = [`joined-${user}`, `room-${user}-*`];
     const told = await open(way, user, { getToken: async () => token(user, 600, { topics }) });

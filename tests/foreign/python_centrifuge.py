@@ -234,6 +234,47 @@ async def _(user, protobuf):
     await client.disconnect()
 
 
+@in_both("what was pushed to a topic while its server was dead comes once and in order")
+async def _(user, protobuf):
+    told = await opened(user, protobuf)
+    topic = f"room:{user}"
+    got, stands = [], []
+
+    class Events(SubscriptionEventHandler):
+        async def on_publication(self, ctx):
+            got.append(told.value(ctx.pub.data))
+
+        async def on_subscribed(self, ctx):
+            stands.append((ctx.was_recovering, ctx.recovered))
+
+    async def push(number):
+        path = f"/v1/topics/{topic}/push?durable=true&deadline=500ms"
+        await FAR_API.accepted("POST", path, str(number), {"Content-Type": "text/plain"})
+
+    async def are_there():
+        return len(got) == len(expected)
+
+    room = told.client.new_subscription(topic, events=Events())
+    await room.subscribe()
+    await asyncio.wait_for(room.ready(), PATIENCE)
+    await asyncio.wait_for(room.publish(data=b"1" if protobuf else 1), PATIENCE)
+    expected = [1]
+    await eventually("what it has published", are_there)
+    os.kill(PLACE["servers"][0]["pid"], signal.SIGKILL)
+    await push(2)
+    await push(3)
+    await restart(0)
+    await told.connected(2)
+    await push(4)
+    expected = [1, 2, 3, 4]
+    await eventually("what was pushed meanwhile", are_there)
+    assert got == expected, got
+    assert stands == [(False, False), (True, True)], stands
+    page = await asyncio.wait_for(room.history(limit=2, reverse=True), PATIENCE)
+    assert [told.value(each.data) for each in page.publications] == [4, 3]
+    await told.client.disconnect()
+
+
 @in_both("a client subscribes itself to a topic that its token allows")
 async def _(user, protobuf):
     allowed = f"room-{user}"

@@ -202,6 +202,7 @@ var checks = []struct {
 		demand(told.ended().Code == 3503, told.disconnected)
 	}},
 	{"presence and history of the user's channel", presenceAndHistory},
+	{"what was pushed to a topic while its server was dead comes once and in order", recoveredTopic},
 	{"a client subscribes itself to a topic that its token allows", topics},
 	{"a client that is idle is pinged, and answers", func(user string, encoding int) {
 		told := open(encoding, func() string { return token(user, 600) })
@@ -285,6 +286,41 @@ func presenceAndHistory(user string, encoding int) {
 	refused(err, 108)
 	_, err = told.Publish(all, channel, []byte("{}"))
 	refused(err, 103)
+}
+
+func recoveredTopic(user string, encoding int) {
+	told := open(encoding, func() string { return token(user, 600) })
+	defer told.Close()
+	topic := "room:" + user
+	var got []centrifuge.PublicationEvent
+	var joined []centrifuge.SubscribedEvent
+	room, err := told.NewSubscription(topic)
+	must(err)
+	room.OnPublication(noting(told, &got))
+	room.OnSubscribed(noting(told, &joined))
+	must(room.Subscribe())
+	eventually("the subscription", func() bool { return len(of(told, &joined)) == 1 })
+	_, err = room.Publish(context.Background(), []byte("1"))
+	must(err)
+	eventually("what it has published", func() bool { return len(of(told, &got)) == 1 })
+	pushed := func(text string) {
+		accepted("POST", "/v1/topics/"+topic+"/push?durable=true&deadline=500ms", text)
+	}
+	signal(0, syscall.SIGKILL)
+	pushed("2")
+	pushed("3")
+	restart(0)
+	told.isConnected(2)
+	pushed("4")
+	eventually("what was pushed meanwhile", func() bool { return len(of(told, &got)) == 4 })
+	for number, event := range of(told, &got) {
+		demand(value(event.Data) == float64(number+1), got)
+	}
+	again := of(told, &joined)
+	demand(len(again) == 2 && again[1].WasRecovering && again[1].Recovered, again)
+	page, err := room.History(context.Background(), centrifuge.WithHistoryLimit(2), centrifuge.WithHistoryReverse(true))
+	must(err)
+	demand(len(page.Publications) == 2 && value(page.Publications[0].Data) == 4.0, page)
 }
 
 func topics(user string, encoding int) {

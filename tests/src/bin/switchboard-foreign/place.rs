@@ -42,6 +42,9 @@ pub(crate) struct Place {
     _redis: RedisServer,
 }
 
+/// Topics of which clients of Centrifuge recover what they have missed.
+const HISTORY: &str = "room:=subscribe+publish+history";
+
 impl Place {
     /// Starts everything and waits until the two servers know each other.
     pub(crate) fn start(
@@ -69,13 +72,17 @@ impl Place {
             settings.with_file("jwt_secret_file", JWT_SECRET)
         };
         if logins == Logins::Tokens {
-            of_cluster = tokens(of_cluster);
+            of_cluster = tokens(of_cluster).with("namespaces", vec![HISTORY.to_owned()]);
         }
         let mut with_tokens = tokens(any);
         if logins == Logins::OfSuites {
             let allowed = |acts: &str| vec![format!("={acts}")];
-            of_cluster = of_cluster.with("namespaces", allowed("subscribe+publish"));
-            with_tokens = with_tokens.with("namespaces", allowed("publish+presence"));
+            of_cluster = of_cluster.with(
+                "namespaces",
+                allowed("subscribe+publish+history+join_leave"),
+            );
+            with_tokens =
+                with_tokens.with("namespaces", allowed("publish+presence+history+join_leave"));
         }
         let settings = [0, 1].map(|_| at_quiet_ports(of_cluster.clone()));
         let servers = [0, 1].map(|number| Server::start(fleet.adapter(number), &settings[number]));
