@@ -154,8 +154,8 @@ impl LogDurable {
         } = promise;
         let published = &scene.pushes()[*push];
         let key = (channel.clone(), published.id());
-        let added = self.added.get(&key).into_iter().flatten();
-        let added = added.filter(|record| record.position == *position).last();
+        let mut added = self.added.get(&key).into_iter().flatten();
+        let added = added.rfind(|record| record.position == *position);
         let Some(AddedRecord {
             at: since,
             is_deleted,

@@ -35,19 +35,15 @@ impl Checker for ResumesEnd {
 
     fn on_event(&mut self, event: &Observed, watch: &mut Watch<'_>) {
         match event {
-            Observed::Greeted { session, .. } => {
-                if watch.scene().sessions()[*session].follow().is_some() {
-                    self.waiting.insert(*session, watch.now());
-                }
+            Observed::Greeted { session, .. }
+                if watch.scene().sessions()[*session].follow().is_some() =>
+            {
+                self.waiting.insert(*session, watch.now());
             }
             Observed::LogHeard {
                 session,
                 word: LogWord::Attached(_),
-            } => {
-                if self.waiting.remove(session).is_some() {
-                    watch.held();
-                }
-            }
+            } if self.waiting.remove(session).is_some() => watch.held(),
             Observed::Ended { session } => {
                 self.waiting.remove(session);
             }
