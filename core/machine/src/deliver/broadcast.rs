@@ -19,7 +19,7 @@ use crate::deliver::inbound::InboundProgress;
 use crate::deliver::repeat::{Earlier, WalkId};
 use crate::follow::Followers;
 use crate::id::{ConnectionId, ConnectionKey, FollowerKey, InboundKey, PushId, TopicId};
-use crate::message::{Action, Counts, PushedBy, Until};
+use crate::message::{Action, Counts, Outcome, PushedBy, Until};
 use crate::terminals::Terminals;
 use crate::time::Instant;
 use crate::vocabulary::delivery::{ChainedRecord, Deed, Ticket};
@@ -617,6 +617,14 @@ impl Deliveries {
             let (record, until) = (record.record.clone(), record.until);
             let when = (until, answer_by);
             self.serve_follower(cx, follow, terminals, (&record, follower), ticket, when);
+            return true;
+        }
+        if let Some(record) = &broadcasting.record
+            && terminals.waits_to_follow(connection, &record.channel)
+        {
+            // What is read of the log for it is read later.
+            broadcasting.open += 1;
+            self.set_outcome(ticket, Outcome::Kept);
             return true;
         }
         if broadcasting.leaves_out(id) {

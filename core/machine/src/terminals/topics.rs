@@ -216,6 +216,11 @@ impl Memberships {
     }
 
     /// One of them.
+    pub(super) fn get(&self, topic: &TopicId) -> Option<&TopicMembership> {
+        (self.of.iter()).find(|membership| membership.topic == *topic)
+    }
+
+    /// One of them.
     pub(super) fn get_mut(&mut self, topic: &TopicId) -> Option<&mut TopicMembership> {
         (self.of.iter_mut()).find(|membership| membership.topic == *topic)
     }
@@ -596,7 +601,7 @@ impl Terminals {
             let membership = &mut memberships.of[at];
             membership.by = membership.by.max(by);
             if let Some(follow) = follow {
-                membership.begins_to_follow(cx, key, follow);
+                membership.wants_log(cx, key, follow);
             }
             let degraded = match &mut membership.stage {
                 JoinStage::Joining { tickets, .. } => {
@@ -628,7 +633,6 @@ impl Terminals {
         let members = self.topics.0.entry(topic.clone()).or_default();
         members.present.insert(age, key);
         members.joining.insert(age, key);
-        // The row comes first, and what is read of the log behind it.
         cx.emit(Effect::TopicJoined(topic.clone()));
         let mut membership = TopicMembership {
             topic,
@@ -637,7 +641,7 @@ impl Terminals {
             following: Following::Nothing,
         };
         if let Some(follow) = follow {
-            membership.begins_to_follow(cx, key, follow);
+            membership.wants_log(cx, key, follow);
         }
         memberships.of.push(membership);
         self.arm(cx, key);
@@ -675,6 +679,7 @@ impl Terminals {
             };
             match std::mem::replace(&mut membership.stage, JoinStage::Joined) {
                 JoinStage::Joining { tickets, until } => {
+                    membership.begins_to_follow(cx, key, true);
                     let waits = membership.following.waits_for_log();
                     if waits {
                         let tickets = Vec::new();
@@ -698,7 +703,7 @@ impl Terminals {
     /// Tells a terminal of memberships that have waited for the directory for too long.
     pub(super) fn joins_due(&mut self, cx: &mut Context<'_>, key: ConnectionKey) {
         // What it is told may close it.
-        while let Some((topic, id, tickets, degraded)) = self.next_join_due(cx.now.mono, key) {
+        while let Some((topic, id, tickets, degraded)) = self.next_join_due(cx, key) {
             if degraded {
                 cx.emit(Effect::Terminal(TerminalChange::Degraded));
             }
@@ -829,9 +834,10 @@ impl Terminals {
     /// of it and it waits for the log alone.
     fn next_join_due(
         &mut self,
-        now: Instant,
+        cx: &mut Context<'_>,
         key: ConnectionKey,
     ) -> Option<(TopicId, ConnectionId, Vec<Ticket>, bool)> {
+        let now = cx.now.mono;
         let connection = self.registry.get_mut(key).filter(|found| found.is_live())?;
         let id = connection.id;
         (connection.topics.as_mut()?.of.iter_mut()).find_map(|membership| {
@@ -840,6 +846,7 @@ impl Terminals {
                 JoinStage::Joining { .. } | JoinStage::Degraded | JoinStage::Joined => return None,
             };
             let degraded = !membership.following.waits_for_nothing_else();
+            membership.begins_to_follow(cx, key, false);
             membership.stage = match degraded {
                 true => JoinStage::Degraded,
                 false => JoinStage::Joined,
@@ -873,7 +880,7 @@ impl Terminals {
                 false => LeftAs::Stranger,
             };
         };
-        if left.following.is_wanted() {
+        if left.following.is_followed() {
             cx.emit(Effect::TopicUnfollowed(topic.clone(), key));
         }
         let was = match left.stage {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::pair;
 use crate::config::Config;
 use crate::directory::log::{Content, LogOperation, LogReply, Retention};
-use crate::directory::{Operation, Reply};
+use crate::directory::{Operation, OperationError, OperationResult, Reply};
 use crate::event::{Answer, Event, Follow, Handshake};
 use crate::frame::{HelloLog, LogNews, Outgoing, Payload};
 use crate::id::{CallId, ConnectionId, ConnectionKey, PushId, TopicId, UserId};
@@ -240,6 +240,50 @@ fn a_member_is_told_when_the_row_is_written_and_the_log_is_read() {
     assert_eq!(told(&cluster, id), [""; 0]);
     cluster.answer_held();
     assert_eq!(told(&cluster, id), ["joined news Anew"]);
+}
+
+fn has_no_rows(operation: &Operation) -> Option<OperationResult> {
+    let refused = || Err(OperationError::Refused("OOM".to_owned()));
+    matches!(operation, Operation::EnterTopic { .. }).then(refused)
+}
+
+/// A record that comes before the row is written is read behind it, and told behind the membership.
+#[test]
+fn a_member_is_told_no_record_before_it_is_told_that_it_is_one() {
+    let mut cluster = pair();
+    let (_, other) = follower(&mut cluster, 1, "bob", "news", Follow::default());
+    let held = durable(&mut cluster, 1, "news", "zero", 7);
+    let held = position(&cluster, held);
+    cluster.refuse(has_no_rows, [0]);
+    let (_, id) = follower(&mut cluster, 0, "ann", "news", after(held));
+    durable(&mut cluster, 0, "news", "one", 1);
+    assert_eq!(told(&cluster, id), [""; 0]);
+    cluster.pass(SECOND * 2);
+    let degraded = [
+        "joined news degraded ?",
+        "log news Resumed",
+        "record news one",
+    ];
+    assert_eq!(told(&cluster, id), degraded);
+    let (ann, id) = connect(&mut cluster, 0, "eve");
+    ask(&mut cluster, 0, ann, "news", after(held));
+    let two = durable(&mut cluster, 0, "news", "two", 2);
+    // It waits for the row, and gets it from the log.
+    assert_eq!(cluster.receipt(two).counts.kept, 1);
+    cluster.refuses = None;
+    cluster.pass(SECOND * 2);
+    let words = told(&cluster, id);
+    assert_eq!(
+        words[1..],
+        ["log news Resumed", "record news one", "record news two"]
+    );
+    let all = [
+        "joined news Anew",
+        "record news zero",
+        "record news one",
+        "record news two",
+    ];
+    assert_eq!(told(&cluster, other), all);
 }
 
 #[test]

@@ -76,6 +76,14 @@ impl Following {
         }
     }
 
+    /// Whether somebody looks where it stands, or knows that.
+    pub(in crate::terminals) const fn is_followed(&self) -> bool {
+        match self {
+            Self::Nothing | Self::Asked(_) => false,
+            Self::Unplaced { .. } | Self::Placed(_) | Self::Told => true,
+        }
+    }
+
     /// Whether the log was asked for.
     pub(in crate::terminals) const fn is_wanted(&self) -> bool {
         !matches!(self, Self::Nothing)
