@@ -235,6 +235,21 @@ impl Broadcasting {
         }
     }
 
+    /// It waits for no confirmation any more: what has become of it without one counts.
+    pub(super) fn await_no_more(&mut self) {
+        let Some(record) = &mut self.record else {
+            return;
+        };
+        record.until = Until::Written;
+        for fate in record.fates.iter_mut().filter(|fate| !fate.is_settled()) {
+            *fate = fate.unconfirmed();
+            if fate.is_settled() {
+                self.open = self.open.saturating_sub(1);
+                self.counts.add(fate.outcome());
+            }
+        }
+    }
+
     /// Whether it waits for confirmations.
     pub(super) fn awaits_confirmations(&self) -> bool {
         let record = self.record.as_ref();

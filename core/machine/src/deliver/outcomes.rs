@@ -102,15 +102,19 @@ impl Deliveries {
         let from = std::mem::replace(&mut inbound.from, Publisher::Answered);
         let delivery = inbound.delivery;
         let outcomes = inbound.outcomes();
-        let goes_on = match &inbound.progress {
+        let goes_on = match &mut inbound.progress {
             InboundProgress::Keys { .. } => false,
-            // Until everybody is served.
-            InboundProgress::Walk(broadcasting) => broadcasting.is_first(),
+            // Until everybody is served. Nobody waits for confirmations any more.
+            InboundProgress::Walk(broadcasting) => {
+                broadcasting.await_no_more();
+                broadcasting.is_first()
+            }
         };
         if !goes_on {
             self.inbound.remove(key);
         }
         self.answer(cx, from, delivery, outcomes);
+        self.answer_if_complete(cx, key);
     }
 
     /// The instance ends: all publishers are told what is known.

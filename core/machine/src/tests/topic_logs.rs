@@ -423,6 +423,9 @@ fn a_receipt_waits_for_the_confirmations_of_those_who_follow() {
     let call = cluster.hand_in(1, durable_push("news", "two", 2, until_acked));
     cluster.pass(SECOND * 10);
     assert_eq!(cluster.receipt(call).counts, written(3));
+    for instance in &cluster.instances {
+        assert_eq!(instance.tables().inbound, 0);
+    }
 }
 
 /// A member that leaves confirms nothing: whoever waits for it is told what is known.
