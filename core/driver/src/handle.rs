@@ -206,7 +206,9 @@ impl Handle {
     pub async fn instances(&self) -> Result<Vec<InstanceInfo>, CallError> {
         match ask(self.shared.publisher(None), Input::Instances).await? {
             Answer::Instances(instances) => Ok(instances),
-            Answer::Push(_) | Answer::Connections(_) | Answer::Log(_) => Err(mixed_up()),
+            Answer::Push(_) | Answer::Connections(_) | Answer::Log(_) | Answer::Relayed(_) => {
+                Err(mixed_up())
+            }
         }
     }
 
@@ -347,7 +349,9 @@ impl Handed {
     pub async fn receipt(self) -> Result<Receipt, CallError> {
         match self.0.await {
             Ok(Answer::Push(result)) => Ok(result?),
-            Ok(Answer::Connections(_) | Answer::Log(_) | Answer::Instances(_)) => Err(mixed_up()),
+            Ok(
+                Answer::Connections(_) | Answer::Log(_) | Answer::Instances(_) | Answer::Relayed(_),
+            ) => Err(mixed_up()),
             Err(oneshot::Canceled) => Err(CallError::Stopped),
         }
     }
@@ -370,7 +374,9 @@ async fn ask(
 async fn connections_by(member: &Member, user: UserId) -> Result<Connections, CallError> {
     match ask(member, |answer| Input::Connections(user, answer)).await? {
         Answer::Connections(result) => Ok(result?),
-        Answer::Push(_) | Answer::Log(_) | Answer::Instances(_) => Err(mixed_up()),
+        Answer::Push(_) | Answer::Log(_) | Answer::Instances(_) | Answer::Relayed(_) => {
+            Err(mixed_up())
+        }
     }
 }
 

@@ -12,9 +12,9 @@ use http::request::Parts;
 use switchboard_core::channel::Channel;
 use switchboard_core::event::{Answer, Event, Handshake, Login, Refused};
 use switchboard_core::frame::{EncodedSize, Payload};
-use switchboard_core::id::{ConnectionKey, InstanceId, UserId};
+use switchboard_core::id::{ConnectionKey, InstanceId, SessionName, UserId};
 use switchboard_core::logs::LogRequest;
-use switchboard_core::message::{Action, Push};
+use switchboard_core::message::{Action, Hearing, Push};
 use switchboard_core::stats::Levels;
 use switchboard_protocol::Protocol;
 
@@ -40,6 +40,8 @@ pub(crate) enum Input {
     LogIn(Box<LoggedIn>),
     /// A terminal has said something on another connection than its own.
     Hear(Box<Relayed>),
+    /// The same, of a terminal of an instance of another process.
+    PassOn(Box<PassedOn>, oneshot::Sender<Answer>),
     /// Another instance opened a link.
     AcceptLink(LinkEnd),
     /// The application hands in a push.
@@ -98,23 +100,16 @@ pub(crate) struct LoggedIn {
 
 /// A frame of a terminal that came on another connection than its own.
 pub(crate) struct Relayed {
-    pub(crate) name: TerminalName,
+    pub(crate) session: SessionName,
     pub(crate) frame: Payload,
     pub(crate) answer: oneshot::Sender<Hearing>,
 }
 
-/// What a terminal names itself by on other connections. It is random, and known to it alone.
-pub(crate) type TerminalName = [u8; 16];
-
-/// What became of such a frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Hearing {
-    /// The terminal's task has it.
-    Heard,
-    /// There is no such terminal.
-    Gone,
-    /// It has said more than is served.
-    Full,
+/// The same, of a terminal of another instance.
+pub(crate) struct PassedOn {
+    pub(crate) to: InstanceId,
+    pub(crate) session: SessionName,
+    pub(crate) frame: Payload,
 }
 
 /// One end of an open link, before it belongs to an instance's thread.
@@ -266,6 +261,7 @@ fn bytes_of(input: &Input) -> usize {
         Input::Event(Event::LinkReceived { batch, .. }) => batch.len(),
         Input::Push(push, _) => payload(push),
         Input::Hear(relayed) => relayed.frame.len(),
+        Input::PassOn(passed, _) => passed.frame.len(),
         Input::Event(_)
         | Input::Accept(_)
         | Input::LogIn(_)

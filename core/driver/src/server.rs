@@ -25,8 +25,8 @@ use crate::ingress::Door;
 use crate::login::Authenticator;
 use crate::members::{Addresses, Arrivals, Member, Shared};
 use crate::permits::{ByteBudget, Service};
-use crate::relays::Relays;
 use crate::runtime::Runtime;
+use crate::session_names::SessionNames;
 use crate::settings::{ProcessConfig, Settings};
 use crate::tasks::directory;
 use crate::threads::{Seated, Threads};
@@ -150,7 +150,7 @@ impl<R: Runtime> Builder<R> {
                 arrivals: Arc::new(Arrivals::new()),
                 dropped: Arc::default(),
                 heads: Service::ALL.map(|_| ByteBudget::new(HEADS)),
-                relays: Relays::new(secret),
+                session_names: SessionNames::new(secret),
             }),
         };
         let mut server = Server {

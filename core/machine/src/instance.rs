@@ -81,7 +81,7 @@ use crate::wings::Wings;
 /// either the key is not used again.
 ///
 /// **Calls** ([`Push`](Event::Push), [`Connections`](Event::Connections), [`Log`](Event::Log),
-/// [`Instances`](Event::Instances)) are answered with exactly one
+/// [`Relay`](Event::Relay), [`Instances`](Event::Instances)) are answered with exactly one
 /// [`Answer`](crate::command::Command::Answer): a push at its deadline at the latest, and all of
 /// them before [`Drained`](crate::command::Command::Drained). A push that comes after that is
 /// refused.
@@ -309,6 +309,13 @@ impl Instance {
                 channel,
                 request,
             } => publish.log(cx, wings, call, channel, request),
+            Event::Relay {
+                call,
+                to,
+                session,
+                frame,
+            } => publish.relay(cx, wings, call, (to, session), frame),
+            Event::Relayed { delivery, hearing } => wings.deliver.relayed(cx, delivery, hearing),
             Event::Instances { call } => self.instances(now, call, out),
             Event::Drain { delay, spread } => self.drain(now, delay, spread, out),
             Event::Probed { connection, life } => wings.terminals.probed(cx, connection, life),

@@ -230,6 +230,7 @@ impl Writer {
             | Intake::Opened(_)
             | Intake::Authenticated { .. }
             | Intake::Refreshed { .. }
+            | Intake::Relayed
             | Intake::Heard(_)
             | Intake::Written(_)
             | Intake::Closed(_)

@@ -236,6 +236,7 @@ impl Doubting {
             | Intake::Opened(_)
             | Intake::Authenticated { .. }
             | Intake::Refreshed { .. }
+            | Intake::Relayed
             | Intake::Heard(_)
             | Intake::Written(_)
             | Intake::Closed(_)
@@ -274,6 +275,7 @@ impl Doubting {
             | Output::LinkProven(_)
             | Output::Answer { .. }
             | Output::Log
+            | Output::Hear
             | Output::Drained => {}
         }
     }

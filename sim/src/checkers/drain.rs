@@ -227,6 +227,7 @@ impl DrainPace {
             Intake::LinkAccepted(_)
             | Intake::Opened(_)
             | Intake::Refreshed { .. }
+            | Intake::Relayed
             | Intake::Heard(_)
             | Intake::Probed { .. }
             | Intake::DirectoryUp
@@ -333,7 +334,8 @@ impl Leaving {
             | Output::LinkProven(_)
             | Output::LinkClose(_)
             | Output::Answer { .. }
-            | Output::Log => Ok(()),
+            | Output::Log
+            | Output::Hear => Ok(()),
         }
     }
 

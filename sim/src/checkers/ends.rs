@@ -139,6 +139,7 @@ fn is_answer_late(watch: &Watch<'_>, host: usize, kind: CallKind, at: Instant) -
             is_late(watch, host, (0..ROUND_TRIPS).fold(at, answered))
         }
         CallKind::Instances => is_late(watch, host, at),
+        CallKind::Relay => is_late(watch, host, at + Config::RELAY_DEADLINE),
     }
 }
 
@@ -195,6 +196,7 @@ impl Begun {
             Intake::Opened(_)
             | Intake::Authenticated { .. }
             | Intake::Refreshed { .. }
+            | Intake::Relayed
             | Intake::Heard(_)
             | Intake::LinkUp(_)
             | Intake::LinkReceived { .. }
@@ -281,7 +283,7 @@ impl Begun {
                 }
                 Self { .. } => Ok(()),
             },
-            Output::Log | Output::DirectoryReset => Ok(()),
+            Output::Log | Output::Hear | Output::DirectoryReset => Ok(()),
         }
     }
 
@@ -390,6 +392,7 @@ impl BegunConnection {
             | Output::LinkClose(_)
             | Output::Answer { .. }
             | Output::Log
+            | Output::Hear
             | Output::Drained => Ok(()),
         }
     }

@@ -167,6 +167,7 @@ impl Terms {
             | Intake::Opened(_)
             | Intake::Authenticated { .. }
             | Intake::Refreshed { .. }
+            | Intake::Relayed
             | Intake::Heard(_)
             | Intake::Written(_)
             | Intake::Closed(_)
@@ -228,6 +229,7 @@ impl Terms {
             | Output::LinkProven(_)
             | Output::LinkClose(_)
             | Output::Log
+            | Output::Hear
             | Output::Drained => {}
         }
     }

@@ -168,6 +168,7 @@ impl HostLinks {
             | Intake::Opened(_)
             | Intake::Authenticated { .. }
             | Intake::Refreshed { .. }
+            | Intake::Relayed
             | Intake::Heard(_)
             | Intake::Written(_)
             | Intake::Closed(_)
@@ -296,7 +297,8 @@ impl HostLinks {
             | Output::Trip(_)
             | Output::DirectoryReset
             | Output::Answer { .. }
-            | Output::Log => None,
+            | Output::Log
+            | Output::Hear => None,
         };
         suspect.or(found)
     }

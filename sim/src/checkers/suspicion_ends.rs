@@ -176,6 +176,7 @@ impl Suspicion {
             | Intake::Opened(_)
             | Intake::Authenticated { .. }
             | Intake::Refreshed { .. }
+            | Intake::Relayed
             | Intake::Heard(_)
             | Intake::Written(_)
             | Intake::Closed(_)

@@ -155,6 +155,7 @@ impl TerminalTimes {
             | Intake::LinkReceived { .. }
             | Intake::LinkWritten(_)
             | Intake::LinkDown { .. }
+            | Intake::Relayed
             | Intake::Call { .. } => return,
         };
         let Some(timed) = self.connections.get_mut(&(host, connection)) else {
@@ -183,6 +184,7 @@ impl TerminalTimes {
                 }
             }
             Intake::Refreshed { expires, .. } => timed.expires = expires,
+            Intake::Relayed => {}
             Intake::Heard(_) => {
                 if let Some(signs) = timed.signs() {
                     signs.heard = now;
@@ -226,6 +228,7 @@ impl TerminalTimes {
             | Output::LinkClose(_)
             | Output::Answer { .. }
             | Output::Log
+            | Output::Hear
             | Output::Drained => return,
         };
         let leaving = self.leaving.contains(&life.host);

@@ -379,7 +379,9 @@ impl Publishing {
                 cx.observe(Observed::PushRefused { hand_in, refused });
                 HandInProgress::Refused
             }
-            Answer::Connections(_) | Answer::Log(_) | Answer::Instances(_) => return None,
+            Answer::Connections(_) | Answer::Log(_) | Answer::Instances(_) | Answer::Relayed(_) => {
+                return None;
+            }
         };
         Some((hand_in, progress))
     }

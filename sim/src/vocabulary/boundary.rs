@@ -43,6 +43,8 @@ pub enum Intake {
         /// When its token runs out, by the instance's clocks.
         expires: Option<Instant>,
     },
+    /// [`Event::Relayed`].
+    Relayed,
     /// [`Event::Heard`].
     Heard(ConnectionKey),
     /// [`Event::Written`].
@@ -144,6 +146,8 @@ pub enum CallKind {
     Log,
     /// [`Event::Instances`].
     Instances,
+    /// [`Event::Relay`].
+    Relay,
 }
 
 /// What an instance wants done. Lines of its log are [`Observed::Logged`](super::observed::Observed::Logged).
@@ -203,6 +207,8 @@ pub enum Output {
     LinkProven(LinkKey),
     /// [`Command::LinkClose`].
     LinkClose(LinkKey),
+    /// [`Command::Hear`].
+    Hear,
     /// [`Command::Answer`].
     Answer {
         /// The number of the call.
@@ -342,6 +348,8 @@ impl Met {
             Event::Push { .. }
             | Event::Connections { .. }
             | Event::Log { .. }
+            | Event::Relay { .. }
+            | Event::Relayed { .. }
             | Event::Instances { .. } => Vec::new(),
         }
     }
@@ -443,6 +451,11 @@ impl Intake {
                 call: *call,
                 kind: CallKind::Log,
             },
+            Event::Relay { call, .. } => Self::Call {
+                call: *call,
+                kind: CallKind::Relay,
+            },
+            Event::Relayed { .. } => Self::Relayed,
             Event::Instances { call } => Self::Call {
                 call: *call,
                 kind: CallKind::Instances,
@@ -488,6 +501,7 @@ impl Output {
             },
             Command::LinkProven { link } => Self::LinkProven(*link),
             Command::LinkClose { link } => Self::LinkClose(*link),
+            Command::Hear(_) => Self::Hear,
             Command::Answer { call, answer } => Self::Answer {
                 call: *call,
                 kind: match &**answer {
@@ -495,6 +509,7 @@ impl Output {
                     Answer::Connections(_) => CallKind::Connections,
                     Answer::Log(_) => CallKind::Log,
                     Answer::Instances(_) => CallKind::Instances,
+                    Answer::Relayed(_) => CallKind::Relay,
                 },
             },
             Command::Notify(notice) => match &**notice {

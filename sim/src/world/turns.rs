@@ -181,6 +181,8 @@ impl World {
             }
             Command::LinkProven { link } => network.proven(life, link),
             Command::LinkClose { link } => network.close(cx, life, link),
+            // No terminal of a schedule says anything on another connection than its own.
+            Command::Hear(_) => {}
             Command::Answer { call, answer } => self.answered(call, &answer),
             Command::Notify(notice) => cx.observe(Observed::Noticed { life, notice }),
             Command::Log(log) => cx.observe(Observed::Logged { life, log }),

@@ -13,6 +13,7 @@ mod crash;
 mod crowded;
 mod drain;
 mod durable;
+mod emulation;
 mod failover;
 mod half_closed;
 mod handshake;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
     switchboard_tests::suite::main(&[
         chaos::LIST,
         redis_away::LIST,
+        emulation::LIST,
         failover::LIST,
         slow_terminals::LIST,
         crash::LIST,

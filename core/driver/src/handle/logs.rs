@@ -49,7 +49,10 @@ impl Handle {
         let member = self.shared.publisher(Some(name));
         match ask(member, |answer| Input::Log(channel, request, answer)).await? {
             Answer::Log(answer) => Ok(answer?),
-            Answer::Push(_) | Answer::Connections(_) | Answer::Instances(_) => Err(mixed_up()),
+            Answer::Push(_)
+            | Answer::Connections(_)
+            | Answer::Instances(_)
+            | Answer::Relayed(_) => Err(mixed_up()),
         }
     }
 }

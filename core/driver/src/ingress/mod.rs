@@ -2,11 +2,11 @@
 
 mod apis;
 mod centrifuge;
+mod emulation;
 mod http;
 mod listener;
 mod peers;
 mod refusals;
-mod relay;
 mod serve;
 mod takeover;
 mod terminals;
@@ -22,7 +22,7 @@ use crate::events::Queue;
 use crate::handle::Handle;
 use crate::members::{Member, Shared};
 use crate::permits::{ByteBudget, Dropped, Service};
-use crate::relays::Relays;
+use crate::session_names::SessionNames;
 
 pub(crate) use listener::Door;
 pub(crate) use serve::serve;
@@ -44,7 +44,7 @@ pub(crate) struct Ingress {
     /// The largest message that a terminal may send.
     frame_bytes: usize,
     handshake_timeout: Duration,
-    relays: Relays,
+    session_names: SessionNames,
 }
 
 impl Ingress {
@@ -68,7 +68,7 @@ impl Ingress {
             header_bytes: shared.settings.process.header_bytes,
             frame_bytes: shared.settings.process.frame_bytes,
             handshake_timeout: shared.settings.core.handshake_timeout,
-            relays: shared.relays.clone(),
+            session_names: shared.session_names.clone(),
         }
     }
 

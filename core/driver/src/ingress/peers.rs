@@ -5,8 +5,6 @@ use std::sync::Arc;
 use http::{Request, StatusCode};
 use hyper::body::Incoming;
 
-use super::centrifuge::EMULATION_PATH;
-use super::relay::{From, relay};
 use super::takeover::{Accepted, Refusal, take_over};
 use super::{Ingress, refusals};
 use crate::answer::refusal;
@@ -24,12 +22,7 @@ pub(super) async fn serve<R: Runtime>(
     permit: &Arc<SocketPermit>,
 ) {
     let linked = async {
-        let answer = async |request: Request<Incoming>| {
-            if request.uri().path() == EMULATION_PATH {
-                return Err(relay::<R, _>(ingress, request, From::Peer).await);
-            }
-            peer(ingress, &request)
-        };
+        let answer = async |request: Request<Incoming>| peer(ingress, &request);
         let taken = take_over::<R, _>(ingress, Service::Peers, stream, answer).await;
         if let Some((member, wire)) = taken {
             hand_over::<R>(ingress, &member, wire, permit).await;

@@ -14,7 +14,7 @@ use switchboard_core::id::UserId;
 use switchboard_protocol::Protocol;
 
 use super::centrifuge::{EMULATION_PATH, Entrance, is_preflight, preflight};
-use super::relay::{From, relay};
+use super::emulation::relay;
 use super::takeover::{Accepted, Refusal, take_over};
 use super::{Ingress, refusals};
 use crate::admission::Admission;
@@ -42,7 +42,7 @@ const RETRY_SECONDS_OF_USER: u16 = 30;
 /// Answers one handshake, and hands the connection to the terminal's task.
 pub(super) async fn serve<R: Runtime>(ingress: &Ingress, stream: R::Stream, permit: &SocketPermit) {
     let answer = async |request: Request<Incoming>| match request.uri().path() {
-        EMULATION_PATH => Err(relayed::<R>(ingress, request).await),
+        EMULATION_PATH => Err(relayed(ingress, request).await),
         _ => {
             let (parts, body) = request.into_parts();
             terminal(ingress, &parts, body, permit).await
@@ -55,7 +55,7 @@ pub(super) async fn serve<R: Runtime>(ingress: &Ingress, stream: R::Stream, perm
 }
 
 /// What a terminal says on another connection than its own.
-async fn relayed<R: Runtime>(ingress: &Ingress, request: Request<Incoming>) -> Refusal {
+async fn relayed(ingress: &Ingress, request: Request<Incoming>) -> Refusal {
     let (parts, body) = request.into_parts();
     if let Err(refusal) = checked_origin(ingress, &parts) {
         return refusal;
@@ -66,7 +66,7 @@ async fn relayed<R: Runtime>(ingress: &Ingress, request: Request<Incoming>) -> R
     if parts.method != Method::POST {
         return Box::new(BadHandshake::Method(&["POST"]).response());
     }
-    relay::<R, _>(ingress, Request::from_parts(parts, body), From::Terminal).await
+    relay(ingress, Request::from_parts(parts, body)).await
 }
 
 async fn terminal(

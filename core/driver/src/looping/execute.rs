@@ -1,7 +1,7 @@
 //! Commands turned into deeds. Nothing here waits: what cannot be done at once is handed to a task
 //! of its own, and what has failed already becomes an event of the next batch.
 
-use switchboard_core::command::Command;
+use switchboard_core::command::{Command, RelayedFrame};
 use switchboard_core::event::{Answer, Event, Notice};
 use switchboard_core::id::ConnectionKey;
 use tracing::Level;
@@ -52,6 +52,16 @@ impl Worker {
             Command::LinkWrite { link, batch } => self.links.write(link, batch),
             Command::LinkProven { link } => self.links.proven(link),
             Command::LinkClose { link } => self.links.remove(link),
+            Command::Hear(relayed) => {
+                let RelayedFrame {
+                    delivery,
+                    session,
+                    frame,
+                } = *relayed;
+                let hearing = self.terminals.hear(&session, frame);
+                let event = Event::Relayed { delivery, hearing };
+                self.outcomes.push_back(event);
+            }
             Command::Answer { call, answer } => {
                 if let Answer::Push(Ok(receipt)) = &*answer {
                     journal::receipt(self.me.id, receipt);

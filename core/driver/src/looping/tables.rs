@@ -7,11 +7,11 @@ use std::sync::Arc;
 use async_channel::Sender;
 use bytes::Bytes;
 use switchboard_core::frame::{Outgoing, Payload};
-use switchboard_core::id::{ConnectionKey, LinkKey};
+use switchboard_core::id::{ConnectionKey, LinkKey, SessionName};
+use switchboard_core::message::Hearing;
 use switchboard_core::position::Position;
 use switchboard_protocol::{Encoder, Namespaces, Protocol};
 
-use crate::inbox::{Hearing, TerminalName};
 use crate::permits::SocketPermit;
 use crate::tasks::Trust;
 use crate::tasks::link::LinkFeed;
@@ -27,7 +27,7 @@ pub(super) struct Terminals {
     /// How many there are of each transport.
     carried: [u64; TransportKind::ALL.len()],
     /// Those that say what they say on other connections than their own.
-    named: HashMap<TerminalName, ConnectionKey>,
+    named: HashMap<SessionName, ConnectionKey>,
 }
 
 struct TerminalEntry {
@@ -36,7 +36,7 @@ struct TerminalEntry {
     transport: TransportKind,
     mailbox: Rc<Mailbox>,
     session: Option<Box<str>>,
-    name: Option<Box<TerminalName>>,
+    name: Option<Box<SessionName>>,
 }
 
 impl Terminals {
@@ -46,7 +46,7 @@ impl Terminals {
         protocol: Protocol,
         transport: TransportKind,
         session: Option<String>,
-        name: Option<TerminalName>,
+        name: Option<SessionName>,
     ) -> Rc<Mailbox> {
         let mailbox = Rc::new(Mailbox::default());
         let entry = TerminalEntry {
@@ -138,7 +138,7 @@ impl Terminals {
     }
 
     /// Hands a frame to the terminal that names itself so.
-    pub(super) fn hear(&self, name: &TerminalName, frame: Payload) -> Hearing {
+    pub(super) fn hear(&self, name: &SessionName, frame: Payload) -> Hearing {
         let key = self.named.get(name);
         match key.and_then(|key| self.get(*key)) {
             Some(entry) => entry.mailbox.hear(frame),

@@ -12,7 +12,7 @@ use futures_util::future::poll_fn;
 use switchboard_core::Instance;
 use switchboard_core::command::Outbox;
 use switchboard_core::event::{Answer, Event};
-use switchboard_core::id::CallId;
+use switchboard_core::id::{CallId, SessionName};
 use switchboard_core::time::{Instant, Now};
 use switchboard_protocol::Family;
 
@@ -21,13 +21,13 @@ use crate::alarm::Alarm;
 use crate::clock;
 use crate::events::Queue;
 use crate::figures::Snapshot;
-use crate::inbox::{Accept, Input, LinkEnd, LoggedIn, Posted, Relayed, Reports, TerminalName, Who};
+use crate::inbox::{Accept, Input, LinkEnd, LoggedIn, PassedOn, Posted, Relayed, Reports, Who};
 use crate::log::journal;
 use crate::members::{Member, Shared};
 use crate::permits::Service;
 use crate::random_bytes;
-use crate::relays::Relays;
 use crate::runtime::{Runtime, race};
+use crate::session_names::SessionNames;
 use crate::task::give_way;
 use crate::tasks::Trust;
 use crate::tasks::directory::{DirectoryContext, DirectoryLink, Troubles};
@@ -69,7 +69,7 @@ pub(super) struct Worker {
     pub(super) for_links: Rc<LinkContext>,
     pub(super) instance: Instance,
     pub(super) terminals: Terminals,
-    relays: Relays,
+    session_names: SessionNames,
     pub(super) links: Links,
     pub(super) directory: DirectoryLink,
     /// What came of commands at once: events of the next batch.
@@ -134,7 +134,7 @@ impl Worker {
             for_links: Rc::new(for_links),
             instance,
             terminals: Terminals::default(),
-            relays: shared.relays.clone(),
+            session_names: shared.session_names.clone(),
             links: Links::default(),
             outcomes: directory.first_event().into_iter().collect(),
             directory,
@@ -227,12 +227,23 @@ impl Worker {
             }
             Input::Hear(relayed) => {
                 let Relayed {
-                    name,
+                    session,
                     frame,
                     answer,
                 } = *relayed;
                 // Whoever has brought it may have gone.
-                let _ = answer.send(self.terminals.hear(&name, frame));
+                let _ = answer.send(self.terminals.hear(&session, frame));
+            }
+            Input::PassOn(passed, answer) => {
+                let call = self.call(answer);
+                let PassedOn { to, session, frame } = *passed;
+                let relay = Event::Relay {
+                    call,
+                    to,
+                    session,
+                    frame,
+                };
+                self.instance.handle(now, relay, out);
             }
             Input::AcceptLink(end) => {
                 self.execute_all::<R>(out);
@@ -318,7 +329,7 @@ impl Worker {
         let transport = accept.opening.kind();
         journal::accepted(self.me.id, id, user.as_ref(), transport.name());
         let is_named = accept.protocol.family() == Family::Centrifuge && !transport.upgrades();
-        let name: Option<TerminalName> = is_named.then(random_bytes);
+        let name = is_named.then(|| SessionName::new(random_bytes()));
         let mailbox =
             (self.terminals).insert(key, accept.protocol, transport, accept.session, name);
         if let Some(first) = accept.first {
@@ -331,7 +342,7 @@ impl Worker {
             expires,
             request,
             protocol: accept.protocol,
-            names: name.map(|name| Box::new(self.relays.names(self.me.id, name))),
+            names: name.map(|name| Box::new(self.session_names.names(self.me.id, name))),
             mailbox,
             _seat: accept.seat,
             _place: accept.place,

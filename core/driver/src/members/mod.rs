@@ -16,7 +16,7 @@ use crate::admission::Admitted;
 use crate::events::Queue;
 use crate::inbox::{Inbox, Siblings};
 use crate::permits::{ByteBudget, Dropped, Seat, Service, SocketPermit};
-use crate::relays::Relays;
+use crate::session_names::SessionNames;
 use crate::settings::Settings;
 
 pub(crate) use refusals::{LATE, Refusals};
@@ -46,7 +46,7 @@ pub(crate) struct Shared {
     /// What has come of heads that are not complete, on all threads, by service.
     pub(crate) heads: [Arc<ByteBudget>; 3],
     /// What terminals name themselves by on other connections than their own.
-    pub(crate) relays: Relays,
+    pub(crate) session_names: SessionNames,
 }
 
 /// Where a server can be reached.
@@ -147,7 +147,7 @@ impl Shared {
             arrivals: Arc::new(Arrivals::new()),
             dropped: Arc::default(),
             heads: Service::ALL.map(|_| ByteBudget::new(0)),
-            relays: Relays::new(Settings::default().secret().expect("a random one")),
+            session_names: SessionNames::new(Settings::default().secret().expect("a random one")),
         }
     }
 

@@ -22,13 +22,14 @@ use http::request::Parts;
 use switchboard_core::event::{Closure, Event, Heard, Life};
 use switchboard_core::frame::{CloseCode, Outgoing, Payload};
 use switchboard_core::id::{ConnectionId, ConnectionKey, InstanceId, TopicId, UserId};
+use switchboard_core::message::Hearing;
 use switchboard_core::time::WallTime;
 use switchboard_core::topic::TopicWish;
 use switchboard_protocol::centrifuge::Names;
 use switchboard_protocol::{Protocol, Said, centrifuge};
 
 use crate::events::{NotTaken, Queue, TerminalEvent};
-use crate::inbox::{Hearing, Reports};
+use crate::inbox::Reports;
 use crate::log::{Cause, damped, journal};
 use crate::permits::Seat;
 use crate::runtime::{Runtime, race};

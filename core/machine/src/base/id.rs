@@ -120,6 +120,32 @@ impl FromStr for ConnectionId {
     }
 }
 
+/// What a terminal names itself by on other connections than its own. It is random, and a secret between the two: nobody
+/// prints it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct SessionName([u8; Self::LEN]);
+
+impl SessionName {
+    /// Bytes of each.
+    pub const LEN: usize = 16;
+
+    /// These bytes.
+    pub const fn new(bytes: [u8; Self::LEN]) -> Self {
+        Self(bytes)
+    }
+
+    /// Its bytes.
+    pub const fn bytes(&self) -> &[u8; Self::LEN] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SessionName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SessionName(..)")
+    }
+}
+
 /// Names one push. The caller may choose it, and repeats of it are recognised by it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PushId(Uuid);

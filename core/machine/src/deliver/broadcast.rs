@@ -442,7 +442,7 @@ impl Deliveries {
     fn walking(&self, key: InboundKey) -> Option<&Broadcasting> {
         match &self.inbound.get(key)?.progress {
             InboundProgress::Walk(broadcasting) => Some(broadcasting),
-            InboundProgress::Keys { .. } => None,
+            InboundProgress::Keys { .. } | InboundProgress::Session(_) => None,
         }
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::base::fingerprint::Fingerprint;
 use crate::base::flaws::Flaws;
 use crate::channel::Channel;
+use crate::command::{Command, RelayedFrame};
 use crate::config::Config;
 use crate::context::Context;
 use crate::deliver::Deliveries;
@@ -18,10 +19,10 @@ use crate::follow::{Confirmation, Followers};
 use crate::frame::{CloseCode, Pushed};
 use crate::id::{
     ConnectionId, ConnectionKey, DeliveryId, FollowerKey, InboundKey, LinkKey, LogKey, PushId,
-    TopicId,
+    SessionName, TopicId,
 };
 use crate::key::Key;
-use crate::message::{Action, Outcome, PushedBy, Until};
+use crate::message::{Action, Hearing, Outcome, PushedBy, Until};
 use crate::terminals::Terminals;
 use crate::time::Instant;
 use crate::vocabulary::delivery::{ChainedRecord, Deed, Ticket};
@@ -63,6 +64,8 @@ pub(super) enum InboundProgress {
     },
     /// All terminals of this instance, or the members of topics, in a walk.
     Walk(Box<Broadcasting>),
+    /// A terminal that is to be heard. `None`: it is not known what became of that.
+    Session(Option<Hearing>),
 }
 
 /// One terminal of a delivery.
@@ -150,7 +153,7 @@ impl Deliveries {
         }
         let within = delivery.within.min(Config::DEADLINE_MAX);
         let answer_by = cx.now.mono + (within - margin(within, round_trip));
-        let inbound = Inbound {
+        let mut inbound = Inbound {
             push: delivery.push,
             delivery: delivery.id,
             from,
@@ -164,6 +167,11 @@ impl Deliveries {
             Broadcasting::new(cx.flaws, delivery.push, &delivery.action, route, terminals)
         };
         match delivery.to {
+            Addressees::Session(session) => {
+                inbound.progress = InboundProgress::Session(None);
+                let key = self.begin_inbound(cx, inbound);
+                self.hear(cx, key, session, delivery.action);
+            }
             Addressees::Everyone => {
                 let route = WalkRoute::Everyone;
                 let by = PushedBy::Application;
@@ -224,6 +232,41 @@ impl Deliveries {
         }
         // What was remembered of it may have pushed out what others wait for.
         self.take_outcomes(cx, terminals);
+    }
+
+    /// Has a terminal be heard that has said this at another instance.
+    fn hear(
+        &mut self,
+        cx: &mut Context<'_>,
+        delivery: InboundKey,
+        session: SessionName,
+        said: Action,
+    ) {
+        match said {
+            Action::Frame(frame) => cx.out.push(Command::Hear(Box::new(RelayedFrame {
+                delivery,
+                session,
+                frame,
+            }))),
+            Action::Close(_) | Action::Join(_) | Action::Leave(_) | Action::List { .. } => {
+                self.relayed(cx, delivery, Hearing::Gone);
+            }
+        }
+    }
+
+    /// What became of it.
+    pub(crate) fn relayed(&mut self, cx: &mut Context<'_>, delivery: InboundKey, hearing: Hearing) {
+        let inbound = self.inbound.get_mut(delivery);
+        match inbound.map(|inbound| &mut inbound.progress) {
+            Some(InboundProgress::Session(heard)) => {
+                *heard = Some(hearing);
+                self.answer_if_complete(cx, delivery);
+            }
+            // It was answered at its deadline.
+            Some(InboundProgress::Keys { .. } | InboundProgress::Walk(_)) | None => {
+                cx.stats.stale_events += 1;
+            }
+        }
     }
 
     fn begin_on_route(
@@ -426,6 +469,7 @@ impl Fingerprint for Inbound {
         match &self.progress {
             InboundProgress::Keys { served, .. } => std::hash::Hash::hash(served, hasher),
             InboundProgress::Walk(broadcasting) => broadcasting.fingerprint(now, hasher),
+            InboundProgress::Session(heard) => std::hash::Hash::hash(heard, hasher),
         }
     }
 }

@@ -122,6 +122,6 @@ fn visit(terminals: &Terminals, to: &Addressees, mut to_do: impl FnMut(Terminal<
                 }
             }
         }
-        Addressees::Keys(_) | Addressees::Record { .. } => {}
+        Addressees::Keys(_) | Addressees::Record { .. } | Addressees::Session(_) => {}
     }
 }

@@ -7,7 +7,7 @@ use crate::deliver::fate::Fate;
 use crate::deliver::inbound::{Inbound, InboundProgress, Publisher};
 use crate::delivery::{Delivered, Outcomes};
 use crate::id::{DeliveryId, InboundKey};
-use crate::message::Outcome;
+use crate::message::{Counts, Hearing, Outcome};
 use crate::vocabulary::delivery::{FrameOutcome, Ticket};
 use crate::vocabulary::effect::Effect;
 
@@ -61,6 +61,8 @@ impl Deliveries {
                 }
             }
             InboundProgress::Walk(broadcasting) => broadcasting.learn(ticket.index, fate),
+            // No frame of it has a ticket.
+            InboundProgress::Session(_) => {}
         }
     }
 
@@ -72,6 +74,7 @@ impl Deliveries {
         let complete = match &inbound.progress {
             InboundProgress::Keys { open, .. } => *open == 0,
             InboundProgress::Walk(broadcasting) => broadcasting.is_complete(),
+            InboundProgress::Session(heard) => heard.is_some(),
         };
         if !complete {
             return;
@@ -103,7 +106,7 @@ impl Deliveries {
         let delivery = inbound.delivery;
         let outcomes = inbound.outcomes();
         let goes_on = match &mut inbound.progress {
-            InboundProgress::Keys { .. } => false,
+            InboundProgress::Keys { .. } | InboundProgress::Session(_) => false,
             // Until everybody is served. Nobody waits for confirmations any more.
             InboundProgress::Walk(broadcasting) => {
                 broadcasting.await_no_more();
@@ -158,6 +161,11 @@ impl Inbound {
                     true => Outcomes::Confirmed(counts, counts.acked),
                     false => Outcomes::Counted(counts),
                 }
+            }
+            InboundProgress::Session(heard) => {
+                let mut counts = Counts::default();
+                counts.add(heard.map_or(Outcome::Queued, Hearing::outcome));
+                Outcomes::Counted(counts)
             }
         }
     }

@@ -107,9 +107,10 @@ impl Queue {
             return Err(addressee);
         }
         match &mut last.delivery.to {
-            Addressees::Everyone | Addressees::Members { .. } | Addressees::Record { .. } => {
-                Err(addressee)
-            }
+            Addressees::Everyone
+            | Addressees::Members { .. }
+            | Addressees::Record { .. }
+            | Addressees::Session(_) => Err(addressee),
             Addressees::Keys(addressees) => {
                 addressees.push(addressee);
                 last.size += size;
@@ -163,7 +164,8 @@ impl Queue {
         let mut failed = Vec::new();
         for (delivery, mut waiting) in std::mem::take(&mut self.unanswered).into_iter().rev() {
             waiting.breaks += breaks;
-            if waiting.breaks >= BREAKS || self.bytes + waiting.size > limit {
+            let counts_twice = counts_twice(&waiting.delivery);
+            if waiting.breaks >= BREAKS || counts_twice || self.bytes + waiting.size > limit {
                 miss(&mut self.missed, &waiting.delivery);
                 failed.push(delivery);
                 continue;
@@ -242,12 +244,23 @@ impl Queue {
 /// A delivery does not reach its instance: records in it are missed there.
 fn miss(missed: &mut MissedLogs, delivery: &Delivery) {
     match &delivery.to {
-        Addressees::Everyone | Addressees::Members { .. } => {}
+        Addressees::Everyone | Addressees::Members { .. } | Addressees::Session(_) => {}
         Addressees::Record { topic, .. } => missed.add(&topic.clone().into()),
         Addressees::Keys(addressees) => {
             let records = addressees.iter().filter(|one| one.record.is_some());
             records.for_each(|one| missed.add(&one.key.clone().into()));
         }
+    }
+}
+
+/// Whether an instance that gets it again does not know it again.
+const fn counts_twice(delivery: &Delivery) -> bool {
+    match delivery.to {
+        Addressees::Session(_) => true,
+        Addressees::Keys(_)
+        | Addressees::Everyone
+        | Addressees::Members { .. }
+        | Addressees::Record { .. } => false,
     }
 }
 
@@ -260,7 +273,7 @@ fn size(delivery: &Delivery) -> usize {
         }
     };
     let addressees = match &delivery.to {
-        Addressees::Everyone => 0,
+        Addressees::Everyone | Addressees::Session(_) => 0,
         Addressees::Members { topics, .. } => topics
             .iter()
             .map(|topic| NAME + topic.as_bytes().len())

@@ -22,6 +22,7 @@ mod logs;
 mod members;
 mod push;
 mod receipt;
+mod relay;
 mod replicas;
 mod route;
 mod topic_records;
@@ -74,6 +75,8 @@ pub(crate) struct Publish {
     readings: usize,
     /// What terminals publish among them.
     publications: usize,
+    /// What is passed on for terminals of other instances among them. It takes no place of a push either.
+    relays: usize,
     lanes: SeededMap<Key, Lane>,
     /// Deliveries that were not answered.
     deliveries: BTreeMap<DeliveryId, OpenDelivery>,
@@ -119,6 +122,7 @@ impl Publish {
             open: Slots::new(),
             readings: 0,
             publications: 0,
+            relays: 0,
             lanes: SeededMap::with_hasher(hash.clone()),
             deliveries: BTreeMap::new(),
             next_delivery: DeliveryId::new(1),
@@ -385,7 +389,7 @@ impl Publish {
 
     /// Pushes whose receipts are not complete.
     pub(crate) fn len(&self) -> usize {
-        self.open.len() - self.readings
+        self.open.len() - self.readings - self.relays
     }
 
     /// Writes down what there is to see of them.

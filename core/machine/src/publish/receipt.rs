@@ -49,6 +49,8 @@ pub(super) enum Caller {
     Answered,
     /// Those who watch the members of a topic.
     Presence(TopicId),
+    /// A terminal of another instance, in this call.
+    Relay(CallId),
 }
 
 impl OpenPush {
@@ -201,6 +203,7 @@ impl Publish {
                 None
             }
             Caller::Presence(topic) => return self.members_listed(topic, open.receipt),
+            Caller::Relay(call) => return self.relayed(cx, call, &open.receipt),
         };
         (receipt.instances).sort_unstable_by_key(|outcome| outcome.instance);
         cx.stats.degraded += u64::from(receipt.degraded);
@@ -234,7 +237,7 @@ impl Publish {
                 open.caller = Caller::Answered;
                 cx.out.push(answer(call, receipt));
             }
-            Caller::Application(_) | Caller::Answered | Caller::Presence(_) => {}
+            Caller::Application(_) | Caller::Answered | Caller::Presence(_) | Caller::Relay(_) => {}
         }
     }
 

@@ -25,6 +25,7 @@ mod presence;
 mod publications;
 mod receipts;
 mod refusals;
+mod relays;
 mod replicas;
 mod retention;
 mod rows;

@@ -35,6 +35,7 @@ fn refusal(cluster: &mut Cluster, push: Push) -> PushRefused {
         answer @ (Answer::Push(Ok(_))
         | Answer::Connections(_)
         | Answer::Log(_)
+        | Answer::Relayed(_)
         | Answer::Instances(_)) => panic!("not refused: {answer:?}"),
     }
 }

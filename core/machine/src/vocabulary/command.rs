@@ -6,8 +6,8 @@ use serde::Serialize;
 use crate::difference::Difference;
 use crate::directory::Operation;
 use crate::event::{Answer, Notice};
-use crate::frame::{CloseCode, Outgoing};
-use crate::id::{CallId, ConnectionKey, Epoch, InstanceId, LinkKey, OpId};
+use crate::frame::{CloseCode, Outgoing, Payload};
+use crate::id::{CallId, ConnectionKey, Epoch, InboundKey, InstanceId, LinkKey, OpId, SessionName};
 
 /// Something to be done. Commands of one connection, of one link and of the directory are executed
 /// in the order given; everything else may run at once.
@@ -106,6 +106,20 @@ pub enum Command {
         /// The key of the connection.
         connection: ConnectionKey,
     },
+    /// Have a terminal be heard that has said this at another instance, and report
+    /// [`Relayed`](crate::event::Event::Relayed).
+    Hear(Box<RelayedFrame>),
+}
+
+/// What a terminal has said at another instance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RelayedFrame {
+    /// The delivery that it came by.
+    pub delivery: InboundKey,
+    /// What the terminal names itself by.
+    pub session: SessionName,
+    /// What it has said.
+    pub frame: Payload,
 }
 
 const _: () = assert!(

@@ -362,6 +362,11 @@ impl Config {
     pub const PRESENCE_DEADLINE: Duration = Duration::from_secs(2);
     /// Members of a topic above which those that watch it are told of their number alone.
     pub const PRESENCE_NAMED_MAX: u32 = 200;
+    /// Frames of terminals of other instances that an instance passes on and that were not answered, at most. With 64 KiB
+    /// each they are a fourth of what may wait for one peer.
+    pub const RELAYS: usize = 256;
+    /// How long it waits for the answer to each.
+    pub const RELAY_DEADLINE: Duration = Duration::from_secs(2);
     /// What terminals publish and that has no receipt, at an instance, at most. It is few beside `pushes`, and with 64 KiB
     /// each half of what may wait for one peer: both are the application's.
     pub const PUBLICATIONS: usize = 512;

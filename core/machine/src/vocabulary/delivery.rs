@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::fingerprint::Fingerprint;
 use crate::directory::log::Place;
 use crate::frame::{CloseCode, Pushed};
-use crate::id::{ConnectionId, DeliveryId, InboundKey, PushId, TopicId};
+use crate::id::{ConnectionId, DeliveryId, InboundKey, PushId, SessionName, TopicId};
 use crate::key::Key;
 
 use crate::message::{Action, Counts, Listed, Outcome, PushedBy, Until};
@@ -66,6 +66,8 @@ pub(crate) enum Addressees {
         /// What the push is in the log.
         record: Recorded,
     },
+    /// The terminal that names itself so: it has said the frame, and is to be heard.
+    Session(SessionName),
 }
 
 /// One key in a delivery.

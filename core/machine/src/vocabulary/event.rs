@@ -9,10 +9,13 @@ use serde::{Serialize, Serializer};
 use crate::channel::Channel;
 use crate::directory::OperationResult;
 use crate::directory::log::LogStart;
-use crate::frame::{CloseCode, EncodedSize};
-use crate::id::{CallId, ConnectionId, ConnectionKey, LinkKey, OpId, TopicId, UserId};
+use crate::frame::{CloseCode, EncodedSize, Payload};
+use crate::id::{
+    CallId, ConnectionId, ConnectionKey, InboundKey, InstanceId, LinkKey, OpId, SessionName,
+    TopicId, UserId,
+};
 use crate::logs::{LogAnswer, LogRefused, LogRequest};
-use crate::message::Push;
+use crate::message::{Hearing, Push};
 use crate::position::Position;
 use crate::time::WallTime;
 use crate::topic::{SharedRights, TopicWish};
@@ -309,6 +312,25 @@ pub enum Event {
         #[serde(serialize_with = "as_they_are")]
         topics: Option<SharedRights>,
     },
+    /// A terminal of another instance has said something here, on another connection than its own. Answered with
+    /// `Answer::Relayed`.
+    Relay {
+        /// The number of the call, which comes back with its answer.
+        call: CallId,
+        /// The instance that has the terminal.
+        to: InstanceId,
+        /// What the terminal names itself by.
+        session: SessionName,
+        /// What it has said.
+        frame: Payload,
+    },
+    /// What became of a frame that was to be [heard](crate::command::Command::Hear).
+    Relayed {
+        /// The delivery that it came by.
+        delivery: InboundKey,
+        /// What became of it.
+        hearing: Hearing,
+    },
 }
 
 /// What a terminal has shown of life beside frames: since its last ping, or since it was asked for last.
@@ -374,6 +396,8 @@ pub enum Answer {
     Instances(Vec<crate::message::InstanceInfo>),
     /// To `Event::Log`.
     Log(Result<LogAnswer, LogRefused>),
+    /// To `Event::Relay`. `None`: the instance has not said what became of it.
+    Relayed(Option<Hearing>),
 }
 
 /// What happened to a terminal, for the application. `Connected` comes first, `Disconnected` last,

@@ -532,6 +532,28 @@ pub struct ConnectionInfo {
     pub connected: crate::time::WallTime,
 }
 
+/// What became of a frame that a terminal has said on another connection than its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+pub enum Hearing {
+    /// It is with the terminal's other frames.
+    Heard,
+    /// There is no such terminal.
+    Gone,
+    /// More has come than is served at present.
+    Full,
+}
+
+impl Hearing {
+    /// The outcome at its terminal.
+    pub(crate) const fn outcome(self) -> Outcome {
+        match self {
+            Self::Heard => Outcome::Written,
+            Self::Gone => Outcome::Gone,
+            Self::Full => Outcome::Overflow,
+        }
+    }
+}
+
 /// One instance, as another one sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct InstanceInfo {

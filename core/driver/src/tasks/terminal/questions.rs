@@ -79,7 +79,8 @@ impl Questions {
                 Answer::Connections(Err(_))
                 | Answer::Log(Ok(LogAnswer::Deleted { .. }) | Err(_))
                 | Answer::Push(Err(_))
-                | Answer::Instances(_),
+                | Answer::Instances(_)
+                | Answer::Relayed(_),
             )
             | Err(_) => Answered::Unknown,
         }

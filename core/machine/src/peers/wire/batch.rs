@@ -141,7 +141,7 @@ mod tests {
     use crate::delivery::{Addressee, Addressees, Ask, Delivered, Delivery, Outcomes, Recorded};
     use crate::directory::log::Place;
     use crate::frame::{CloseCode, FrameKind, Payload};
-    use crate::id::{ConnectionId, DeliveryId, PushId, TopicId, UserId};
+    use crate::id::{ConnectionId, DeliveryId, PushId, SessionName, TopicId, UserId};
     use crate::key::Key;
     use crate::message::{Action, Counts, Outcome, PushedBy, Until};
     use crate::peers::wire::form::{ActionForm, Form};
@@ -439,7 +439,21 @@ mod tests {
                     record,
                 }
             ),
+            1 => members(),
+            1 => any::<[u8; 16]>().prop_map(|name| Addressees::Session(SessionName::new(name))),
         ]
+    }
+
+    fn members() -> impl Strategy<Value = Addressees> {
+        let topic = "[a-zäöü@. -]{1,60}"
+            .prop_filter_map("it is no topic", |topic| TopicId::new(&topic).ok());
+        let by = select(vec![PushedBy::Application, PushedBy::Terminal]);
+        let except = proptest::option::of(connection());
+        (vec(topic, 1..5), except, by).prop_map(|(topics, except, by)| Addressees::Members {
+            topics,
+            except,
+            by,
+        })
     }
 
     fn addressee() -> impl Strategy<Value = Addressee> {

@@ -18,7 +18,7 @@ use crate::base::fingerprint::Fingerprint;
 use crate::channel::Channel;
 use crate::config::Config;
 use crate::delivery::{Addressee, Addressees, Ask, Delivered, Delivery, Outcomes};
-use crate::id::{InstanceId, TopicId};
+use crate::id::{InstanceId, SessionName, TopicId};
 use crate::key::Key;
 use crate::message::{Action, ListOrder, Listed};
 use crate::time::Instant;
@@ -214,6 +214,7 @@ fn addressees_size(to: &Addressees) -> usize {
     match to {
         Addressees::Keys(users) => users.iter().map(addressee_size).sum::<usize>() + TAG + NUMBER,
         Addressees::Everyone => TAG,
+        Addressees::Session(_) => TAG + SessionName::LEN,
         Addressees::Members { topics, .. } => {
             3 * TAG + NUMBER + topics.iter().map(topic_size).sum::<usize>() + ID
         }

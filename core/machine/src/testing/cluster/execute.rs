@@ -147,6 +147,13 @@ impl Cluster {
                 assert!(self.contract.proven.insert((index, link)), "proven twice");
             }
             Command::LinkClose { link } => self.close_link(index, link),
+            Command::Hear(relayed) => {
+                let (delivery, session) = (relayed.delivery, relayed.session);
+                self.heard.push((index, session, relayed.frame));
+                if let Some(hearing) = self.hearing {
+                    self.enqueue(index, Event::Relayed { delivery, hearing });
+                }
+            }
             Command::Answer { call, answer } => {
                 let earlier = self.answers.insert(call, *answer);
                 assert_eq!(earlier, None, "{call:?} is answered twice");

@@ -12,9 +12,11 @@ use crate::directory::memory::MemoryDirectory;
 use crate::directory::{Operation, OperationResult};
 use crate::event::{Answer, Closure, Event, Handshake, Life, LinkFailure, Refused};
 use crate::frame::{CloseCode, EncodedSize, Outgoing, Payload};
-use crate::id::{CallId, ConnectionId, ConnectionKey, InstanceId, LinkKey, OpId, PushId, UserId};
+use crate::id::{
+    CallId, ConnectionId, ConnectionKey, InstanceId, LinkKey, OpId, PushId, SessionName, UserId,
+};
 use crate::instance::Instance;
-use crate::message::{Action, Audience, Push, PushedBy, Receipt};
+use crate::message::{Action, Audience, Hearing, Push, PushedBy, Receipt};
 use crate::time::{Instant, Now, WallTime};
 
 mod execute;
@@ -50,6 +52,10 @@ pub(crate) struct Cluster {
     pub(crate) life: Option<Life>,
     pub(crate) record: Record,
     pub(crate) down: Vec<bool>,
+    /// What terminals have said at other instances, and are heard with at these.
+    pub(crate) heard: Vec<(usize, SessionName, Payload)>,
+    /// What becomes of that. `None`: it is not said.
+    pub(crate) hearing: Option<Hearing>,
     pub(crate) received: BTreeMap<ConnectionId, Vec<Outgoing>>,
     pub(crate) closed: BTreeMap<ConnectionId, CloseCode>,
     pub(crate) answers: BTreeMap<CallId, Answer>,
@@ -133,6 +139,8 @@ impl Cluster {
             life: Some(Life::NotShown),
             record: Record::Nothing,
             down: Vec::new(),
+            heard: Vec::new(),
+            hearing: Some(Hearing::Heard),
             received: BTreeMap::new(),
             closed: BTreeMap::new(),
             answers: BTreeMap::new(),
@@ -244,9 +252,14 @@ impl Cluster {
 
     /// Hands in a push; what follows is on the way.
     pub(crate) fn hand_in(&mut self, instance: usize, push: Push) -> CallId {
+        self.call(instance, |call| Event::Push { call, push })
+    }
+
+    /// Calls an instance; what follows is on the way.
+    pub(crate) fn call(&mut self, instance: usize, event: impl FnOnce(CallId) -> Event) -> CallId {
         self.calls += 1;
         let call = CallId::new(self.calls);
-        self.enqueue(instance, Event::Push { call, push });
+        self.enqueue(instance, event(call));
         call
     }
 

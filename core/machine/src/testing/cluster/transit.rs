@@ -43,6 +43,8 @@ impl Arriving {
                 Event::Push { .. }
                 | Event::Connections { .. }
                 | Event::Log { .. }
+                | Event::Relay { .. }
+                | Event::Relayed { .. }
                 | Event::Instances { .. }
                 | Event::Drain { .. } => Way::Calls(*index),
             },

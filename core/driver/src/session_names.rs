@@ -2,40 +2,38 @@
 //! the cluster. Each can tell a name that another one has given: nobody makes it ask others by inventing some.
 
 use switchboard_core::config::ClusterSecret;
-use switchboard_core::id::InstanceId;
+use switchboard_core::id::{InstanceId, SessionName};
 use switchboard_protocol::centrifuge::Names;
-
-use crate::inbox::TerminalName;
 
 /// Gives and knows names.
 #[derive(Clone)]
-pub(crate) struct Relays(ClusterSecret);
+pub(crate) struct SessionNames(ClusterSecret);
 
-impl Relays {
+impl SessionNames {
     pub(crate) const fn new(secret: ClusterSecret) -> Self {
         Self(secret)
     }
 
     /// What a terminal of an instance is told.
-    pub(crate) fn names(&self, instance: InstanceId, name: TerminalName) -> Names {
+    pub(crate) fn names(&self, instance: InstanceId, name: SessionName) -> Names {
         let signature = self.0.sign(&said(instance, name));
         Names {
-            session: hex(&name) + &hex(&signature),
+            session: hex(name.bytes()) + &hex(&signature),
             node: instance.to_string(),
         }
     }
 
     /// The name of a terminal of an instance, if an instance of the cluster has given it.
-    pub(crate) fn name(&self, instance: InstanceId, session: &str) -> Option<TerminalName> {
-        let (name, signature) = session.split_at_checked(2 * size_of::<TerminalName>())?;
-        let name = bytes(name)?;
+    pub(crate) fn name(&self, instance: InstanceId, session: &str) -> Option<SessionName> {
+        let (name, signature) = session.split_at_checked(2 * SessionName::LEN)?;
+        let name = SessionName::new(bytes(name)?);
         let is_ours = self.0.has_signed(&said(instance, name), &bytes(signature)?);
         is_ours.then_some(name)
     }
 }
 
-fn said(instance: InstanceId, name: TerminalName) -> Vec<u8> {
-    [&instance.get().to_be_bytes()[..], &name].concat()
+fn said(instance: InstanceId, name: SessionName) -> Vec<u8> {
+    [&instance.get().to_be_bytes()[..], name.bytes()].concat()
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -59,19 +57,22 @@ fn bytes<const N: usize>(digits: &str) -> Option<[u8; N]> {
 mod tests {
     use super::*;
 
-    fn relays(secret: &[u8]) -> Relays {
-        Relays::new(ClusterSecret::new(secret).expect("long enough"))
+    fn names_of(secret: &[u8]) -> SessionNames {
+        SessionNames::new(ClusterSecret::new(secret).expect("long enough"))
     }
 
     #[test]
     fn a_name_is_known_in_the_cluster_that_gave_it_and_for_its_instance() {
         let [one, other] = [1, 2].map(InstanceId::new);
-        let (name, ours) = ([7; 16], relays(b"a secret of the cluster"));
+        let (name, ours) = (
+            SessionName::new([7; 16]),
+            names_of(b"a secret of the cluster"),
+        );
         let Names { session, node } = ours.names(one, name);
         assert_eq!(node, one.to_string());
         assert_eq!(ours.name(one, &session), Some(name));
         assert_eq!(ours.name(other, &session), None);
-        let theirs = relays(b"a secret of another one");
+        let theirs = names_of(b"a secret of another one");
         assert_eq!(theirs.name(one, &session), None);
         let mut forged = session.clone();
         forged.replace_range(..1, "1");
