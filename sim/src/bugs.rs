@@ -5,8 +5,8 @@
 //! One bug of logs has no place in the core, and so no entry: that the answer of an earlier connection's read is taken.
 //! A read goes over the directory link that is in order. The slot of the connection that asked is free when its row was
 //! removed, and that is asked for behind the read and answered behind it, or both end with the link. Were it otherwise,
-//! the generation in the key of the connection would still tell them apart, and the number of the read those of one
-//! connection.
+//! the generation in the key of the connection would still tell them apart, and the number of the read, of which an
+//! instance gives each once, those of one connection that follows a log anew.
 
 use switchboard_core::flaws::Flaw;
 

@@ -26,7 +26,7 @@ pub(super) struct Follower {
     pub(super) log: LogKey,
     pub(super) stand: Stand,
     pub(super) mode: Mode,
-    /// Counts its reads. An answer to an earlier one finds nothing.
+    /// Its last read. An answer to an earlier one finds nothing.
     pub(super) read: ReadId,
     /// Reads in a row that the directory has not answered.
     failures: u8,
@@ -266,13 +266,12 @@ impl Follower {
     }
 
     /// The log is read for it.
-    pub(super) const fn begins(&mut self, reading: Reading) -> ReadId {
-        self.read = self.read.next();
+    pub(super) const fn begins(&mut self, read: ReadId, reading: Reading) {
+        self.read = read;
         self.mode = Mode::Reading {
             again: false,
             reading,
         };
-        self.read
     }
 }
 

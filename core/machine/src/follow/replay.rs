@@ -33,6 +33,9 @@ const READ_BYTES: u32 = 64 << 10;
 #[derive(Clone, Debug)]
 pub(super) struct Replays {
     under_way: usize,
+    /// The last read that was asked for. They are counted together: a terminal that follows a log anew may get the
+    /// name of the follower that it was, and must not take an answer to that one's reads.
+    last: ReadId,
     /// Reads under way, at most.
     limit: usize,
     /// Followers that wait for a place or for a link.
@@ -46,6 +49,7 @@ impl Replays {
     pub(super) const fn new(config: &Config) -> Self {
         Self {
             under_way: 0,
+            last: ReadId::FIRST,
             limit: config.log_replays,
             waiting: VecDeque::new(),
             paused: BTreeSet::new(),
@@ -55,6 +59,12 @@ impl Replays {
 
     pub(super) const fn alarm(&self) -> Alarm {
         self.pause
+    }
+
+    fn begin(&mut self) -> ReadId {
+        self.under_way += 1;
+        self.last = self.last.next();
+        self.last
     }
 
     fn is_due(&self) -> bool {
@@ -127,12 +137,14 @@ impl Followers {
         reading: Reading,
         start: LogStart,
     ) {
-        let Some((follower, followed)) = self.of(key) else {
+        let (Some(follower), Some(followed)) =
+            (self.followers.get_mut(key), self.logs.get(key.log))
+        else {
             return;
         };
-        let read = follower.begins(reading);
         let channel = followed.channel.clone();
-        self.replays.under_way += 1;
+        let read = self.replays.begin();
+        follower.begins(read, reading);
         cx.stats.log_reads += 1;
         let operation = Operation::Log {
             channel,

@@ -443,6 +443,37 @@ fn nobody_waits_for_the_confirmation_of_one_who_leaves() {
     assert_eq!(cluster.receipt(call).counts, written(1));
 }
 
+/// What was read for it before it asked anew says nothing of what it brings now, even if another follower keeps the
+/// topic's log at the instance.
+#[test]
+fn a_terminal_that_asks_anew_takes_no_answer_to_its_earlier_read() {
+    for leaves in [false, true] {
+        let mut cluster = pair();
+        follower(&mut cluster, 0, "bob", "news", Follow::default());
+        let first = durable(&mut cluster, 1, "news", "one", 1);
+        durable(&mut cluster, 1, "news", "two", 2);
+        let (ann, id) = connect(&mut cluster, 0, "ann");
+        wish(&mut cluster, 0, ann, TopicWish::Join(topic("news")));
+        cluster.server = Server::Waits;
+        ask(&mut cluster, 0, ann, "news", Follow::default());
+        if leaves {
+            wish(&mut cluster, 0, ann, TopicWish::Leave(topic("news")));
+        }
+        let one = position(&cluster, first);
+        ask(&mut cluster, 0, ann, "news", after(one));
+        cluster.server = Server::Answers;
+        cluster.answer_held();
+        cluster.pass(SECOND);
+        let told = told(&cluster, id);
+        assert_eq!(
+            told.last().map(String::as_str),
+            Some("record news two"),
+            "{told:?}"
+        );
+        assert!(!told.iter().any(|told| told.contains("Anew")), "{told:?}");
+    }
+}
+
 #[test]
 fn a_repeat_is_one_record_and_is_told_once() {
     let mut cluster = pair();
