@@ -249,6 +249,7 @@ impl Protocol {
             | Outgoing::Joined { .. }
             | Outgoing::Left(_)
             | Outgoing::NotJoined(..)
+            | Outgoing::NotWatched(..)
             | Outgoing::Presence(_)
             | Outgoing::TopicLog(..) => true,
         }
@@ -326,6 +327,7 @@ impl Encoder {
             | Outgoing::Joined { .. }
             | Outgoing::Left(_)
             | Outgoing::NotJoined(..)
+            | Outgoing::NotWatched(..)
             | Outgoing::Presence(_)
             | Outgoing::TopicLog(..)
             | Outgoing::Received(_) => protocol.encode(outgoing),

@@ -76,7 +76,9 @@ impl Namespaces {
                 TopicJoin::Watching => Some(&follow.topic),
                 TopicJoin::ByRight | TopicJoin::Allowed => None,
             },
-            TopicWish::Join(_)
+            // Whoever wishes that for a terminal has asked before.
+            TopicWish::WatchAsMember(_)
+            | TopicWish::Join(_)
             | TopicWish::JoinAllowed(_)
             | TopicWish::Forbidden(_)
             | TopicWish::Leave(_)

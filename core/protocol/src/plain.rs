@@ -66,7 +66,7 @@ fn encode(outgoing: Outgoing) -> Frames {
             let topic = quoted(&topic);
             Frames::One(own(format!(r#""left":{{"topic":{topic}}}"#)))
         }
-        Outgoing::NotJoined(topic, why) => {
+        Outgoing::NotJoined(topic, why) | Outgoing::NotWatched(topic, why) => {
             let why = match why {
                 NotJoined::NotAllowed => "not_allowed",
                 NotJoined::TooMany => "too_many",

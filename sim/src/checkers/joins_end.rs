@@ -151,7 +151,8 @@ impl JoinsEnd {
                 topic
             }
             Outgoing::NotJoined(topic, _) | Outgoing::Left(topic) => topic,
-            Outgoing::Hello { .. }
+            Outgoing::NotWatched(_, _)
+            | Outgoing::Hello { .. }
             | Outgoing::Log(_)
             | Outgoing::Gap(_)
             | Outgoing::Back(_)

@@ -90,7 +90,7 @@ impl Checker for LeaseTimes {
             }
             Observed::Wished {
                 session,
-                wish: TopicWish::Watch(_),
+                wish: TopicWish::Watch(_) | TopicWish::WatchAsMember(_),
             } => {
                 let life = watch.scene().sessions()[*session].life();
                 if let Some(terms) = life.and_then(|life| self.terms.get_mut(&life.host)) {

@@ -179,7 +179,10 @@ impl TerminalTold {
                 !is_first && is_new && *messages == told.sent
             }
             // Whether it is so is for `topic-members` to say.
-            Outgoing::Joined { .. } | Outgoing::Left(_) | Outgoing::NotJoined(_, _) => !is_first,
+            Outgoing::Joined { .. }
+            | Outgoing::Left(_)
+            | Outgoing::NotJoined(_, _)
+            | Outgoing::NotWatched(_, _) => !is_first,
             // Whether it is so is for `presence-true` to say, and for those that judge logs.
             Outgoing::Presence(_) | Outgoing::TopicLog(..) => !is_first,
             // Whether it is so is for `log-complete` and `no-false-gap` to say.

@@ -278,6 +278,7 @@ impl Terminals {
             | Outgoing::Received(_)
             | Outgoing::Left(_)
             | Outgoing::NotJoined(_, _)
+            | Outgoing::NotWatched(_, _)
             | Outgoing::Presence(_)
             | Outgoing::TopicLog(..) => {}
             Outgoing::Joined { .. } => self.joined(cx, session),

@@ -128,6 +128,7 @@ impl Terminals {
             TopicWish::Join(_)
             | TopicWish::JoinAllowed(_)
             | TopicWish::Watch(_)
+            | TopicWish::WatchAsMember(_)
             | TopicWish::Follow(_)
             | TopicWish::Ack(..)
             | TopicWish::Forbidden(_) => {}
@@ -165,7 +166,7 @@ impl Terminals {
                     this.topics.entry(topic.clone()).or_default().may_join();
                 }
             }
-            TopicWish::Forbidden(_) | TopicWish::Ack(..) => {}
+            TopicWish::WatchAsMember(_) | TopicWish::Forbidden(_) | TopicWish::Ack(..) => {}
             TopicWish::Follow(wish) => {
                 let is_allowed = match wish.join {
                     TopicJoin::ByRight | TopicJoin::Watching => this.may_join(&wish.topic),
@@ -222,6 +223,7 @@ impl Terminals {
                 }
             }
             Outgoing::NotJoined(..)
+            | Outgoing::NotWatched(..)
             | Outgoing::Presence(_)
             | Outgoing::TopicLog(..)
             | Outgoing::Log(_)

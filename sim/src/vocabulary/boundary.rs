@@ -316,6 +316,7 @@ impl Met {
                     TopicWish::Ack(topic, _) => (topic, "confirms"),
                     TopicWish::Leave(topic) => (topic, "leaves"),
                     TopicWish::Lapse(topic) => (topic, "lapses"),
+                    TopicWish::WatchAsMember(topic) => (topic, "watches"),
                     TopicWish::Forbidden(topic) => (topic, "is refused"),
                 };
                 let known = instance.topic_states().find(|(one, _)| *one == topic);

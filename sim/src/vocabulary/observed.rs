@@ -353,6 +353,7 @@ impl LogWord {
             | Outgoing::Joined { .. }
             | Outgoing::Left(_)
             | Outgoing::NotJoined(_, _)
+            | Outgoing::NotWatched(_, _)
             | Outgoing::Presence(_)
             | Outgoing::TopicLog(..) => None,
         }

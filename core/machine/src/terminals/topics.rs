@@ -133,8 +133,20 @@ enum JoinWish {
     Allowed,
     /// By what it may do, and it is to be told who the other members are.
     Watch,
+    /// It is one, and is to be told who the others are.
+    WatchAsMember,
     /// Somebody else has not allowed it.
     Forbidden,
+}
+
+impl JoinWish {
+    /// Whether it is to be told who the other members are.
+    const fn watches(self) -> bool {
+        match self {
+            Self::Watch | Self::WatchAsMember => true,
+            Self::Join | Self::Allowed | Self::Forbidden => false,
+        }
+    }
 }
 
 /// What a terminal is told of a topic.
@@ -152,6 +164,8 @@ pub(super) enum TopicWord {
     Left(TopicId),
     /// [`Outgoing::NotJoined`](crate::frame::Outgoing::NotJoined).
     NotJoined(TopicId, NotJoined),
+    /// [`Outgoing::NotWatched`](crate::frame::Outgoing::NotWatched).
+    NotWatched(TopicId, NotJoined),
     /// [`Outgoing::Presence`](crate::frame::Outgoing::Presence).
     Presence(SharedPresence),
 }
@@ -283,6 +297,9 @@ impl Terminals {
                 self.join_wished(cx, key, (topic, None), JoinWish::Allowed);
             }
             TopicWish::Watch(topic) => self.join_wished(cx, key, (topic, None), JoinWish::Watch),
+            TopicWish::WatchAsMember(topic) => {
+                self.join_wished(cx, key, (topic, None), JoinWish::WatchAsMember);
+            }
             TopicWish::Forbidden(topic) => {
                 self.join_wished(cx, key, (topic, None), JoinWish::Forbidden);
             }
@@ -325,18 +342,20 @@ impl Terminals {
         let is_live = connection.is_live();
         let by_right = (connection.rights.as_ref()).is_some_and(|rights| rights.allow(&topic));
         let memberships = connection.memberships();
+        let is_member = memberships.position(&topic).is_some();
         let may = match wish {
             JoinWish::Join if follow.is_none() => by_right,
             JoinWish::Allowed => true,
             JoinWish::Forbidden => false,
-            JoinWish::Join | JoinWish::Watch => by_right || memberships.position(&topic).is_some(),
+            JoinWish::WatchAsMember => is_member,
+            JoinWish::Join | JoinWish::Watch => by_right || is_member,
         };
         let refused = if (memberships.pace).is_exceeded(cx.now.mono, cx.config.topic_joins) {
             Some(NotJoined::TooFast)
         } else if !may {
             Some(NotJoined::NotAllowed)
         } else if !is_live && memberships.asked.len() >= cx.config.connection_topics
-            || wish == JoinWish::Watch && memberships.watches_all(&topic, cx.config)
+            || wish.watches() && memberships.watches_all(&topic, cx.config)
         {
             Some(NotJoined::TooMany)
         } else {
@@ -344,21 +363,26 @@ impl Terminals {
         };
         if let Some(why) = refused {
             cx.stats.topic_joins_refused += 1;
-            return self.say_of_topic(cx, key, TopicWord::NotJoined(topic, why));
+            let word = match wish {
+                JoinWish::WatchAsMember => TopicWord::NotWatched(topic, why),
+                JoinWish::Join | JoinWish::Allowed | JoinWish::Watch | JoinWish::Forbidden => {
+                    TopicWord::NotJoined(topic, why)
+                }
+            };
+            return self.say_of_topic(cx, key, word);
         }
-        match wish {
-            JoinWish::Watch if memberships.watched(&topic).is_none() => {
-                let topic = topic.clone();
-                memberships.watching.push(WatchedTopic { topic, told: 0 });
-            }
-            JoinWish::Watch | JoinWish::Join | JoinWish::Allowed | JoinWish::Forbidden => {}
+        if wish.watches() && memberships.watched(&topic).is_none() {
+            let topic = topic.clone();
+            memberships.watching.push(WatchedTopic { topic, told: 0 });
         }
         let by = match wish {
             JoinWish::Join | JoinWish::Watch if by_right => MemberBy::Right,
             // A member already, by whatever that is.
-            JoinWish::Join | JoinWish::Watch | JoinWish::Allowed | JoinWish::Forbidden => {
-                MemberBy::Allowance
-            }
+            JoinWish::Join
+            | JoinWish::Watch
+            | JoinWish::WatchAsMember
+            | JoinWish::Allowed
+            | JoinWish::Forbidden => MemberBy::Allowance,
         };
         let asked = AskedJoin {
             follow,

@@ -51,6 +51,7 @@ fn last_position(cluster: &Cluster, connection: ConnectionId) -> Position {
         | Outgoing::Joined { .. }
         | Outgoing::Left(_)
         | Outgoing::NotJoined(..)
+        | Outgoing::NotWatched(..)
         | Outgoing::Presence(_)
         | Outgoing::TopicLog(..)
         | Outgoing::Received(_) => None,

@@ -85,6 +85,7 @@ pub(super) fn told(cluster: &Cluster, connection: ConnectionId) -> Vec<String> {
             Outgoing::Joined { topic, .. } => format!("joined {topic}"),
             Outgoing::Left(topic) => format!("left {topic}"),
             Outgoing::NotJoined(topic, _) => format!("not joined {topic}"),
+            Outgoing::NotWatched(topic, _) => format!("not watched {topic}"),
             Outgoing::Presence(presence) => format!("presence {}", presence.topic),
             Outgoing::TopicLog(topic, _) => format!("log of {topic}"),
         })

@@ -283,8 +283,13 @@ fn a_terminal_watches_few_topics() {
     assert_eq!(told_of(watch())[0], "joined news");
     let refused = ["not joined other TooMany"];
     assert_eq!(told_of(TopicWish::Watch(other.clone())), refused);
+    let watch_other = || TopicWish::WatchAsMember(other.clone());
+    assert_eq!(told_of(watch_other()), ["not watched other NotAllowed"]);
+    assert_eq!(told_of(TopicWish::Join(other.clone())), ["joined other"]);
+    // It is a member, and stays one.
+    assert_eq!(told_of(watch_other()), ["not watched other TooMany"]);
     assert_eq!(told_of(TopicWish::Join(other.clone())), ["joined other"]);
     assert_eq!(told_of(watch())[0], "joined news");
     assert_eq!(told_of(TopicWish::Leave(topic())), ["left news"]);
-    assert_eq!(told_of(TopicWish::Watch(other))[0], "joined other");
+    assert_eq!(told_of(watch_other())[0], "joined other");
 }

@@ -31,6 +31,7 @@ fn terminals_of_a_key_share_what_is_known_of_a_push() {
                 | Outgoing::Joined { .. }
                 | Outgoing::Left(_)
                 | Outgoing::NotJoined(..)
+                | Outgoing::NotWatched(..)
                 | Outgoing::Presence(_)
                 | Outgoing::TopicLog(..)
                 | Outgoing::Received(_) => None,

@@ -779,6 +779,7 @@ fn last_record(cluster: &Cluster, connection: ConnectionId) -> Position {
             | Outgoing::Pushed(_)
             | Outgoing::Left(_)
             | Outgoing::NotJoined(..)
+            | Outgoing::NotWatched(..)
             | Outgoing::Presence(_)
             | Outgoing::Received(_) => {}
         }

@@ -169,6 +169,8 @@ pub enum Outgoing {
     Left(TopicId),
     /// It has not become a member of a topic.
     NotJoined(TopicId, NotJoined),
+    /// It is not told who the members of a topic are. Whether it is one itself is not changed by that.
+    NotWatched(TopicId, NotJoined),
     /// Who the members of a topic are, for one of them that has asked.
     Presence(#[serde(serialize_with = "what_is_shared")] SharedPresence),
     /// What [`Log`](Self::Log), [`Gap`](Self::Gap) and [`Back`](Self::Back) say of the log of its user, of that of a
@@ -232,12 +234,12 @@ pub enum PresenceNews {
     },
 }
 
-/// Why a terminal does not become a member of a topic.
+/// Why a terminal does not become a member of a topic, or is not told of the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub enum NotJoined {
-    /// Nothing that it has shown allows it to join the topic by itself.
+    /// Nothing that it has shown allows it to join the topic by itself, or it is no member that could be told of others.
     NotAllowed,
-    /// It is a member of as many topics as it may be.
+    /// It is a member of as many topics as it may be, or is told of the members of as many.
     TooMany,
     /// It has asked too often in the last second.
     TooFast,

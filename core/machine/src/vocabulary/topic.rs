@@ -38,6 +38,9 @@ pub enum TopicWish {
     Join(TopicId),
     /// To be a member of it, and to be told who the others are. From a member: to be told of them anew.
     Watch(TopicId),
+    /// To be told anew who the others are, as a member of it. It makes no member of one that is none, and its refusal
+    /// ends no membership: it is [`NotWatched`](crate::frame::Outgoing::NotWatched).
+    WatchAsMember(TopicId),
     /// Something that whoever judges that does not allow: it is told so.
     Forbidden(TopicId),
     /// To be one no longer.

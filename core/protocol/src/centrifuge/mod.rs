@@ -165,6 +165,7 @@ fn encode(encoding: Encoding, outgoing: Outgoing) -> Frames {
         | Outgoing::Joined { .. }
         | Outgoing::Left(_)
         | Outgoing::NotJoined(..)
+        | Outgoing::NotWatched(..)
         | Outgoing::Presence(_)
         | Outgoing::TopicLog(..) => Frames::None,
     }

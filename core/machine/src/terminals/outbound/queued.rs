@@ -95,6 +95,9 @@ impl Queued {
             Self::Topic(TopicWord::NotJoined(topic, why)) => {
                 Outgoing::NotJoined(topic.clone(), *why)
             }
+            Self::Topic(TopicWord::NotWatched(topic, why)) => {
+                Outgoing::NotWatched(topic.clone(), *why)
+            }
             Self::Topic(TopicWord::Presence(presence)) => Outgoing::Presence(presence.clone()),
             Self::Received(messages) => Outgoing::Received(*messages),
             Self::Push { pushed, .. } => Outgoing::Pushed(pushed.clone()),

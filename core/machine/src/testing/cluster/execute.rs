@@ -348,6 +348,7 @@ impl fmt::Display for Told<'_> {
             },
             Outgoing::Left(topic) => write!(f, "left {topic}"),
             Outgoing::NotJoined(topic, why) => write!(f, "not joined {topic} {why:?}"),
+            Outgoing::NotWatched(topic, why) => write!(f, "not watched {topic} {why:?}"),
             Outgoing::Presence(presence) => {
                 let doubt = if presence.degraded { "?" } else { "" };
                 write!(f, "{} #{}{doubt}:", presence.topic, presence.sequence)?;

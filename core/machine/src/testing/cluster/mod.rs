@@ -335,6 +335,7 @@ impl Cluster {
                 | Outgoing::Joined { .. }
                 | Outgoing::Left(_)
                 | Outgoing::NotJoined(..)
+                | Outgoing::NotWatched(..)
                 | Outgoing::Presence(_)
                 | Outgoing::TopicLog(..)
                 | Outgoing::Received(_) => None,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use switchboard_core::frame::{Payload, Presence, PresenceNews};
+use switchboard_core::frame::{NotJoined, Payload, Presence, PresenceNews};
 use switchboard_core::id::{TopicId, UserId};
 use switchboard_core::topic::TopicWish;
 
@@ -18,6 +18,10 @@ pub(super) struct WatchedTopics(BTreeMap<TopicId, Watching>);
 enum Watching {
     /// It has asked who is there.
     Asked,
+    /// It has asked too fast, and does so again.
+    Late,
+    /// It is one topic too many, or it is no member any more: it is not told.
+    Refused,
     /// It was told that it has come itself.
     Told,
 }
@@ -35,7 +39,27 @@ impl Session {
         let watched = &mut self.subscriptions.watched.0;
         if is_wanted && !watched.contains_key(topic) {
             watched.insert(topic.clone(), Watching::Asked);
-            self.wishes.push_back(TopicWish::Watch(topic.clone()));
+            (self.wishes).push_back(TopicWish::WatchAsMember(topic.clone()));
+        }
+    }
+
+    /// A terminal is not told who the members of a topic are. It is one all the same.
+    pub(super) fn not_watched(&mut self, topic: &TopicId, why: NotJoined) {
+        if let Some(watching @ Watching::Asked) = self.subscriptions.watched.0.get_mut(topic) {
+            *watching = match why {
+                NotJoined::TooFast => Watching::Late,
+                NotJoined::TooMany | NotJoined::NotAllowed => Watching::Refused,
+            };
+        }
+    }
+
+    /// Asks again where it was asked too fast.
+    pub(super) fn watch_again(&mut self) {
+        for (topic, watching) in &mut self.subscriptions.watched.0 {
+            if *watching == Watching::Late {
+                *watching = Watching::Asked;
+                (self.wishes).push_back(TopicWish::WatchAsMember(topic.clone()));
+            }
         }
     }
 

@@ -484,6 +484,10 @@ impl Session {
                 self.release(topic);
                 told
             }
+            Outgoing::NotWatched(topic, why) => {
+                self.not_watched(topic, *why);
+                Told::Nothing
+            }
             Outgoing::Pushed(pushed) | Outgoing::Record(pushed) => {
                 let stands_at = match pushed.topic() {
                     Some(topic) => self.stands_in(topic),
@@ -507,9 +511,11 @@ impl Session {
         true
     }
 
-    /// A ping. Those of its subscriptions end whose tokens have run out for so long that they were not renewed.
+    /// A ping. Those of its subscriptions end whose tokens have run out for so long that they were not renewed, and what it
+    /// has asked too fast it asks again.
     pub fn ping(&mut self, now: WallTime) -> Payload {
         self.subscriptions.expire(now, self.settings.refresh_grace);
+        self.watch_again();
         self.open_pings = self.open_pings.saturating_add(1);
         self.encoding.encode(&Reply::default())
     }

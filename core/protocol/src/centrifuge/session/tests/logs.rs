@@ -509,7 +509,7 @@ fn a_member_is_told_who_comes_and_leaves_and_of_itself_first() {
         hears(&mut session, r#"{"id":2,"subscribe":{"channel":"hall:1"}}"#);
         deeds(&mut session);
         session.told(&joined("hall:1", None));
-        let wish = TopicWish::Watch(topic("hall:1"));
+        let wish = TopicWish::WatchAsMember(topic("hall:1"));
         assert_eq!(deeds(&mut session), [Deed::Topic(wish)]);
         // It is told again that it is a member.
         session.told(&joined("hall:1", None));
@@ -558,6 +558,53 @@ fn a_member_is_told_who_comes_and_leaves_and_of_itself_first() {
         let told = session.told(&presence("room:1", there()));
         assert_eq!(told, Told::Nothing);
     }
+}
+
+/// By default a terminal is told of the members of 16 topics.
+#[test]
+fn a_terminal_that_is_not_told_who_is_there_stays_subscribed() {
+    let names: Vec<_> = (1..=17).map(|n| format!("hall:{n}")).collect();
+    let mut session = logging_in(Encoding::Json, "");
+    let joins = names.iter().map(|name| topic(name));
+    session.logged_in(ann(), None, joins.collect());
+    session.told(&hello(at(5, Recovery::Anew)));
+    let watch = |name: &str| Deed::Topic(TopicWish::WatchAsMember(topic(name)));
+    for name in &names {
+        assert_eq!(session.told(&joined(name, None)), Told::Nothing);
+        assert_eq!(deeds(&mut session), [watch(name)]);
+    }
+    let (late, refused) = (&names[15], &names[16]);
+    for (name, why) in [(late, NotJoined::TooFast), (refused, NotJoined::TooMany)] {
+        let not_watched = Outgoing::NotWatched(topic(name), why);
+        assert_eq!(session.told(&not_watched), Told::Nothing);
+        assert!(session.subscriptions.is_by_server(&topic(name)));
+    }
+    assert_eq!(deeds(&mut session), []);
+    session.ping(WallTime::from_millis(0));
+    assert!(session.is_due());
+    assert_eq!(deeds(&mut session), [watch(late)]);
+    session.ping(WallTime::from_millis(0));
+    assert_eq!(deeds(&mut session), []);
+}
+
+#[test]
+fn a_late_word_of_members_refuses_no_subscription() {
+    let hall = r#""subscribe":{"channel":"hall:1"}}"#;
+    let mut session = served(Encoding::Json);
+    hears(&mut session, &format!(r#"{{"id":2,{hall}"#));
+    deeds(&mut session);
+    session.told(&joined("hall:1", None));
+    deeds(&mut session);
+    // The application takes it out, and it comes back before its question is answered.
+    session.told(&Outgoing::Left(topic("hall:1")));
+    hears(&mut session, &format!(r#"{{"id":3,{hall}"#));
+    deeds(&mut session);
+    let late = Outgoing::NotWatched(topic("hall:1"), NotJoined::NotAllowed);
+    assert_eq!(session.told(&late), Told::Nothing);
+    let expected = reply(&session, 3, SubscribeResult::default());
+    assert_eq!(session.told(&joined("hall:1", None)), expected);
+    let asks = TopicWish::WatchAsMember(topic("hall:1"));
+    assert_eq!(deeds(&mut session), [Deed::Topic(asks)]);
 }
 
 /// A client that takes a zero for an offset goes on where it was.
