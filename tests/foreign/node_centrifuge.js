@@ -337,6 +337,15 @@ const checks = (way) => ({
     const page = await within(room.history({ limit: 2, reverse: true }), "the history");
     assert.deepEqual(page.publications.map(({ data }) => value(data)), [7, 6]);
     assert.equal(Number(page.offset), Number(got.at(-1).offset));
+    // One that is new and has nothing is given what is kept.
+    const all = [];
+    room.unsubscribe();
+    told.centrifuge.removeSubscription(room);
+    const anew = told.centrifuge.newSubscription(topic, { since: { offset: 0, epoch: "" } });
+    anew.on("publication", ({ data }) => all.push(value(data)));
+    anew.subscribe();
+    await eventually("what is kept", () => all.length === 7);
+    assert.deepEqual(all, [1, 2, 3, 4, 5, 6, 7]);
     told.centrifuge.disconnect();
   },
 

@@ -234,13 +234,11 @@ impl Protocol {
         };
         match outgoing {
             Outgoing::Record(_) => false,
-            Outgoing::Pushed(pushed) => {
-                let has_positions = match pushed.topic() {
-                    Some(topic) => namespaces.is_recovered(topic),
-                    None => pushed.key().is_some(),
-                };
-                encoding.repeats_positions() && has_positions
-            }
+            Outgoing::Pushed(pushed) if encoding.repeats_positions() => match pushed.topic() {
+                Some(topic) => namespaces.is_recovered(topic),
+                None => pushed.key().is_some(),
+            },
+            Outgoing::Pushed(_) => false,
             Outgoing::Hello { .. }
             | Outgoing::Log(_)
             | Outgoing::Gap(_)

@@ -3,7 +3,7 @@
 //!
 //! A terminal is subscribed by the server to two channels: `#` and its user has what is pushed to its user, and is
 //! recovered from the log; [`EVERYONE`] has what is pushed to everyone. Every other channel is the topic of that name,
-//! of which a terminal becomes a member by its token, through the API or by itself. A position is its offset alone, with one
+//! of which a terminal becomes a member by its token, through the API or by itself; with a history it is recovered as well. A position is its offset alone, with one
 //! epoch for all: clients keep no more of it.
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use http::request::Parts;
 use switchboard_core::event::{Closure, Event, Login as CoreLogin, Pings};
@@ -24,10 +25,15 @@ use super::{Phase, Pump, Step, Terminal, TerminalContext};
 use crate::clock;
 use crate::inbox::{Input, LoggedIn};
 use crate::login::{AuthError, Login};
+use crate::runtime::race;
 use crate::transport::{Carried, Transport};
 
 /// Bytes of answers that a terminal may leave unread before no more is read of it.
 const UNREAD_MAX: usize = 64 << 10;
+
+/// How long it takes at most to find out where a terminal begins in the logs of topics, as long as a hello waits for its
+/// row. What is not known then is said later.
+const FOUND_WITHIN: Duration = Duration::from_secs(1);
 
 /// The conversation with one terminal.
 pub(super) struct Conversation {
@@ -302,16 +308,20 @@ impl<T: Transport> Pump<T> {
         }
         let inbox = self.context.reports.inbox().clone();
         let questions = Rc::clone(&self.context.questions);
+        let sleep = self.context.logins.sleep;
         self.begin_to(async move {
             let mut pages = Vec::new();
-            for (topic, query) in looked_for {
-                let question = Question::Log(topic.clone().into(), query);
-                // Where one cannot be read others cannot, and the terminal is not to wait for them.
-                let Answered::Log(page) = questions.ask(&inbox, question).await else {
-                    break;
-                };
-                pages.push((topic, page));
-            }
+            let found = async {
+                for (topic, query) in looked_for {
+                    let question = Question::Log(topic.clone().into(), query);
+                    // Where one cannot be read others cannot, and the terminal is not to wait for them.
+                    let Answered::Log(page) = questions.ask(&inbox, question).await else {
+                        break;
+                    };
+                    pages.push((topic, page));
+                }
+            };
+            race(found, sleep(FOUND_WITHIN)).await;
             Concluded::Found(login, pages)
         });
     }

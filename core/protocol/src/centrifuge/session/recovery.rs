@@ -4,6 +4,8 @@
 //! learn it by the answer to its login, for which the logs are looked at before: what follows them afterwards begins where
 //! the terminal was told that it does.
 
+use std::collections::BTreeMap;
+
 use switchboard_core::event::Follow;
 use switchboard_core::frame::{Attached, HelloLog, LogNews, Recovery};
 use switchboard_core::id::TopicId;
@@ -156,7 +158,7 @@ impl Session {
     pub(super) fn follow_by_server(
         &mut self,
         joins: &[TopicId],
-        subs: &std::collections::BTreeMap<String, SubscribeRequest>,
+        subs: &BTreeMap<String, SubscribeRequest>,
     ) {
         let found = std::mem::take(&mut self.subscriptions.found);
         for (name, request) in subs {
