@@ -180,6 +180,7 @@ impl Settings {
             refresh_grace: self.process.refresh_grace,
             // They were read when the settings were checked.
             namespaces: Namespaces::new(&self.process.namespaces).unwrap_or_default(),
+            connection_topics: self.core.connection_topics,
         }
     }
 

@@ -9,6 +9,7 @@ use switchboard_core::topic::TopicJoin;
 use super::super::code::ErrorCode;
 use super::super::message::{
     ClientInfo, Empty, PresenceResult, PresenceStatsResult, Reply, SubRefreshResult,
+    SubscribeRequest,
 };
 use super::{Asked, Deed, LoginRefused, Question, Session, SubscriptionEnd};
 use crate::namespaces::TopicAct;
@@ -52,10 +53,20 @@ impl Session {
     }
 
     /// It wants to be subscribed by a token for this topic.
-    pub(super) fn subscribe_by(&mut self, id: u32, topic: TopicId, token: String) -> Option<Deed> {
+    pub(super) fn subscribe_by(
+        &mut self,
+        id: u32,
+        topic: TopicId,
+        mut request: SubscribeRequest,
+    ) -> Option<Deed> {
         let user = self.member()?.user.clone();
         let judged = topic.clone();
-        self.asked = Some(Asked::Subscription { id, topic });
+        let token = std::mem::take(&mut request.token);
+        self.asked = Some(Asked::Subscription {
+            id,
+            topic,
+            request: Box::new(request),
+        });
         Some(Deed::JudgeSubscription(token, user, judged))
     }
 
@@ -78,9 +89,9 @@ impl Session {
         &mut self,
         judged: Result<Option<SubscriptionEnd>, LoginRefused>,
     ) -> Option<Deed> {
-        let (id, topic, is_new) = match self.asked.take()? {
-            Asked::Subscription { id, topic } => (id, topic, true),
-            Asked::SubRefresh { id, topic } => (id, topic, false),
+        let (id, topic, brought) = match self.asked.take()? {
+            Asked::Subscription { id, topic, request } => (id, topic, Some(request)),
+            Asked::SubRefresh { id, topic } => (id, topic, None),
             other @ (Asked::Refresh { .. }
             | Asked::Presence { .. }
             | Asked::PresenceStats { .. }
@@ -92,6 +103,7 @@ impl Session {
                 return None;
             }
         };
+        let is_new = brought.is_some();
         let end = match judged {
             Ok(end) => end,
             Err(refused) => return Some(self.refuse(id, error_of(refused, is_new))),
@@ -103,7 +115,8 @@ impl Session {
             (true, false) | (false, true) => {}
         }
         self.subscriptions.ends(&topic, end);
-        if is_new {
+        if let Some(request) = brought {
+            self.brings(&topic, &request);
             self.subscriptions.asks(topic.clone(), id);
             return Some(Deed::Topic(self.wish_to_join(&topic, TopicJoin::Allowed)));
         }

@@ -75,6 +75,8 @@ pub struct Settings {
     pub refresh_grace: Duration,
     /// What clients may do in topics.
     pub namespaces: Namespaces,
+    /// Topics to which one is subscribed at the same time, at most.
+    pub connection_topics: usize,
 }
 
 /// Until when a terminal may be subscribed to a topic.
@@ -141,6 +143,7 @@ enum Asked {
     Subscription {
         id: u32,
         topic: TopicId,
+        request: Box<SubscribeRequest>,
     },
     SubRefresh {
         id: u32,

@@ -161,13 +161,14 @@ impl Session {
         subs: &BTreeMap<String, SubscribeRequest>,
     ) {
         let found = std::mem::take(&mut self.subscriptions.found);
-        for (name, request) in subs {
-            if let (Ok(topic), Some(offset)) = (TopicId::new(name), brought(request))
-                && self.settings.namespaces.is_recovered(&topic)
-            {
-                let log = FollowedLog::behind(Some(offset));
-                self.subscriptions.logs.insert(topic, log);
-            }
+        let others = subs.iter().filter_map(|(name, request)| {
+            let (topic, offset) = (TopicId::new(name).ok()?, brought(request)?);
+            let is_recovered = self.settings.namespaces.is_recovered(&topic);
+            (is_recovered && !joins.contains(&topic)).then_some((topic, offset))
+        });
+        for (topic, offset) in others.take(self.settings.connection_topics) {
+            let log = FollowedLog::behind(Some(offset));
+            self.subscriptions.logs.insert(topic, log);
         }
         for topic in joins {
             if !self.settings.namespaces.is_recovered(topic) {

@@ -199,10 +199,10 @@ impl Session {
         if self.subscriptions.topics.contains_key(&topic) {
             return Some(Deed::Tell(self.refusal(id, ErrorCode::AlreadySubscribed)));
         }
-        self.brings(&topic, &request);
         if !request.token.is_empty() {
-            return self.subscribe_by(id, topic, request.token);
+            return self.subscribe_by(id, topic, request);
         }
+        self.brings(&topic, &request);
         self.subscriptions.asks(topic.clone(), id);
         let join = match self.may(&topic, TopicAct::Subscribe) {
             true => TopicJoin::Allowed,

@@ -19,6 +19,7 @@ fn settings(namespaces: &[&str]) -> Arc<Settings> {
         ping_interval: Duration::from_secs(25),
         refresh_grace: Duration::from_secs(25),
         namespaces: Namespaces::new(&namespaces).expect("rules"),
+        connection_topics: 2,
     })
 }
 

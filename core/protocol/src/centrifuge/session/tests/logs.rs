@@ -195,6 +195,50 @@ fn a_client_that_wants_to_be_refused_is_refused_if_something_is_missing() {
     }
 }
 
+/// Anybody who has logged in may say any number of these.
+#[test]
+fn what_a_subscription_brings_is_forgotten_with_the_refusal_of_its_token() {
+    let brings = r#","token":"t","recover":true,"offset":4,"epoch":"1""#;
+    let mut session = served(Encoding::Json);
+    for refused in [
+        LoginRefused::Invalid,
+        LoginRefused::Expired,
+        LoginRefused::Unavailable,
+    ] {
+        hears(&mut session, &subscribe(2, brings));
+        let judge = Deed::JudgeSubscription("t".to_owned(), ann(), topic("room:1"));
+        assert_eq!(deeds(&mut session), [judge]);
+        assert!(session.subscription_judged(Err(refused)).is_some());
+        assert!(session.subscriptions.logs.is_empty());
+    }
+    // The application has it join meanwhile, and it does not go on where only the client says that it was.
+    hears(&mut session, &subscribe(3, brings));
+    deeds(&mut session);
+    session.told(&joined("room:1", None));
+    let refused = session.subscription_judged(Ok(None));
+    let error = session.refusal(3, ErrorCode::AlreadySubscribed);
+    assert_eq!(refused, Some(Deed::Tell(error)));
+    let asked = follows("room:1", TopicJoin::ByRight, None);
+    assert_eq!(deeds(&mut session), [asked]);
+    session.told(&Outgoing::Left(topic("room:1")));
+    hears(&mut session, &subscribe(4, brings));
+    deeds(&mut session);
+    let accepted = session.subscription_judged(Ok(None));
+    let asked = follows("room:1", TopicJoin::Allowed, Some(4));
+    assert_eq!(accepted, Some(asked));
+}
+
+/// It may be subscribed to two.
+#[test]
+fn of_what_a_login_brings_no_more_is_kept_than_it_may_be_subscribed_to() {
+    let of = |n: u32| format!(r#""room:{n}":{{"recover":true,"offset":4}}"#);
+    let brought: Vec<_> = (1..=5).map(of).collect();
+    let mut session = logging_in(Encoding::Json, &brought.join(","));
+    session.logged_in(ann(), None, vec![topic("room:1")]);
+    let kept: Vec<_> = session.subscriptions.logs.keys().cloned().collect();
+    assert_eq!(kept, [topic("room:1"), topic("room:2"), topic("room:3")]);
+}
+
 #[test]
 fn a_topic_without_a_history_is_not_followed() {
     let mut session = served(Encoding::Json);
