@@ -96,6 +96,7 @@ timeless!(
     switchboard_core::id::LinkKey,
     switchboard_core::id::OpId,
     switchboard_core::id::PushId,
+    switchboard_core::id::TopicId,
     switchboard_core::id::UserId,
     switchboard_core::time::WallTime,
 );

@@ -536,7 +536,21 @@ pub enum TopicAct {
     Join(String),
     /// The same, and to be told who the others are.
     Watch(String),
-    /// It asks to be one no longer.
+    /// From now on, and whenever it connects: it asks to be one and to follow the log, from what it holds of that.
+    Follow {
+        /// The topic.
+        topic: String,
+        /// How many of the last records it wants when it holds none.
+        history: u32,
+    },
+    /// It confirms a record of the topic that it holds, if it is connected.
+    Confirm {
+        /// The topic.
+        topic: String,
+        /// Which of the positions that it holds, counted from the newest, which is the first.
+        nth: u32,
+    },
+    /// It asks to be one no longer, and follows no more.
     Leave(String),
 }
 

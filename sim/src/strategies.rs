@@ -310,6 +310,8 @@ fn topic_act() -> impl Strategy<Value = TopicAct> {
         1 => topic().prop_map(|topic| TopicAct::Claim(vec![topic])),
         3 => topic().prop_map(TopicAct::Join),
         2 => topic().prop_map(TopicAct::Watch),
+        2 => (topic(), 0..9_u32).prop_map(|(topic, history)| TopicAct::Follow { topic, history }),
+        1 => (topic(), 1..9_u32).prop_map(|(topic, nth)| TopicAct::Confirm { topic, nth }),
         2 => topic().prop_map(TopicAct::Leave),
     ]
 }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use switchboard_core::channel::Channel;
 use switchboard_core::event::Notice;
+use switchboard_core::id::TopicId;
 use switchboard_core::message::{InLog, Outcome, Receipt};
 use switchboard_core::position::Position;
 
@@ -13,8 +15,8 @@ use crate::observed::{HandIn, Observed, Topic};
 /// that it was told later; and an application is told only of what a terminal has confirmed.
 #[derive(Clone, Debug, Default)]
 pub struct AckTrue {
-    /// By session: terminals that were told records.
-    told: BTreeMap<usize, ToldRecords>,
+    /// By session and log: terminals that were told records.
+    told: BTreeMap<(usize, Channel), ToldRecords>,
 }
 
 /// What a terminal was told on one connection.
@@ -42,20 +44,31 @@ impl Checker for AckTrue {
             Observed::Seen {
                 session,
                 push,
+                topic,
                 position: Some(position),
                 ..
             } => {
-                let told = self.told.entry(*session).or_default();
+                let told = self.of(watch, *session, topic.as_ref());
                 told.records.push((*position, *push));
             }
-            Observed::Confirmed { session, position } => {
-                let told = self.told.entry(*session).or_default();
+            Observed::Confirmed {
+                session,
+                topic,
+                position,
+            } => {
+                let told = self.of(watch, *session, topic.as_ref());
                 told.confirms(*position);
             }
             Observed::Noticed { notice, .. } => {
-                if let Notice::Acked { id, position, .. } = &**notice {
+                if let Notice::Acked {
+                    id,
+                    topic,
+                    position,
+                    ..
+                } = &**notice
+                {
                     let session = watch.scene().session_of(*id);
-                    let told = session.and_then(|session| self.told.get(&session));
+                    let told = session.map(|session| self.of(watch, session, topic.as_ref()));
                     let named = told.is_some_and(|told| told.named.contains(position));
                     self.judge(watch, named, || {
                         format!("an application is told that {id:?} confirms {position}")
@@ -79,6 +92,17 @@ impl ToldRecords {
 }
 
 impl AckTrue {
+    /// What a terminal was told of the log of a topic, or of its own.
+    fn of(
+        &mut self,
+        watch: &Watch<'_>,
+        session: usize,
+        topic: Option<&TopicId>,
+    ) -> &mut ToldRecords {
+        let channel = watch.scene().sessions()[session].channel(topic);
+        self.told.entry((session, channel)).or_default()
+    }
+
     fn answered(&self, watch: &mut Watch<'_>, hand_in: HandIn, receipt: &Receipt) {
         let acked = (receipt.terminals.iter()).filter(|one| one.outcome == Outcome::Acked);
         for terminal in acked {
@@ -88,7 +112,8 @@ impl AckTrue {
                 .find(|log| log.channel.user() == Some(&terminal.user));
             let place = logged.and_then(|log| place(log.logged));
             let session = watch.scene().session_of(terminal.connection);
-            let told = session.and_then(|session| self.told.get(&session));
+            let channel = Channel::User(terminal.user.clone());
+            let told = session.and_then(|session| self.told.get(&(session, channel)));
             let is_so = told.is_some_and(|told| {
                 let mut confirmed = told.records[..told.confirmed].iter();
                 confirmed.any(|(position, push)| {

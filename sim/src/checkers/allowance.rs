@@ -299,8 +299,9 @@ pub(super) fn comes_by_the_log(
     handed_in: &HandedIn,
     session: &Session,
 ) -> bool {
-    let follows = session.follow().is_some();
-    published.durable().is_some() && (follows || handed_in.logged_at(session.user()).is_none())
+    let channel = session.channel(published.topic());
+    let follows = !session.asks_of(&channel).is_empty();
+    published.durable().is_some() && (follows || handed_in.logged_at(&channel).is_none())
 }
 
 /// Why a durable push has not reached whoever does not follow: what is appended late is delivered late, and a

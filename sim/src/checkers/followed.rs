@@ -2,25 +2,32 @@
 
 use std::collections::BTreeMap;
 
+use switchboard_core::channel::Channel;
 use switchboard_core::event::Follow;
 use switchboard_core::frame::Recovery;
+use switchboard_core::id::TopicId;
 use switchboard_core::position::Position;
+use switchboard_core::time::Instant;
 
 use crate::checker::Watch;
 use crate::observed::{LogWord, Observed};
 
-/// What each client holds, by its name.
+/// What each client holds of each log, by its name.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Followed {
-    clients: BTreeMap<String, Path>,
+    clients: BTreeMap<(String, Channel), Path>,
 }
 
 /// What a client has been told since it was last given a position: it holds the records behind that, one after the
 /// other.
 #[derive(Clone, Debug)]
 pub(super) struct Path {
+    /// Whose log it is.
+    pub(super) channel: Channel,
     /// The session on which it was told last.
     pub(super) session: usize,
+    /// When it was told there where it begins.
+    pub(super) since: Instant,
     /// The position that it was given.
     pub(super) given: Position,
     /// What it was told from there on: positions, and the numbers of pushes.
@@ -44,9 +51,10 @@ impl Path {
 }
 
 impl Followed {
-    /// What the client of a session holds.
-    pub(super) fn of(&self, watch: &Watch<'_>, session: usize) -> Option<&Path> {
-        self.clients.get(watch.scene().sessions()[session].client())
+    /// What the client of a session holds of a log.
+    pub(super) fn of(&self, watch: &Watch<'_>, session: usize, channel: &Channel) -> Option<&Path> {
+        let client = watch.scene().sessions()[session].client();
+        self.clients.get(&(client.to_owned(), channel.clone()))
     }
 
     /// Whether nobody follows.
@@ -70,15 +78,21 @@ impl Followed {
         watch: &Watch<'_>,
     ) -> Result<(), &'static str> {
         match event {
-            Observed::LogHeard { session, word } => self.heard(watch, *session, *word),
+            Observed::LogHeard {
+                session,
+                topic,
+                word,
+            } => self.heard(watch, *session, topic.as_ref(), *word),
             Observed::Seen {
                 session,
                 push,
+                topic,
                 position: Some(position),
                 ..
             } => {
-                let client = watch.scene().sessions()[*session].client();
-                let path = (self.clients.get_mut(client)).filter(|path| path.session == *session);
+                let this = &watch.scene().sessions()[*session];
+                let key = (this.client().to_owned(), this.channel(topic.as_ref()));
+                let path = (self.clients.get_mut(&key)).filter(|path| path.session == *session);
                 let path = path.ok_or("is told a record, and not where it stands")?;
                 path.records.push((*position, *push));
                 Ok(())
@@ -91,24 +105,34 @@ impl Followed {
         &mut self,
         watch: &Watch<'_>,
         session: usize,
+        topic: Option<&TopicId>,
         word: LogWord,
     ) -> Result<(), &'static str> {
         let this = &watch.scene().sessions()[session];
-        let asked = this.follow().ok_or("is told of a log and did not ask")?;
+        let channel = this.channel(topic);
+        let asked = this.asks_of(&channel);
+        if asked.is_empty() {
+            return Err("is told of a log and did not ask");
+        }
+        let since = watch.now();
         let anew = |given| Path {
+            channel: channel.clone(),
             session,
+            since,
             given,
             records: Vec::new(),
         };
-        let name = this.client().to_owned();
+        let name = (this.client().to_owned(), channel.clone());
         let begun = (self.clients.get(&name)).is_some_and(|path| path.session == session);
         match word {
-            LogWord::Attached(_) if begun => return Err("is told twice where it begins"),
+            LogWord::Attached(_) if begun && asked.len() == 1 => {
+                return Err("is told twice where it begins");
+            }
             LogWord::Attached(attached) => match attached.recovery {
-                Recovery::Anew if brings_any(asked) => {
+                Recovery::Anew if asked.iter().all(brings_any) => {
                     return Err("begins anew, and has brought a position");
                 }
-                Recovery::Lost if !brings_any(asked) => {
+                Recovery::Lost if !asked.iter().any(brings_any) => {
                     return Err("has lost what it did not bring");
                 }
                 Recovery::Anew | Recovery::Lost => {
@@ -118,9 +142,11 @@ impl Followed {
                     let position = attached.position;
                     let path = (self.clients.get_mut(&name)).ok_or("resumes what it never held")?;
                     path.session = session;
-                    if asked.after.contains(&position) {
+                    path.since = since;
+                    let by_offset = Some(position.offset());
+                    if asked.iter().any(|asked| asked.after.contains(&position)) {
                         go_back(path, |held| held == position)?;
-                    } else if asked.behind == Some(position.offset()) {
+                    } else if asked.iter().any(|asked| asked.behind == by_offset) {
                         // Whatever the tag: what it holds there is what it was told.
                         go_back(path, |held| held.offset() == position.offset())?;
                     } else {

@@ -163,7 +163,7 @@ impl Limits {
                         )
                     });
                     // A follower reads later what its log has, and is not closed for being slow.
-                    let follows = watch.scene().sessions()[session].follow().is_some();
+                    let follows = watch.scene().sessions()[session].follows_any();
                     if policy != SlowConsumer::Close || follows {
                         continue;
                     }

@@ -7,6 +7,7 @@ use switchboard_core::channel::Channel;
 use switchboard_core::config::Config;
 use switchboard_core::directory::log::{LogOperation, LogReply, Logged};
 use switchboard_core::directory::{Operation, Reply};
+use switchboard_core::id::TopicId;
 use switchboard_core::message::InLog;
 use switchboard_core::position::Position;
 use switchboard_core::time::Instant;
@@ -81,9 +82,10 @@ impl Checker for LogComplete {
             Observed::Seen {
                 session,
                 push,
+                topic,
                 position: Some(position),
                 ..
-            } => self.told(watch, *session, *push, *position),
+            } => self.told(watch, (*session, topic.as_ref()), *push, *position),
             Observed::FaultBegan(fault) | Observed::FaultEnded(fault)
                 if fault.kind.part() == Part::Directory
                     || fault.kind == FaultKind::RedisLostLog =>
@@ -205,7 +207,7 @@ impl LogComplete {
             if this.life() != Some(life) || !has_read_all(watch, path, of) {
                 continue;
             }
-            let channel = Channel::from(this.user().clone());
+            let channel = path.channel.clone();
             let chain = watch.scene().log_chain(&channel);
             let links = self.links.get(&channel).into_iter().flatten();
             let due = links.filter(|(_, since)| *since <= of);
@@ -218,14 +220,20 @@ impl LogComplete {
     }
 
     /// A terminal is told a record.
-    fn told(&self, watch: &mut Watch<'_>, session: usize, push: Option<usize>, position: Position) {
+    fn told(
+        &self,
+        watch: &mut Watch<'_>,
+        (session, topic): (usize, Option<&TopicId>),
+        push: Option<usize>,
+        position: Position,
+    ) {
         let scene = watch.scene();
         let this = &scene.sessions()[session];
-        let Some(path) = self.followed.of(watch, session) else {
+        let channel = this.channel(topic);
+        let Some(path) = self.followed.of(watch, session, &channel) else {
             return;
         };
         let push = push.map(|push| scene.pushes()[push].id());
-        let channel = Channel::from(this.user().clone());
         let links = self.links.get(&channel).into_iter().flatten();
         let links = links.map(|(link, _)| link);
         let links = links.filter(|link| link.position == position);
@@ -235,8 +243,7 @@ impl LogComplete {
         } else {
             let links: Vec<_> = links.collect();
             watch.violated(format!(
-                "session {session} of {} holds {} and is told {position}, which is {links:?}",
-                this.user(),
+                "session {session} holds {} of {channel} and is told {position}, which is {links:?}",
                 path.at()
             ));
         }
@@ -255,7 +262,7 @@ impl LogComplete {
             if !has_read_all(watch, path, due) {
                 continue;
             }
-            let channel = Channel::from(scene.sessions()[path.session].user().clone());
+            let channel = path.channel.clone();
             let heads = self.heads.entry(channel.clone()).or_default();
             if heads.is_empty()
                 && !is_unchecked(watch)
@@ -284,7 +291,16 @@ fn has_read_all(watch: &Watch<'_>, path: &Path, since: Instant) -> bool {
     let reads = this.pace() == Pace::AtOnce && this.has_read_since(since);
     let lives = this.life().is_some_and(|life| watch.scene().lives(life));
     let was_greeted = this.greeted().is_some_and(|(at, _)| at <= since);
-    this.is_open() && lives && reads && was_greeted
+    let follows = match &path.channel {
+        Channel::User(_) => true,
+        // Since it was told where it begins it has been a member.
+        Channel::Topic(topic) => {
+            let standing = this.standing(topic);
+            let is_told = standing.told().is_some_and(|(at, _)| at <= since);
+            is_told && path.since <= since && !standing.has_left_since(path.since)
+        }
+    };
+    this.is_open() && lives && reads && was_greeted && follows
 }
 
 /// Whether no log is checked without a reason within the run.
@@ -338,8 +354,8 @@ fn disturbs_one(excuse: &Excuse, host: usize) -> bool {
 /// Whether a client has what the log has up to a head.
 fn judge(watch: &mut Watch<'_>, path: &Path, head: Position) {
     let scene = watch.scene();
-    let channel = Channel::from(scene.sessions()[path.session].user().clone());
-    let chain = scene.log_chain(&channel);
+    let channel = &path.channel;
+    let chain = scene.log_chain(channel);
     let index = |position: Position| {
         let at = chain.iter().rposition(|link| link.position == position);
         let first = chain.first().map(|link| link.before);

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use switchboard_core::id::TopicId;
 use switchboard_core::position::Position;
 
 use crate::checker::{Checker, Watch};
@@ -13,8 +14,8 @@ use crate::observed::{Observed, Topic};
 pub struct NoDuplicate {
     /// Sessions, and the pushes that each got.
     got: BTreeSet<(usize, usize)>,
-    /// The positions that each session was told without a break.
-    records: BTreeMap<usize, Vec<Position>>,
+    /// The positions that each session was told without a break, of each log.
+    records: BTreeMap<(usize, Option<TopicId>), Vec<Position>>,
 }
 
 impl Checker for NoDuplicate {
@@ -27,21 +28,23 @@ impl Checker for NoDuplicate {
     }
 
     fn on_event(&mut self, event: &Observed, watch: &mut Watch<'_>) {
-        let (session, push, position) = match event {
+        let (session, push, topic, position) = match event {
             Observed::Seen {
                 session,
                 push: Some(push),
+                topic,
                 position,
                 ..
-            } => (session, push, position),
-            Observed::LogHeard { session, .. } => {
-                self.records.remove(session);
+            } => (session, push, topic, position),
+            Observed::LogHeard { session, topic, .. } => {
+                self.records.remove(&(*session, topic.clone()));
                 return;
             }
             _ => return,
         };
         if let Some(position) = position {
-            let records = self.records.entry(*session).or_default();
+            let key = (*session, topic.clone());
+            let records = self.records.entry(key).or_default();
             if records.contains(position) {
                 watch.violated(format!("session {session} got record {position} twice"));
             } else {

@@ -20,8 +20,8 @@ use crate::observed::{Executed, Life, LogWord, Observed, Topic};
 pub struct NoFalseGap {
     /// What each instance was told to be unknown, of each log.
     unknown: BTreeMap<(Life, Channel), Vec<Named>>,
-    /// Where each session stands by what it was sent, the newest last.
-    sent: BTreeMap<usize, Vec<Position>>,
+    /// Where each session stands in each log by what it was sent, the newest last.
+    sent: BTreeMap<(usize, Channel), Vec<Position>>,
 }
 
 /// How a reader names where it stands.
@@ -54,10 +54,12 @@ impl Checker for NoFalseGap {
         match event {
             Observed::Executed(executed) => self.executed(executed, watch),
             Observed::Given { session, outgoing } => {
-                if let Some(word) = LogWord::of(outgoing) {
-                    self.said(watch, *session, word);
+                let this = &watch.scene().sessions()[*session];
+                if let Some((topic, word)) = LogWord::of(outgoing) {
+                    self.said(watch, *session, this.channel(topic), word);
                 } else if let Outgoing::Record(pushed) = outgoing {
-                    let sent = self.sent.entry(*session).or_default();
+                    let key = (*session, this.channel(pushed.topic()));
+                    let sent = self.sent.entry(key).or_default();
                     sent.extend(pushed.position());
                 }
             }
@@ -111,13 +113,23 @@ impl NoFalseGap {
     }
 
     /// A terminal is told where it stands.
-    fn said(&mut self, watch: &mut Watch<'_>, session: usize, word: LogWord) {
+    fn said(&mut self, watch: &mut Watch<'_>, session: usize, channel: Channel, word: LogWord) {
         let this = &watch.scene().sessions()[session];
-        let sent = self.sent.entry(session).or_default();
+        let sent = self.sent.entry((session, channel.clone())).or_default();
+        let unknown = (this.life()).and_then(|life| self.unknown.get(&(life, channel.clone())));
+        let was_unknown = |named: &&Named| unknown.is_some_and(|unknown| unknown.contains(named));
         let (lost, position) = match word {
             LogWord::Attached(attached) => {
                 let lost = match attached.recovery {
-                    Recovery::Lost => this.follow().map_or_else(Vec::new, brought),
+                    Recovery::Lost => {
+                        // Of what it has asked for once more any may be what it is told of.
+                        let mut asked = this.asks_of(&channel).iter().map(brought);
+                        let is_it = |named: &Vec<Named>| {
+                            !named.is_empty() && named.iter().all(|named| was_unknown(&named))
+                        };
+                        let last = asked.clone().next_back().unwrap_or_default();
+                        asked.find(is_it).unwrap_or(last)
+                    }
                     Recovery::Anew | Recovery::Resumed => Vec::new(),
                 };
                 (lost, attached.position)
@@ -141,11 +153,9 @@ impl NoFalseGap {
             sent.clear();
         }
         sent.push(position);
-        let Some(life) = this.life().filter(|_| gap) else {
+        if !gap || this.life().is_none() {
             return;
-        };
-        let unknown = self.unknown.get(&(life, this.user().clone().into()));
-        let was_unknown = |named: &&Named| unknown.is_some_and(|unknown| unknown.contains(named));
+        }
         match lost.iter().find(|named| !was_unknown(named)) {
             Some(named) => watch.violated(format!(
                 "session {session} is told of a gap at {named:?}, which no server called unknown"

@@ -116,8 +116,8 @@ impl ReceiptComplete {
                 continue;
             }
             // What is in no log was told to nobody.
-            let in_log =
-                |log: &ChannelLog| log.channel.user() == Some(this.user()) && is_at(log.logged);
+            let channel = this.channel(published.topic());
+            let in_log = |log: &ChannelLog| log.channel == channel && is_at(log.logged);
             if published.durable().is_some() && !receipt.logged.iter().any(in_log) {
                 continue;
             }

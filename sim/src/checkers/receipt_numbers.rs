@@ -155,7 +155,10 @@ fn instance(
         return Some("more terminals than it ever had of these");
     }
     let done = sessions().filter(|(_, session)| match published.action() {
-        Action::Frame(_) => session.has_written(published.id()),
+        // Who follows the log may have got the record on an earlier connection, and brings its position.
+        Action::Frame(_) => {
+            session.has_written(published.id()) || follows_topic(session, published)
+        }
         Action::Close(_) => session.ended().is_some(),
         Action::Join(_) | Action::Leave(_) | Action::List { .. } => false,
     });
@@ -192,4 +195,11 @@ fn has_left(published: &Published, session: &Session, since: Instant) -> bool {
         | Audience::Connections { .. }
         | Audience::Everyone => false,
     }
+}
+
+/// Whether a push is a record of a topic whose log a terminal has asked for.
+fn follows_topic(session: &Session, published: &Published) -> bool {
+    let channel = published.topic().map(|topic| session.channel(Some(topic)));
+    published.durable().is_some()
+        && channel.is_some_and(|channel| !session.asks_of(&channel).is_empty())
 }

@@ -42,6 +42,7 @@ impl Checker for ResumesEnd {
             }
             Observed::LogHeard {
                 session,
+                topic: None,
                 word: LogWord::Attached(_),
             } if self.waiting.remove(session).is_some() => watch.held(),
             Observed::Ended { session } => {

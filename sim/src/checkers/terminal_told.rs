@@ -208,9 +208,13 @@ impl TerminalTold {
                         (Some(topic), Some(topics)) => topics.contains(topic),
                         (topic, topics) => topic.is_none() && topics.is_none(),
                     };
-                    let durable = published.durable().is_some() && this.follow().is_some();
+                    let channel = this.channel(pushed.topic());
+                    let follows = !this.asks_of(&channel).is_empty();
+                    let durable = published.durable().is_some() && follows;
                     let record = pushed.position().is_some();
-                    let kind = record == durable && record == is_record;
+                    // Whoever has left the log of a topic may be a member of that as any other.
+                    let plainly = durable && !record && pushed.topic().is_some();
+                    let kind = (record == durable || plainly) && record == is_record;
                     published.payload() == Some(pushed.payload()) && user == wanted && kind && found
                 });
                 !is_first && is_so

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Serialize;
+use switchboard_core::channel::Channel;
 use switchboard_core::config::Config;
 use switchboard_core::directory::log::Retention;
 use switchboard_core::event::Answer;
 use switchboard_core::frame::{CloseCode, Payload};
-use switchboard_core::id::{CallId, PushId, UserId};
+use switchboard_core::id::{CallId, PushId, TopicId, UserId};
 use switchboard_core::message::{
     Action, Audience, ChannelLog, Durability, Durable, InLog, Push, PushedBy, Until,
 };
@@ -89,11 +90,8 @@ pub struct HandedIn {
 
 impl HandedIn {
     /// Whether its receipt says that it is kept in the log of a user, and where.
-    pub fn logged_at(&self, user: &UserId) -> Option<Position> {
-        let logged = self
-            .logged
-            .iter()
-            .find(|log| log.channel.user() == Some(user))?;
+    pub fn logged_at(&self, channel: &Channel) -> Option<Position> {
+        let logged = self.logged.iter().find(|log| log.channel == *channel)?;
         match logged.logged {
             InLog::At(position) => Some(position),
             InLog::Expired | InLog::Unknown | InLog::Refused | InLog::Unlogged => None,
@@ -139,6 +137,18 @@ impl Published {
     }
 
     /// What the log of each user keeps with it. `None`: it is in no log.
+    /// The topic that it is for, the first of several.
+    pub fn topic(&self) -> Option<&TopicId> {
+        match &self.to {
+            Audience::Topics { topics, .. } => topics.first(),
+            Audience::User(_)
+            | Audience::Users(_)
+            | Audience::Connections { .. }
+            | Audience::Everyone => None,
+        }
+    }
+
+    /// How it is kept, if it is durable.
     pub const fn durable(&self) -> Option<KeptInLogs> {
         self.durable
     }

@@ -117,10 +117,12 @@ impl Act {
                 ..
             } => return Err("terminals of users are kicked, not members of topics".to_owned()),
             Self::Push {
-                to: To::Topics { .. },
+                to: To::Topics { topics, .. },
                 durable: Durability::Written | Durability::Confirmed | Durability::Replicated,
                 ..
-            } => return Err("what is for topics is in no log".to_owned()),
+            } if topics.len() > 1 => {
+                return Err("what is for several topics is in no log".to_owned());
+            }
             _ => {}
         }
         if let Self::ReadSlowly { every, .. } = self
@@ -160,9 +162,11 @@ impl Act {
                         let rights = TopicRights::of_claim(claim.iter().map(String::as_str));
                         rights.map(|_| ()).map_err(|error| error.to_string())
                     }
-                    TopicAct::Join(topic) | TopicAct::Watch(topic) | TopicAct::Leave(topic) => {
-                        self::topic(topic)
-                    }
+                    TopicAct::Join(topic)
+                    | TopicAct::Watch(topic)
+                    | TopicAct::Follow { topic, .. }
+                    | TopicAct::Confirm { topic, .. }
+                    | TopicAct::Leave(topic) => self::topic(topic),
                 }
             }
             Self::Enrol {

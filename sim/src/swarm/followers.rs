@@ -144,11 +144,7 @@ impl ScheduleMaker {
 
     fn make_durable(&self, act: &mut Act, nth: u64) {
         match act {
-            Act::Push {
-                to: To::User(_) | To::Users(_),
-                durable,
-                ..
-            } => {
+            Act::Push { to, durable, .. } if can_be_durable(to) => {
                 *durable = match self.below(3, "durable", nth) < DURABLE {
                     true if self.below(CONFIRMED, "confirmed", nth) == 0 => Durability::Confirmed,
                     true if self.below(REPLICATED, "replicated", nth) == 0 => {
@@ -161,5 +157,14 @@ impl ScheduleMaker {
             Act::On { act, .. } => self.make_durable(act, nth),
             _ => {}
         }
+    }
+}
+
+/// Whether a push to these is kept in logs, if it is durable.
+fn can_be_durable(to: &To) -> bool {
+    match to {
+        To::User(_) | To::Users(_) => true,
+        To::Topics { topics, .. } => topics.len() == 1,
+        To::Everyone => false,
     }
 }

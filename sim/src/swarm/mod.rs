@@ -173,6 +173,9 @@ fn made(seed: u64, focus: Focus) -> Schedule {
         if !seed.is_multiple_of(10) {
             maker.faults_of_logs();
         }
+        if maker.has_topics(focus) {
+            maker.topic_followers();
+        }
         maker.confirmations();
         maker.deletions();
         log = maker.durable_pushes();

@@ -68,6 +68,36 @@ impl ScheduleMaker {
         }
     }
 
+    /// Clients follow the logs of topics and confirm what they hold of them; some begin anew, or leave and come again.
+    pub(super) fn topic_followers(&mut self) {
+        for client in 0..self.clients {
+            for (nth, topic) in (client * 10..).zip(TOPICS) {
+                if self.below(3, "follows topic", nth) == 0 {
+                    continue;
+                }
+                let topic = topic.to_owned();
+                let history = self.one_of(&[0, 0, 2, 5], "topic history", nth);
+                let begin = self.near(BEGIN, FAULTS.0, "follows topic", nth);
+                let does = TopicAct::Follow { topic, history };
+                self.of_topic(begin, self.client_name(client), does);
+            }
+        }
+        for nth in 0..self.count(20, "follows again", 0) {
+            let (_, client) = self.client("follows again", nth);
+            let topic = self.one_of(&TOPICS, "follows again", nth).to_owned();
+            let history = self.one_of(&[0, 0, 2, 5], "history again", nth);
+            let at = self.near(FAULTS.0, HEAL, "follows again", nth);
+            self.of_topic(at, client, TopicAct::Follow { topic, history });
+        }
+        for time in 0..self.below(40, "confirms topic", 0) {
+            let (_, client) = self.client("confirms topic", time);
+            let topic = self.one_of(&TOPICS, "confirms topic", time).to_owned();
+            let nth = self.one_of(&[1, 1, 1, 2, 5], "confirms nth", time);
+            let at = self.near(FAULTS.0, HEAL, "confirms topic", time);
+            self.of_topic(at, client, TopicAct::Confirm { topic, nth });
+        }
+    }
+
     /// Round trips fail that have to do with topics.
     pub(super) fn faults_of_topics(&mut self) {
         for nth in 0..self.below(4, "topic trips", 0) {

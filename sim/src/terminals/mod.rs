@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use switchboard_core::event::{Closure, Event, Handshake, Heard, Refused};
 use switchboard_core::frame::{Outgoing, Payload};
-use switchboard_core::id::{ConnectionId, ConnectionKey};
+use switchboard_core::id::{ConnectionId, ConnectionKey, TopicId};
 use switchboard_core::time::{Instant, WallTime};
 
 use crate::context::Context;
@@ -50,6 +50,8 @@ pub(crate) struct Terminals {
     connections: BTreeMap<ConnectionId, usize>,
     /// What clients hold that follow their logs.
     logs: BTreeMap<String, ClientLog>,
+    /// And those of topics, by client.
+    topic_logs: BTreeMap<(String, TopicId), ClientLog>,
     /// What the tokens of clients say of topics, from their next connection on.
     claims: Claims,
     /// Clients whose handshakes do not say who they are.
@@ -61,6 +63,7 @@ fingerprint!(Terminals {
     clients,
     balancer_blind_until,
     logs,
+    topic_logs,
     claims,
 } without { reconnect, sockets, connections, logins });
 
@@ -78,6 +81,7 @@ impl Terminals {
             sockets: vec![BTreeMap::new(); hosts],
             connections: BTreeMap::new(),
             logs: BTreeMap::new(),
+            topic_logs: BTreeMap::new(),
             claims: Claims::default(),
             logins: BTreeMap::new(),
         }
@@ -285,18 +289,23 @@ impl Terminals {
                     session,
                     payload: &content(&outgoing),
                 });
-                if let Some(word) = LogWord::of(&outgoing) {
-                    self.hear_of_log(cx, session, word);
+                if let Some((topic, word)) = LogWord::of(&outgoing) {
+                    self.hear_of_log(cx, session, topic, word);
+                }
+                if let Outgoing::Hello { .. } = outgoing {
+                    self.ask_again(cx, session);
                 }
                 if let Outgoing::Pushed(pushed) | Outgoing::Record(pushed) = outgoing {
                     let payload = pushed.payload().clone();
                     let push = publishing.of_content(payload.bytes());
                     let position = pushed.position();
-                    self.holds(session, position);
+                    let topic = pushed.topic().cloned();
+                    self.holds(session, topic.as_ref(), position);
                     cx.observe(Observed::Seen {
                         session,
                         payload,
                         push,
+                        topic,
                         position,
                     });
                 }

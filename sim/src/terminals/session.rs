@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use switchboard_core::channel::Channel;
 use switchboard_core::event::Follow;
-use switchboard_core::id::{ConnectionId, ConnectionKey, PushId, UserId};
+use switchboard_core::id::{ConnectionId, ConnectionKey, PushId, TopicId, UserId};
 use switchboard_core::time::{Instant, WallTime};
 use switchboard_core::topic::SharedRights;
 
@@ -61,6 +62,8 @@ pub struct Session {
     pub(super) rights: Option<SharedRights>,
     /// What it has to do with topics.
     pub(super) topics: Standings,
+    /// What it has asked of the logs of topics, as its instance has taken that in.
+    pub(super) asked: BTreeMap<TopicId, Vec<Follow>>,
     /// How it says who it is, if its handshake does not.
     pub(super) login: Option<LateLogin>,
     /// Its instance knows who it is.
@@ -100,6 +103,7 @@ impl Fingerprint for Session {
             follow,
             rights,
             topics: _,
+            asked: _,
             login,
             known,
             noise,
@@ -172,6 +176,7 @@ impl Session {
             follow: None,
             rights: None,
             topics: Standings::new(),
+            asked: BTreeMap::new(),
             login: None,
             known: false,
             noise: [noise::of_name(client), now.as_nanos()],
@@ -251,6 +256,28 @@ impl Session {
     /// What it asks of its log, if it follows it.
     pub const fn follow(&self) -> Option<&Follow> {
         self.follow.as_ref()
+    }
+
+    /// What it asks of a log, and has asked before on this connection.
+    pub fn asks_of(&self, channel: &Channel) -> &[Follow] {
+        match channel {
+            Channel::User(user) if *user == self.user => self.follow.as_slice(),
+            Channel::User(_) => &[],
+            Channel::Topic(topic) => self.asked.get(topic).map_or(&[], Vec::as_slice),
+        }
+    }
+
+    /// Whether it asks of any log, its own or that of a topic.
+    pub fn follows_any(&self) -> bool {
+        self.follow.is_some() || !self.asked.is_empty()
+    }
+
+    /// The log of a topic, or its own.
+    pub fn channel(&self, topic: Option<&TopicId>) -> Channel {
+        match topic {
+            Some(topic) => Channel::Topic(topic.clone()),
+            None => Channel::User(self.user.clone()),
+        }
     }
 
     /// Whether its instance knows who it is: by its handshake, or because it has said so.

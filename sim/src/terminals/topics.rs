@@ -104,15 +104,26 @@ impl Terminals {
                     self.wish(cx, client, TopicWish::Watch(topic));
                 }
             }
+            TopicAct::Follow { topic, history } => {
+                if let Ok(topic) = TopicId::new(topic.as_str()) {
+                    self.follow_topic(cx, client, topic, *history);
+                }
+            }
+            TopicAct::Confirm { topic, nth } => {
+                if let Ok(topic) = TopicId::new(topic.as_str()) {
+                    self.confirm_of_topic(cx, client, topic, *nth);
+                }
+            }
             TopicAct::Leave(topic) => {
                 if let Ok(topic) = TopicId::new(topic.as_str()) {
+                    self.follows_no_more(client, &topic);
                     self.wish(cx, client, TopicWish::Leave(topic));
                 }
             }
         }
     }
 
-    fn wish(&mut self, cx: &mut Context, client: &str, wish: TopicWish) {
+    pub(super) fn wish(&mut self, cx: &mut Context, client: &str, wish: TopicWish) {
         let Some(&session) = self.clients.get(client) else {
             return;
         };
@@ -168,6 +179,8 @@ impl Terminals {
             }
             TopicWish::WatchAsMember(_) | TopicWish::Forbidden(_) | TopicWish::Ack(..) => {}
             TopicWish::Follow(wish) => {
+                let asked = this.asked.entry(wish.topic.clone()).or_default();
+                asked.push(wish.ask.clone());
                 let is_allowed = match wish.join {
                     TopicJoin::ByRight | TopicJoin::Watching => this.may_join(&wish.topic),
                     TopicJoin::Allowed => true,

@@ -36,7 +36,9 @@ const ITEMS: &[(&str, &[&str])] = &[
             "client NAME forgets N",
             "client NAME confirms [N]",
             "client NAME claims TOPIC[,TOPIC...]",
-            "client NAME joins TOPIC",
+            "client NAME confirms N of TOPIC",
+            "client NAME joins TOPIC [log]",
+            "client NAME joins TOPIC history N",
             "client NAME watches TOPIC",
             "client NAME leaves TOPIC",
             "client NAME sends N messages",
@@ -52,6 +54,7 @@ const ITEMS: &[(&str, &[&str])] = &[
         &[
             "push i1 USER[,USER...]|everyone NAME [durable [confirmed]]",
             "push i1 topics TOPIC[,TOPIC...] [except NAME] NAME",
+            "push i1 topics TOPIC [except NAME] NAME durable [confirmed]",
         ],
     ),
     ("join", &["join i1 USER TOPIC NAME [durable]"]),

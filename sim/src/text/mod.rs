@@ -351,7 +351,7 @@ expect violation orphan-debt by 20.000s
             ("push i1 , m2", "the user id is empty"),
             ("push i1 everyone,a m2", "stands for all of them"),
             ("push i1 topics a* m2", "is not one topic"),
-            ("push i1 topics a m2 durable", "is in no log"),
+            ("push i1 topics a,b m2 durable", "is in no log"),
             ("kick i1 topics a k2", "terminals of users are kicked"),
             ("join i1 alice news", "`join i1 USER TOPIC NAME [durable]`"),
             ("push i1 alice bob m1", "alice,bob"),

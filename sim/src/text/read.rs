@@ -301,6 +301,27 @@ fn client_act(client: &str, words: &[&str], instances: usize) -> Read<Act> {
             client,
             does: TopicAct::Join((*topic).to_owned()),
         },
+        ["joins", topic, "log"] => Act::OfTopic {
+            client,
+            does: TopicAct::Follow {
+                topic: (*topic).to_owned(),
+                history: 0,
+            },
+        },
+        ["joins", topic, "history", history] => Act::OfTopic {
+            client,
+            does: TopicAct::Follow {
+                topic: (*topic).to_owned(),
+                history: number32(history)?,
+            },
+        },
+        ["confirms", nth, "of", topic] => Act::OfTopic {
+            client,
+            does: TopicAct::Confirm {
+                topic: (*topic).to_owned(),
+                nth: number32(nth)?,
+            },
+        },
         ["watches", topic] => Act::OfTopic {
             client,
             does: TopicAct::Watch((*topic).to_owned()),

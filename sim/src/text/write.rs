@@ -228,6 +228,9 @@ impl Display for TopicAct {
             Self::Claim(claim) => write!(f, "claims {}", claim.join(",")),
             Self::Join(topic) => write!(f, "joins {topic}"),
             Self::Watch(topic) => write!(f, "watches {topic}"),
+            Self::Follow { topic, history: 0 } => write!(f, "joins {topic} log"),
+            Self::Follow { topic, history } => write!(f, "joins {topic} history {history}"),
+            Self::Confirm { topic, nth } => write!(f, "confirms {nth} of {topic}"),
             Self::Leave(topic) => write!(f, "leaves {topic}"),
         }
     }

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use switchboard_core::command::Log;
 use switchboard_core::directory::{Operation, OperationResult, Row, SeenLease};
 use switchboard_core::event::{Answer, Closure, Ending, Heard, Notice, Refused};
-use switchboard_core::frame::{Attached, CloseCode, HelloLog, Outgoing, Payload};
-use switchboard_core::id::{Epoch, InstanceId, LinkKey};
+use switchboard_core::frame::{Attached, CloseCode, HelloLog, LogNews, Outgoing, Payload};
+use switchboard_core::id::{Epoch, InstanceId, LinkKey, TopicId};
 use switchboard_core::message::{PushRefused, Receipt};
 use switchboard_core::position::Position;
 use switchboard_core::topic::TopicWish;
@@ -129,13 +129,17 @@ pub enum Observed {
         payload: Payload,
         /// The push that it belongs to, if there is one with this content.
         push: Option<usize>,
-        /// Its place in the log, if it is told as a record.
+        /// The topic that it is for. `None`: it is for the user, or for everyone.
+        topic: Option<TopicId>,
+        /// Its place in the log of the topic, or of the user, if it is told as a record.
         position: Option<Position>,
     },
-    /// A terminal has been told where it stands in its log.
+    /// A terminal has been told where it stands in a log.
     LogHeard {
         /// The session of that terminal.
         session: usize,
+        /// The topic of the log. `None`: it is its own.
+        topic: Option<TopicId>,
         /// What it was told.
         word: LogWord,
     },
@@ -143,6 +147,8 @@ pub enum Observed {
     Confirmed {
         /// The session of that terminal.
         session: usize,
+        /// The topic of the log. `None`: it is its own.
+        topic: Option<TopicId>,
         /// The position of the record, which it may have been told on an earlier session.
         position: Position,
     },
@@ -333,16 +339,28 @@ pub enum LogWord {
 }
 
 impl LogWord {
-    /// What a frame says of a log.
-    pub const fn of(outgoing: &Outgoing) -> Option<Self> {
+    /// What a frame says of the log of a topic, or of that of the user.
+    pub fn of(outgoing: &Outgoing) -> Option<(Option<&TopicId>, Self)> {
         match outgoing {
+            Outgoing::Joined { topic, log, .. } => match log.as_deref()? {
+                HelloLog::At(attached) => Some((Some(topic), Self::Attached(*attached))),
+                HelloLog::NotAsked | HelloLog::Unknown => None,
+            },
+            Outgoing::TopicLog(topic, news) => {
+                let word = match **news {
+                    LogNews::At(attached) => Self::Attached(attached),
+                    LogNews::Gap(position) => Self::Gap(position),
+                    LogNews::Back(position) => Self::Back(position),
+                };
+                Some((Some(topic), word))
+            }
             Outgoing::Hello {
                 log: HelloLog::At(attached),
                 ..
             }
-            | Outgoing::Log(attached) => Some(Self::Attached(*attached)),
-            Outgoing::Gap(position) => Some(Self::Gap(*position)),
-            Outgoing::Back(position) => Some(Self::Back(*position)),
+            | Outgoing::Log(attached) => Some((None, Self::Attached(*attached))),
+            Outgoing::Gap(position) => Some((None, Self::Gap(*position))),
+            Outgoing::Back(position) => Some((None, Self::Back(*position))),
             Outgoing::Hello {
                 log: HelloLog::NotAsked | HelloLog::Unknown,
                 ..
@@ -350,12 +368,10 @@ impl LogWord {
             | Outgoing::Record(_)
             | Outgoing::Pushed(_)
             | Outgoing::Received(_)
-            | Outgoing::Joined { .. }
             | Outgoing::Left(_)
             | Outgoing::NotJoined(_, _)
             | Outgoing::NotWatched(_, _)
-            | Outgoing::Presence(_)
-            | Outgoing::TopicLog(..) => None,
+            | Outgoing::Presence(_) => None,
         }
     }
 }
