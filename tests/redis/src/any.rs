@@ -123,7 +123,7 @@ fn log_operation() -> impl Strategy<Value = LogOperation> {
                 retention,
             }
         ),
-        6 => (starts(), 1..5_u32, 0..60_u32, nonces()).prop_map(
+        6 => (starts(), 0..5_u32, 0..60_u32, nonces()).prop_map(
             |(start, records, bytes, nonce)| LogOperation::Read { start, records, bytes, nonce }
         ),
         2 => Just(LogOperation::Head),

@@ -185,7 +185,7 @@ fn of_several_positions_the_first_that_is_known_counts() {
 }
 
 #[test]
-fn a_read_ends_at_its_limits_and_never_before_the_first_record() {
+fn a_read_ends_at_its_limits_and_with_one_record_at_least_if_it_is_to_have_any() {
     let mut pair = Pair::start();
     for number in 0..5 {
         added(&mut pair, number);
@@ -196,7 +196,7 @@ fn a_read_ends_at_its_limits_and_never_before_the_first_record() {
         (9, 14, 2),
         (9, 15, 3),
         (9, 0, 1),
-        (0, 0, 1),
+        (0, u32::MAX, 0),
     ] {
         let operation = of_ann(LogOperation::Read {
             start: LogStart::Last(5),

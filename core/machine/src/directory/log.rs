@@ -35,9 +35,9 @@ pub enum LogOperation {
     Read {
         /// Where to begin.
         start: LogStart,
-        /// Records that are answered, at most.
+        /// Records that are answered, at most. None: positions alone.
         records: u32,
-        /// Bytes of content that are answered, at most; but one record always.
+        /// Bytes of content that are answered, at most; but one record, if there is to be any.
         bytes: u32,
         /// For the position of a log that begins.
         nonce: Nonce,

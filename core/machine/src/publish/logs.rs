@@ -137,6 +137,12 @@ impl Publish {
                 bytes: LogQuery::BYTES_MAX,
                 nonce,
             },
+            LogRequest::Stand { behind } => LogOperation::Read {
+                start: behind.map_or(LogStart::Last(0), LogStart::Behind),
+                records: 0,
+                bytes: LogQuery::BYTES_MAX,
+                nonce,
+            },
             LogRequest::Delete => LogOperation::Delete { nonce },
         })
     }

@@ -196,6 +196,24 @@ fn a_request_that_the_directory_does_not_answer_is_refused() {
 }
 
 #[test]
+fn the_stand_of_a_log_is_known_without_a_record() {
+    let mut cluster = pair();
+    let [first, second] = [(1, "a"), (2, "b")].map(|(id, text)| durable(&mut cluster, text, id));
+    for (behind, after) in [
+        (None, Some(second)),
+        (Some(first.offset()), Some(first)),
+        (Some(first.offset() + 1_000_000), None),
+    ] {
+        let Ok(LogAnswer::Page(page)) = answer(&mut cluster, 0, LogRequest::Stand { behind })
+        else {
+            panic!("no page");
+        };
+        assert_eq!((page.head, page.after), (second, after));
+        assert!(page.records.is_empty());
+    }
+}
+
+#[test]
 fn what_no_answer_can_have_is_refused() {
     let mut cluster = pair();
     for limit in [0, LogQuery::LIMIT_MAX + 1] {

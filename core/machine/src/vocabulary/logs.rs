@@ -12,6 +12,11 @@ use crate::position::Position;
 pub enum LogRequest {
     /// To read records of it.
     Read(LogQuery),
+    /// To know where it begins and ends, and whether it knows the position of this offset: a page without records.
+    Stand {
+        /// Without one: nothing is looked for.
+        behind: Option<u64>,
+    },
     /// To have all its records removed. Whoever follows it learns that what he holds is not in it any more.
     Delete,
 }

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use http::request::Parts;
 use switchboard_core::event::{Closure, Event, Login as CoreLogin, Pings};
 use switchboard_core::frame::{CloseCode, Outgoing, Payload};
@@ -20,7 +21,7 @@ use switchboard_protocol::centrifuge::{
 };
 
 use super::logins::{carrying, end_of, no_request, refused, ttl};
-use super::questions::{publication, publish};
+use super::questions::{UNDER_WAY, publication, publish};
 use super::{Phase, Pump, Step, Terminal, TerminalContext};
 use crate::clock;
 use crate::inbox::{Input, LoggedIn};
@@ -34,6 +35,9 @@ const UNREAD_MAX: usize = 64 << 10;
 /// How long it takes at most to find out where a terminal begins in the logs of topics, as long as a hello waits for its
 /// row. What is not known then is said later.
 const FOUND_WITHIN: Duration = Duration::from_secs(1);
+
+/// Logs that are looked at together for one login: half of what terminals may ask at the same time.
+const FOUND_AT_ONCE: usize = UNDER_WAY / 2;
 
 /// The conversation with one terminal.
 pub(super) struct Conversation {
@@ -312,13 +316,17 @@ impl<T: Transport> Pump<T> {
         self.begin_to(async move {
             let mut pages = Vec::new();
             let found = async {
-                for (topic, query) in looked_for {
-                    let question = Question::Log(topic.clone().into(), query);
-                    // Where one cannot be read others cannot, and the terminal is not to wait for them.
-                    let Answered::Log(page) = questions.ask(&inbox, question).await else {
-                        break;
-                    };
-                    pages.push((topic, page));
+                for some in looked_for.chunks(FOUND_AT_ONCE) {
+                    let asked = some.iter().map(|(topic, behind)| {
+                        questions.ask(&inbox, Question::Stand(topic.clone(), *behind))
+                    });
+                    for ((topic, _), answered) in some.iter().zip(join_all(asked).await) {
+                        // Where one cannot be read others cannot, and the terminal is not to wait for them.
+                        let Answered::Log(page) = answered else {
+                            return;
+                        };
+                        pages.push((topic.clone(), page));
+                    }
                 }
             };
             race(found, sleep(FOUND_WITHIN)).await;

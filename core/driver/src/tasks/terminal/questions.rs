@@ -21,7 +21,7 @@ use crate::runtime::race;
 
 /// Questions of terminals that an instance has not answered, at most; the others wait for their turn. It is half of what
 /// an instance asks of logs at the same time: the other half is for the application, however much terminals ask.
-const UNDER_WAY: usize = 8;
+pub(super) const UNDER_WAY: usize = 8;
 
 /// An instance refuses a push at once. Whoever has heard nothing for so long takes it for accepted.
 const REFUSED_WITHIN: Duration = Duration::from_millis(100);
@@ -60,6 +60,9 @@ impl Questions {
         let input = match question {
             Question::Connections(user) => Input::Connections(user, answer),
             Question::Log(channel, query) => Input::Log(channel, LogRequest::Read(query), answer),
+            Question::Stand(topic, behind) => {
+                Input::Log(topic.into(), LogRequest::Stand { behind }, answer)
+            }
             Question::Members(topic) => Input::Push(Box::new(listing(topic)), answer),
         };
         if inbox.send(input).await.is_err() {

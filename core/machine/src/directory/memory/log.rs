@@ -410,7 +410,7 @@ impl KeptLog {
             (first, Some(after))
         });
         let mut bytes = 0;
-        let records = self.records.iter().skip(first).take(limit.max(1) as usize);
+        let records = self.records.iter().skip(first).take(limit as usize);
         let records = records.enumerate().take_while(|(index, record)| {
             bytes += record.content.bytes.len();
             *index == 0 || bytes <= bytes_limit as usize

@@ -75,7 +75,7 @@ impl LogOperation {
                     records::nonce_bytes(*nonce),
                     millis(settings.unused_log),
                     millis(settings.used_log),
-                    text(&(*limit).max(1)),
+                    text(limit),
                     text(bytes),
                     last(start),
                     positions(start),

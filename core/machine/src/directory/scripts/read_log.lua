@@ -70,7 +70,7 @@ else
   end
 end
 local records = {}
-if first and first < count then
+if first and first < count and tonumber(ARGV[4]) > 0 then
   records = redis.call('LRANGE', KEYS[2], first, first + ARGV[4] - 1)
   local bytes = 0
   for i, record in ipairs(records) do

@@ -232,6 +232,8 @@ pub enum Question {
     Connections(UserId),
     /// Some of the log of a user or of a topic.
     Log(Channel, LogQuery),
+    /// Where the log of a topic ends, and whether it knows the position of this offset: a page without records.
+    Stand(TopicId, Option<u64>),
     /// The members of a topic.
     Members(TopicId),
 }

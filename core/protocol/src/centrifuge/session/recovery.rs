@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use switchboard_core::event::Follow;
 use switchboard_core::frame::{Attached, HelloLog, LogNews, Recovery};
 use switchboard_core::id::TopicId;
-use switchboard_core::logs::{LogPage, LogQuery};
+use switchboard_core::logs::LogPage;
 use switchboard_core::topic::{TopicFollow, TopicJoin, TopicWish};
 
 use super::super::EPOCH;
@@ -130,22 +130,16 @@ impl FollowedLog {
 }
 
 impl Session {
-    /// What is to be looked for before the terminal is served that joins these topics: where it begins in their logs.
-    pub fn looks_for(&self, joins: &[TopicId]) -> Vec<(TopicId, LogQuery)> {
+    /// What is to be looked for before the terminal is served that joins these topics: where it begins in their logs,
+    /// behind the offset that it has brought. No more than it may be subscribed to.
+    pub fn looks_for(&self, joins: &[TopicId]) -> Vec<(TopicId, Option<u64>)> {
         let Stage::LoggingIn { subs, .. } = &self.stage else {
             return Vec::new();
         };
         let recovered = (joins.iter()).filter(|topic| self.settings.namespaces.is_recovered(topic));
-        let queries = recovered.map(|topic| {
-            let query = LogQuery {
-                behind: subs.get(topic.as_str()).and_then(brought),
-                history: 0,
-                limit: 1,
-                ..LogQuery::default()
-            };
-            (topic.clone(), query)
-        });
-        queries.collect()
+        let behind = |topic: &TopicId| subs.get(topic.as_str()).and_then(brought);
+        let looked_for = recovered.map(|topic| (topic.clone(), behind(topic)));
+        looked_for.take(self.settings.connection_topics).collect()
     }
 
     /// That was found in the log of a topic.

@@ -234,6 +234,11 @@ fn of_what_a_login_brings_no_more_is_kept_than_it_may_be_subscribed_to() {
     let of = |n: u32| format!(r#""room:{n}":{{"recover":true,"offset":4}}"#);
     let brought: Vec<_> = (1..=5).map(of).collect();
     let mut session = logging_in(Encoding::Json, &brought.join(","));
+    let looked_for = session.looks_for(&[4, 5, 6].map(|n| topic(&format!("room:{n}"))));
+    let looked_for: Vec<_> = (looked_for.iter())
+        .map(|(topic, behind)| (topic.as_str(), *behind))
+        .collect();
+    assert_eq!(looked_for, [("room:4", Some(4)), ("room:5", Some(4))]);
     session.logged_in(ann(), None, vec![topic("room:1")]);
     let kept: Vec<_> = session.subscriptions.logs.keys().cloned().collect();
     assert_eq!(kept, [topic("room:1"), topic("room:2"), topic("room:3")]);
@@ -330,13 +335,8 @@ fn a_terminal_is_told_at_its_login_where_it_stands_in_the_logs_of_topics() {
         ] {
             let mut session = logging_in(encoding, subs);
             let joins = [topic("chat"), room.clone()];
-            let query = LogQuery {
-                behind: behind.filter(|_| !subs.is_empty()),
-                history: 0,
-                limit: 1,
-                ..LogQuery::default()
-            };
-            assert_eq!(session.looks_for(&joins), [(room.clone(), query)]);
+            let brought = behind.filter(|_| !subs.is_empty());
+            assert_eq!(session.looks_for(&joins), [(room.clone(), brought)]);
             if let Some(page) = page {
                 session.found(room.clone(), page);
             }
