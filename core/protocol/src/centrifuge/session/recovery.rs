@@ -304,7 +304,7 @@ impl Session {
         match self.subscriptions.get(topic) {
             Some(Subscription::ByItself) => {
                 self.subscriptions.set(topic, Subscription::Lost);
-                self.wishes.push_back(TopicWish::Leave(topic.clone()));
+                self.wishes.push_back(TopicWish::Lapse(topic.clone()));
                 Told::Frame(self.unsubscribe_push(topic, INSUFFICIENT_STATE))
             }
             Some(Subscription::ByServer) => {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use switchboard_core::frame::{HelloLog, NotJoined, Payload};
+use switchboard_core::frame::{CloseCode, HelloLog, NotJoined, Payload};
 use switchboard_core::id::TopicId;
 use switchboard_core::logs::LogPage;
 use switchboard_core::time::WallTime;
@@ -236,7 +236,7 @@ impl Session {
         let before = self.subscriptions.topics.get(topic).copied();
         let (now, told) = match before {
             Some(Subscription::Asked(id)) if self.is_unrecovered(topic, log) => {
-                self.wishes.push_back(TopicWish::Leave(topic.clone()));
+                self.wishes.push_back(TopicWish::Lapse(topic.clone()));
                 let refusal = self.refusal(id, ErrorCode::UnrecoverablePosition);
                 (Subscription::Lost, Told::Frame(refusal))
             }
@@ -267,7 +267,12 @@ impl Session {
                 };
                 (same, told)
             }
-            Some(same @ (Subscription::Leaving(_) | Subscription::Lost)) => (same, Told::Nothing),
+            Some(same @ Subscription::Leaving(_)) => (same, Told::Nothing),
+            // It is a member by more than what it has asked for, which is not ended for it: it comes back as one.
+            Some(same @ Subscription::Lost) => {
+                self.close(CloseCode::PositionLost);
+                (same, Told::Close(CloseCode::PositionLost))
+            }
             None => {
                 self.follow_for_application(topic);
                 let push = Push {

@@ -181,7 +181,7 @@ fn a_client_that_wants_to_be_refused_is_refused_if_something_is_missing() {
             assert_eq!(told == Told::Frame(refusal), is_refused, "{told:?}");
             let room = topic("room:1");
             assert_eq!(session.is_sent(Some(&room), 7), !is_refused);
-            let leaves = is_refused.then(|| Deed::Topic(TopicWish::Leave(room.clone())));
+            let leaves = is_refused.then(|| Deed::Topic(TopicWish::Lapse(room.clone())));
             assert_eq!(deeds(&mut session), Vec::from_iter(leaves));
             // It may ask again.
             let left = session.told(&Outgoing::Left(room));
@@ -274,8 +274,8 @@ fn a_terminal_that_has_missed_something_subscribes_again_and_is_sent_nothing_mea
         assert_eq!(session.told(&gap), Told::Nothing);
         let again = subscribe(3, r#","recover":true,"offset":8,"epoch":"1""#);
         hears(&mut session, &again);
-        let leaves = Deed::Topic(TopicWish::Leave(room.clone()));
-        assert_eq!(deeds(&mut session), [leaves]);
+        let lapses = Deed::Topic(TopicWish::Lapse(room.clone()));
+        assert_eq!(deeds(&mut session), [lapses]);
         assert_eq!(session.told(&Outgoing::Left(room.clone())), Told::Nothing);
         let asked = follows("room:1", TopicJoin::ByRight, Some(8));
         assert_eq!(deeds(&mut session), [asked]);
@@ -283,6 +283,22 @@ fn a_terminal_that_has_missed_something_subscribes_again_and_is_sent_nothing_mea
         let log = Some(at(12, Recovery::Lost));
         assert_eq!(session.told(&joined("room:1", log)), expected);
         assert!(session.is_sent(Some(&room), 13));
+    }
+}
+
+#[test]
+fn a_membership_by_the_application_does_not_end_where_something_is_missing() {
+    for encoding in ENCODINGS {
+        let mut session = served(encoding);
+        hears(&mut session, &subscribe(2, ""));
+        deeds(&mut session);
+        session.told(&joined("room:1", Some(at(7, Recovery::Anew))));
+        session.told(&news("room:1", LogNews::Gap(position(12))));
+        let lapses = Deed::Topic(TopicWish::Lapse(topic("room:1")));
+        assert_eq!(deeds(&mut session), [lapses]);
+        // It has made it a member meanwhile.
+        let still = session.told(&joined("room:1", None));
+        assert_eq!(still, Told::Close(CloseCode::PositionLost));
     }
 }
 
