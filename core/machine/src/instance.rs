@@ -289,6 +289,11 @@ impl Instance {
             } => wings.terminals.refreshed(cx, connection, expires, topics),
             Event::Heard { connection, frame } => wings.terminals.heard(cx, connection, frame),
             Event::Written { connection } => wings.terminals.written(cx, connection),
+            Event::Withheld {
+                connection,
+                topic,
+                from,
+            } => wings.terminals.withheld(cx, connection, &topic, from),
             Event::Closed {
                 connection,
                 closure,

@@ -305,6 +305,7 @@ impl Met {
             Event::Refreshed { connection, .. } => terminal(*connection, "refreshed"),
             Event::Heard { connection, .. } => terminal(*connection, "heard"),
             Event::Written { connection } => terminal(*connection, "written"),
+            Event::Withheld { connection, .. } => terminal(*connection, "withheld"),
             Event::Closed { connection, .. } => terminal(*connection, "closed"),
             Event::Probed { connection, .. } => terminal(*connection, "probed"),
             Event::Topic { connection, wish } => {
@@ -399,7 +400,9 @@ impl Intake {
                 expires: expires.map(|expires| end_of(now, expires)),
             },
             Event::Heard { connection, .. } => Self::Heard(*connection),
-            Event::Topic { connection, .. } => Self::Heard(*connection),
+            Event::Topic { connection, .. } | Event::Withheld { connection, .. } => {
+                Self::Heard(*connection)
+            }
             Event::Written { connection } => Self::Written(*connection),
             Event::Closed { connection, .. } => Self::Closed(*connection),
             Event::Probed { connection, life } => Self::Probed {

@@ -323,6 +323,7 @@ enum Phase {
 enum Step {
     Heard(Heard),
     Topic(TopicWish),
+    Withheld(TopicId, u64),
     Written,
     Probed(Life),
     Ended(Closure),
@@ -361,6 +362,11 @@ impl<T: Transport> OpenTerminal<T> {
             event = match poll_fn(|cx| self.0.borrow_mut().poll(cx)).await {
                 Step::Heard(frame) => Event::Heard { connection, frame },
                 Step::Topic(wish) => Event::Topic { connection, wish },
+                Step::Withheld(topic, from) => Event::Withheld {
+                    connection,
+                    topic,
+                    from,
+                },
                 Step::Written => Event::Written { connection },
                 Step::Probed(life) => Event::Probed { connection, life },
                 Step::Ended(closure @ (Closure::Clean | Closure::Abrupt)) => {
@@ -433,6 +439,9 @@ impl<T: Transport> Pump<T> {
             return Poll::Ready(Step::Ended(Closure::Abrupt));
         }
         self.take_orders(cx);
+        if let Some(step) = self.next_withheld() {
+            return Poll::Ready(step);
+        }
         let step = self.poll_socket(cx);
         if step.is_pending() && std::mem::take(&mut self.probe_due) {
             return Poll::Ready(self.probe());

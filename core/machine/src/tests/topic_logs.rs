@@ -342,6 +342,37 @@ fn what_a_member_was_not_told_it_reads_when_the_next_record_comes() {
     assert_eq!(told(&cluster, id)[1..], expected);
 }
 
+/// Its protocol has ended the subscription at a gap, of which its instance has not heard.
+#[test]
+fn a_record_that_is_withheld_from_a_terminal_is_not_said_to_be_written() {
+    let mut cluster = pair();
+    let (ann, id) = follower(&mut cluster, 0, "ann", "news", Follow::default());
+    cluster.pass(SECOND);
+    cluster.writes = false;
+    let calls = [(1, "one"), (2, "two"), (3, "three")].map(|(number, text)| {
+        cluster.call_push(0, durable_push("news", text, number, Durable::default()))
+    });
+    let is_written = || Event::Written { connection: ann };
+    // Two and three are with the driver then, and two is sent.
+    cluster.event(0, is_written());
+    let Some(Outgoing::Record(three)) = cluster.received[&id].last().cloned() else {
+        panic!("a record");
+    };
+    let withheld = Event::Withheld {
+        connection: ann,
+        topic: topic("news"),
+        from: three.position().expect("it has one").offset(),
+    };
+    cluster.event(0, withheld);
+    cluster.event(0, is_written());
+    let kept = Counts {
+        kept: 1,
+        ..Counts::default()
+    };
+    let counts = calls.map(|call| cluster.receipt(call).counts);
+    assert_eq!(counts, [written(1), written(1), kept]);
+}
+
 /// T5: the head is compared behind each writing of the topic's row, and once in a while in any case.
 #[test]
 fn what_nobody_has_told_is_found_in_a_settling_and_by_the_check() {

@@ -47,6 +47,8 @@ pub(super) struct Conversation {
     under_way: Option<Pin<Box<dyn Future<Output = Concluded>>>>,
     /// Bytes of answers since all that was queued was written.
     unread: usize,
+    /// Records of topics that were not sent, from these offsets on, and of which the instance does not know that.
+    withheld: Vec<(TopicId, u64)>,
     /// The pace at which it publishes.
     publications: ActPace,
 }
@@ -73,6 +75,7 @@ impl Conversation {
             request: terminal.request.take(),
             under_way: None,
             unread: 0,
+            withheld: Vec::new(),
             publications: ActPace::NEW,
         })
     }
@@ -83,7 +86,7 @@ impl Conversation {
 
     /// Whether something is to be done that the terminal has not said.
     pub(super) fn is_due(&self) -> bool {
-        self.session.is_due()
+        self.session.is_due() || !self.withheld.is_empty()
     }
 
     /// Whether the terminal waits for what is not its own: it is not read meanwhile.
@@ -171,8 +174,22 @@ impl<T: Transport> Pump<T> {
 
     /// A record of this offset is about to be sent, of the log of a topic or of its user. Returns whether it is to be.
     pub(super) fn is_sent(&mut self, topic: Option<&TopicId>, offset: u64) -> bool {
-        let conversation = self.conversation.as_mut();
-        conversation.is_none_or(|conversation| conversation.session.is_sent(topic, offset))
+        let Some(conversation) = &mut self.conversation else {
+            return true;
+        };
+        let is_sent = conversation.session.is_sent(topic, offset);
+        if let Some(topic) = topic.filter(|_| !is_sent)
+            && !conversation.withheld.iter().any(|(of, _)| of == topic)
+        {
+            conversation.withheld.push((topic.clone(), offset));
+        }
+        is_sent
+    }
+
+    /// Some that were not sent. The instance is to know it before it is told that all is written.
+    pub(super) fn next_withheld(&mut self) -> Option<Step> {
+        let (topic, from) = self.conversation.as_mut()?.withheld.pop()?;
+        Some(Step::Withheld(topic, from))
     }
 
     pub(super) fn ping(&mut self) {

@@ -5,7 +5,7 @@ use crate::command::Command;
 use crate::context::Context;
 use crate::event::Heard;
 use crate::frame::{CloseCode, Outgoing, Pushed};
-use crate::id::{ConnectionId, ConnectionKey};
+use crate::id::{ConnectionId, ConnectionKey, TopicId};
 use crate::message::Outcome;
 use crate::terminals::Terminals;
 use crate::terminals::outbound::Offered;
@@ -67,6 +67,23 @@ impl Terminals {
             cx.emit(Effect::HasRoom(key));
         }
         self.resolve(cx, id, tickets, Outcome::Written);
+    }
+
+    /// Records of the batch with the driver are not sent: they come to the terminal by way of the log.
+    pub(crate) fn withheld(
+        &mut self,
+        cx: &mut Context<'_>,
+        key: ConnectionKey,
+        topic: &TopicId,
+        from: u64,
+    ) {
+        let Some(connection) = self.registry.get_mut(key) else {
+            cx.stats.stale_events += 1;
+            return;
+        };
+        let id = connection.id;
+        let tickets = connection.outbound.withhold(topic, from);
+        self.resolve(cx, id, tickets, Outcome::Kept);
     }
 
     /// Does to a terminal what a push says. What becomes of that comes with the ticket, as one of the

@@ -259,6 +259,25 @@ impl Outbound {
         tickets
     }
 
+    /// Records of a topic's log from this offset on are left out of the batch with the driver: their tickets, in order.
+    pub(crate) fn withhold(&mut self, topic: &TopicId, from: u64) -> Vec<Ticket> {
+        let batch = self.queue.range_mut(..self.in_flight);
+        let tickets = batch.filter_map(|queued| match queued {
+            Queued::Record { pushed, ticket, .. } => {
+                let is_behind = |position: Position| position.offset() >= from;
+                let is_left_out =
+                    pushed.topic() == Some(topic) && pushed.position().is_some_and(is_behind);
+                is_left_out.then(|| ticket.take()).flatten()
+            }
+            Queued::Hello { .. }
+            | Queued::Word { .. }
+            | Queued::Topic(_)
+            | Queued::Received(_)
+            | Queued::Push { .. } => None,
+        });
+        tickets.collect()
+    }
+
     /// Drops what waits and is not with the driver: its tickets, in order.
     pub(crate) fn drop_waiting(&mut self) -> Vec<Ticket> {
         self.unanswered = None;

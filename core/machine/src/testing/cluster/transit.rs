@@ -32,6 +32,7 @@ impl Arriving {
                 | Event::Topic { connection, .. }
                 | Event::Probed { connection, .. }
                 | Event::Written { connection }
+                | Event::Withheld { connection, .. }
                 | Event::Closed { connection, .. } => Way::Connection(*index, *connection),
                 Event::DirectoryUp | Event::DirectoryDown | Event::Directory { .. } => {
                     Way::Directory(*index)
