@@ -61,7 +61,8 @@ use crate::wings::Wings;
 /// nothing is kept; if not, the caller reports [`Opened`](Event::Opened) when the upgrade is done,
 /// [`Heard`](Event::Heard) for each frame, [`Written`](Event::Written) once for each
 /// [`Flush`](crate::command::Command::Flush) unless a `Close`, an `Abort` or the connection's end
-/// came first, and in any case, an upgrade that fails included, [`Closed`](Event::Closed) once. Then one
+/// came first, behind a [`Withheld`](Event::Withheld) if some of these frames are not sent, and in any case, an upgrade that
+/// fails included, [`Closed`](Event::Closed) once. Then one
 /// [`Forget`](crate::command::Command::Forget) comes, at once or when the row has gone, and the
 /// connection's slot may be used again. An `Opened` that does not come is given up after
 /// `handshake_timeout`, with an [`Abort`](crate::command::Command::Abort).
