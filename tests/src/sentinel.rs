@@ -94,9 +94,14 @@ impl Replicated {
             let about: redis::InfoDict = replica.command(&["INFO", "replication"]);
             about.get::<String>("master_link_status").as_deref() == Some("up")
         });
-        // A primary finds up to a second later that a replica can follow it.
-        eventually("the primary counts on the replica", || {
-            primary.command::<u8>(&["WAIT", "1", "1000"]) == 1
+        // A primary sends nothing to a new replica until that has acknowledged what it got first, which it does once a
+        // second. A write is acknowledged behind that.
+        primary.command::<()>(&["SET", "of the test", "", "PX", "1"]);
+        eventually("the replica has acknowledged a write", || {
+            let about: redis::InfoDict = primary.command(&["INFO", "replication"]);
+            let written = about.get::<u64>("master_repl_offset").unwrap_or(0);
+            let replica = about.get::<String>("slave0").unwrap_or_default();
+            written > 0 && replica.contains(&format!("state=online,offset={written},"))
         });
         let sentinel = Sentinel::start(free_address(), primary.port());
         eventually("the Sentinel knows the replica", || {

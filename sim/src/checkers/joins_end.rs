@@ -21,6 +21,9 @@ use crate::observed::{HandIn, Observed, Topic};
 pub struct JoinsEnd {
     /// When each terminal was last told something of each topic.
     told: BTreeMap<(usize, TopicId), Instant>,
+    /// When it was last told that it is no member. An application's join that is taken back before the directory knows
+    /// of it ends with that.
+    refused: BTreeMap<(usize, TopicId), Instant>,
     /// What is looked at when a call comes.
     wishes: Vec<Wish>,
 }
@@ -150,7 +153,11 @@ impl JoinsEnd {
                 }
                 topic
             }
-            Outgoing::NotJoined(topic, _) | Outgoing::Left(topic) => topic,
+            Outgoing::NotJoined(topic, _) => {
+                self.refused.insert((session, topic.clone()), watch.now());
+                topic
+            }
+            Outgoing::Left(topic) => topic,
             Outgoing::NotWatched(_, _)
             | Outgoing::Hello { .. }
             | Outgoing::Log(_)
@@ -176,11 +183,10 @@ impl JoinsEnd {
             .filter_map(|terminal| scene.session_of(terminal.connection));
         for session in joined {
             // A repeat is told what became of it the first time.
-            let first = scene.pushes()[hand_in.push].times()[0].at;
-            if !scene.sessions()[session]
-                .standing(topic)
-                .has_left_since(first)
-            {
+            let first = scene.pushes()[hand_in.push].first();
+            let refused = self.refused.get(&(session, topic.clone()));
+            let standing = scene.sessions()[session].standing(topic);
+            if !standing.has_left_since(first) && refused.is_none_or(|refused| *refused < first) {
                 self.call(watch, session, topic, (By::Application, TURN));
             }
         }

@@ -147,7 +147,7 @@ fn instance(
         let all = scene.sessions().iter().enumerate();
         all.filter(|(_, session)| session.life() == Some(life))
     };
-    let first = published.times()[0].at;
+    let first = published.first();
     let accepted = sessions().filter(|(number, session)| {
         session.connection().is_some() && may_be_meant(scene, published, *number, first)
     });

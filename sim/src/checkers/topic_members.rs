@@ -46,7 +46,7 @@ impl Checker for TopicMembers {
                 "session {session} got push {push}, and was left out"
             ));
         }
-        let first = published.times()[0].at;
+        let first = published.first();
         if may_be_meant(scene, published, *session, first) {
             watch.held();
         } else {

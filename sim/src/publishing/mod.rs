@@ -163,6 +163,12 @@ impl Published {
         &self.times
     }
 
+    /// When it was first handed in. An instance that is paused takes it in later, and a repeat may come before it.
+    pub fn first(&self) -> Instant {
+        let times = self.times.iter().map(|handed_in| handed_in.at);
+        times.min().unwrap_or(Instant::from_nanos(0))
+    }
+
     /// The users that it names: none, if it is for everyone.
     pub fn users(&self) -> &[UserId] {
         match &self.to {

@@ -45,7 +45,7 @@ impl Terminals {
         time: usize,
     ) -> Vec<usize> {
         // A repeat reaches nobody who came after the first time.
-        let first = published.times()[0].at;
+        let first = published.first();
         if let Audience::Topics { topics, except } = published.to() {
             let members = (topics.as_slice(), *except);
             return self.members_since(cx, directory, first, time == 0, members);
