@@ -192,16 +192,6 @@ pub enum Event {
         /// Of which connection.
         connection: ConnectionKey,
     },
-    /// Of the frames up to the last `Flush` the records of a topic's log from this offset on are not sent: the terminal is
-    /// to come back to the topic, and to get them then. Comes before the [`Written`](Self::Written) of these frames.
-    Withheld {
-        /// Of which connection.
-        connection: ConnectionKey,
-        /// The topic.
-        topic: TopicId,
-        /// The offset of the first of them.
-        from: u64,
-    },
     /// A socket has gone, or its upgrade failed. Reported once for each accepted connection, also
     /// after `Close` and `Abort`.
     Closed {
@@ -340,6 +330,16 @@ pub enum Event {
         delivery: InboundKey,
         /// What became of it.
         hearing: Hearing,
+    },
+    /// Of the frames up to the last `Flush` the records of a topic's log from this offset on are not sent: the terminal is
+    /// to come back to the topic, and to get them then. Comes before the [`Written`](Self::Written) of these frames.
+    Withheld {
+        /// Of which connection.
+        connection: ConnectionKey,
+        /// The topic.
+        topic: TopicId,
+        /// The offset of the first of them.
+        from: u64,
     },
 }
 
