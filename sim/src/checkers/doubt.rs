@@ -396,13 +396,16 @@ const fn refusal(step: LeaseStep) -> Option<Cause> {
     }
 }
 
-/// Whether an instance runs and cannot have said to others that it goes.
+/// Whether an instance runs and cannot have said to others that it goes, nor anybody in its place.
 fn stays(watch: &Watch<'_>, instance: InstanceId) -> bool {
     let scene = watch.scene();
     let host = (scene.hosts()).find(|host| scene.instance_of(host.life()) == instance);
     host.filter(|host| host.runs()).is_some_and(|host| {
-        let here = Scope::Instance(host.number());
-        let drains = |excuse: &Excuse| excuse.kind == FaultKind::Drain && excuse.scope == here;
-        watch.excuse(Instant::START, watch.now(), drains).is_none()
+        let goes = |excuse: &Excuse| match excuse.scope {
+            Scope::Instance(this) => excuse.kind == FaultKind::Drain && this == host.number(),
+            Scope::Between(from, _) => excuse.kind == FaultKind::PeerLied && from == host.number(),
+            Scope::All | Scope::Session(_) => false,
+        };
+        watch.excuse(Instant::START, watch.now(), goes).is_none()
     })
 }

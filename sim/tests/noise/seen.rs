@@ -74,10 +74,12 @@ fn with_names(watch: &Watch<'_>, receipt: &Receipt) -> String {
     )
 }
 
-/// The client of a connection, and how many it had before.
+/// The client of a connection, and how many it had before. A peer that lies names connections that never were.
 fn name(watch: &Watch<'_>, connection: ConnectionId) -> (String, usize) {
     let sessions = watch.scene().sessions();
-    let number = (watch.scene().session_of(connection)).expect("it is a session's");
+    let Some(number) = watch.scene().session_of(connection) else {
+        return ("nobody".to_owned(), 0);
+    };
     let client = sessions[number].client();
     let earlier = sessions[..number]
         .iter()
