@@ -13,7 +13,7 @@ use super::lateness::stood_still;
 use super::own_lease::OwnLease;
 use crate::boundary::{Intake, Output, TripOutline};
 use crate::checker::{Checker, Watch};
-use crate::ledger::{Excuse, FaultKind, Part};
+use crate::ledger::{Excuse, FaultKind, Part, Scope};
 use crate::observed::{Life, Observed, Quiescence, Topic};
 
 /// After a claim an instance writes its rows again at its share of the cluster's pace, and is done when it
@@ -176,6 +176,16 @@ fn rows_per_step(config: &Config, others: usize) -> usize {
     (share / steps_per_second).max(1)
 }
 
+/// In the place of how many others somebody has spoken to an instance, who may have said that they go.
+fn said_of_others(watch: &Watch<'_>, host: usize) -> usize {
+    let entries = watch.scene().ledger().entries().iter();
+    let spoken = entries.filter_map(|entry| match entry.scope {
+        Scope::Between(from, to) if entry.kind == FaultKind::PeerLied && to == host => Some(from),
+        Scope::All | Scope::Instance(_) | Scope::Between(..) | Scope::Session(_) => None,
+    });
+    spoken.collect::<BTreeSet<_>>().len()
+}
+
 fn steps(rows: usize, per_step: usize) -> u32 {
     u32::try_from(rows.div_ceil(per_step)).unwrap_or(u32::MAX)
 }
@@ -260,7 +270,8 @@ impl Writer {
             let swept = former.is_some_and(|row| row.epoch == epoch);
             if let Some(settling) = self.settling.as_mut().filter(|_| again) {
                 settling.again += 1;
-                let per_step = rows_per_step(config, settling.fewest);
+                let others = (settling.fewest).saturating_sub(said_of_others(watch, life.host));
+                let per_step = rows_per_step(config, others);
                 let steps = steps(settling.again, per_step).saturating_sub(1);
                 if now < settling.since + Config::SETTLE_STEP * steps {
                     judged = Err(format!(
