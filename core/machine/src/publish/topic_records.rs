@@ -114,23 +114,7 @@ impl Publish {
             }
             return;
         };
-        record.record = match logged {
-            Logged::New(place) => {
-                let took = cx.now.mono.since(record.since).as_micros();
-                cx.stats.appended += 1;
-                cx.stats.append_micros += u64::try_from(took).unwrap_or(u64::MAX);
-                cx.stats.appended_bytes += bytes;
-                PartRecord::At(place)
-            }
-            Logged::Repeated(place) => {
-                cx.stats.append_repeats += 1;
-                PartRecord::At(place)
-            }
-            Logged::Expired => {
-                cx.stats.append_repeats += 1;
-                PartRecord::Not(InLog::Expired)
-            }
-        };
+        record.record = PartRecord::answered(cx, logged, record.since, bytes);
         let place = record.record.place();
         record.rows.insert(topic.clone(), rows);
         if let Some(place) = place {

@@ -133,23 +133,7 @@ impl Publish {
             }
             return;
         };
-        part.record = match logged {
-            Logged::New(place) => {
-                let took = cx.now.mono.since(part.started).as_micros();
-                cx.stats.appended += 1;
-                cx.stats.append_micros += u64::try_from(took).unwrap_or(u64::MAX);
-                cx.stats.appended_bytes += bytes;
-                PartRecord::At(place)
-            }
-            Logged::Repeated(place) => {
-                cx.stats.append_repeats += 1;
-                PartRecord::At(place)
-            }
-            Logged::Expired => {
-                cx.stats.append_repeats += 1;
-                PartRecord::Not(InLog::Expired)
-            }
-        };
+        part.record = PartRecord::answered(cx, logged, part.started, bytes);
         let (push, since) = (part.push, part.started);
         if let Some(place) = part.record.place() {
             self.confirm(cx, push, (&id.key).into(), place.position);

@@ -8,8 +8,9 @@ use std::hash::{Hash, Hasher};
 use super::targets::Targets;
 use crate::base::fingerprint::Fingerprint;
 use crate::config::Config;
+use crate::context::Context;
 use crate::directory::Row;
-use crate::directory::log::{Place, Retention};
+use crate::directory::log::{Logged, Place, Retention};
 use crate::id::{ConnectionId, DeliveryId, InstanceId, PushKey};
 use crate::key::Key;
 use crate::message::{Durable, InLog, Outcome};
@@ -109,6 +110,32 @@ impl PartRecord {
         Self::Wanted {
             retention: (durable.retention).unwrap_or_else(|| config.retention()),
             doubtful: false,
+        }
+    }
+
+    /// The log has answered the append of so many bytes, which began then.
+    pub(in crate::publish) fn answered(
+        cx: &mut Context<'_>,
+        logged: Logged,
+        since: Instant,
+        bytes: u64,
+    ) -> Self {
+        match logged {
+            Logged::New(place) => {
+                let took = cx.now.mono.since(since).as_micros();
+                cx.stats.appended += 1;
+                cx.stats.append_micros += u64::try_from(took).unwrap_or(u64::MAX);
+                cx.stats.appended_bytes += bytes;
+                Self::At(place)
+            }
+            Logged::Repeated(place) => {
+                cx.stats.append_repeats += 1;
+                Self::At(place)
+            }
+            Logged::Expired => {
+                cx.stats.append_repeats += 1;
+                Self::Not(InLog::Expired)
+            }
         }
     }
 
