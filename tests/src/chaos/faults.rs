@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::channel::Channel;
 use super::history::{Histories, Since};
 use super::random::Random;
-use super::terminals::user_name;
 use super::{Place, Plan};
 use crate::matrix::Fleet;
 use crate::sentinel::{Disk, Replicated};
@@ -100,7 +100,8 @@ impl RedisFault {
     const fn since(self) -> Since {
         match self {
             Self::Restarted => Since::Kept,
-            Self::Emptied | Self::Lost | Self::LostBehind => Since::Lost,
+            Self::Emptied => Since::Emptied,
+            Self::Lost | Self::LostBehind => Since::Lost,
             Self::Stalled | Self::Swapped => Since::Split,
         }
     }
@@ -137,7 +138,7 @@ pub(super) struct RedisFaults {
     every: Duration,
     empties_at: Instant,
     random: Random,
-    users: Vec<String>,
+    channels: Vec<Channel>,
 }
 
 impl RedisFaults {
@@ -147,7 +148,7 @@ impl RedisFaults {
             every: plan.redis_faults_every,
             empties_at: Instant::now() + plan.time / 2,
             random: Random::new(plan.seed, "redis", 0),
-            users: (0..plan.users).map(user_name).collect(),
+            channels: plan.channels(),
         }
     }
 
@@ -180,7 +181,7 @@ impl RedisFaults {
             histories.read(
                 self.begin.elapsed(),
                 redis.primary(),
-                &self.users,
+                &self.channels,
                 Since::Kept,
             );
             let (begun, lost) = (self.begin.elapsed(), histories.lost);
@@ -189,7 +190,7 @@ impl RedisFaults {
             histories.read(
                 self.begin.elapsed(),
                 redis.primary(),
-                &self.users,
+                &self.channels,
                 fault.since(),
             );
             let ended = self.begin.elapsed();

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use super::channel::Channel;
 use super::position::Position;
 use crate::redis::RedisServer;
 
@@ -12,9 +13,9 @@ use crate::redis::RedisServer;
 #[derive(Debug, Default)]
 pub(super) struct Histories {
     pub(super) readings: Vec<Reading>,
-    logs: HashMap<String, Log>,
-    /// What is wrong with the logs themselves: user and sentence.
-    pub(super) wrong: Vec<(String, String)>,
+    logs: HashMap<Channel, Log>,
+    /// What is wrong with the logs themselves, in a sentence.
+    pub(super) wrong: Vec<(Channel, String)>,
     /// Records that were in one reading and not in the next, because of a fault.
     pub(super) lost: usize,
 }
@@ -31,9 +32,11 @@ pub(super) struct Reading {
 pub(super) enum Since {
     /// It kept all that it was told.
     Kept,
-    /// It may have lost records.
+    /// It may have lost records, but none that its replica had.
     Lost,
-    /// The same, and for a while two servers took writes.
+    /// It has lost everything.
+    Emptied,
+    /// As `Lost`, and for a while two servers took writes.
     Split,
 }
 
@@ -41,7 +44,15 @@ impl Since {
     pub(super) const fn may_lose(self) -> bool {
         match self {
             Self::Kept => false,
-            Self::Lost | Self::Split => true,
+            Self::Lost | Self::Emptied | Self::Split => true,
+        }
+    }
+
+    /// Whether it may have lost what its replica had.
+    pub(super) const fn may_lose_replicated(self) -> bool {
+        match self {
+            Self::Kept | Self::Lost | Self::Split => false,
+            Self::Emptied => true,
         }
     }
 }
@@ -54,6 +65,8 @@ pub(super) struct Log {
     pub(super) records: HashMap<Position, (Position, Uuid)>,
     /// In which readings a position was that of a record or the base: the first and the last of them.
     kept: HashMap<Position, (usize, usize)>,
+    /// In which reading those were missing first that Redis has lost.
+    pub(super) lost: HashMap<Position, usize>,
     /// The last reading: base, and records in their order.
     base: Option<Position>,
     chain: Vec<Position>,
@@ -84,13 +97,13 @@ impl Log {
 }
 
 impl Histories {
-    pub(super) fn log(&self, user: &str) -> Option<&Log> {
-        self.logs.get(user)
+    pub(super) fn log(&self, channel: Channel) -> Option<&Log> {
+        self.logs.get(&channel)
     }
 
-    /// Where the log of a user ended when it was read last.
-    pub(super) fn head(&self, user: usize) -> Option<Position> {
-        self.log(&super::terminals::user_name(user))?.head()
+    /// Where a log ended when it was read last.
+    pub(super) fn head(&self, channel: Channel) -> Option<Position> {
+        self.log(channel)?.head()
     }
 
     /// The first reading that began after a moment.
@@ -108,40 +121,41 @@ impl Histories {
         &mut self,
         begun: Duration,
         redis: &RedisServer,
-        users: &[String],
+        channels: &[Channel],
         since: Since,
     ) {
-        let keys: Vec<String> = redis.command(&["KEYS", "sb:{p*}m:*"]);
-        let mut found: HashMap<&str, &str> = HashMap::new();
-        for key in &keys {
-            let (place, user) = key.split_once("}m:").expect("a log's key");
-            found.insert(user, place);
-        }
+        let keys: Vec<String> = redis.command(&["KEYS", "sb:{p*}*m:*"]);
+        // By the name behind the partition.
+        let found: HashMap<_, _> = keys
+            .iter()
+            .map(|key| key.split_once('}').expect("a log's key"))
+            .map(|(partition, name)| (name, partition))
+            .collect();
         let mut connection = redis.connection();
         let mut pipe = redis::pipe();
-        let there: Vec<_> = users
-            .iter()
-            .filter(|user| found.contains_key(user.as_str()))
-            .collect();
-        for user in &there {
-            let place = found[user.as_str()];
-            pipe.cmd("GET").arg(format!("{place}}}m:{user}"));
-            pipe.cmd("LRANGE").arg(format!("{place}}}h:{user}"));
+        let mut there = Vec::new();
+        let mut gone = Vec::new();
+        for channel in channels {
+            let [meta, records] = channel.keys().map(|kind| format!("{kind}{channel}"));
+            let Some(partition) = found.get(meta.as_str()) else {
+                gone.push(*channel);
+                continue;
+            };
+            there.push(*channel);
+            pipe.cmd("GET").arg(format!("{partition}}}{meta}"));
+            pipe.cmd("LRANGE").arg(format!("{partition}}}{records}"));
             pipe.arg(0).arg(-1);
         }
         let values: Vec<redis::Value> = pipe.query(&mut connection).expect("Redis answers");
         self.add_reading(begun, since);
         let mut values = values.into_iter();
-        for user in there {
+        for channel in there {
             let meta = values.next().and_then(bytes).unwrap_or_default();
             let records = values.next().map_or_else(Vec::new, list);
-            self.add(user, &meta, &records);
+            self.add(channel, &meta, &records);
         }
-        for user in users
-            .iter()
-            .filter(|user| !found.contains_key(user.as_str()))
-        {
-            self.is_gone(user);
+        for channel in gone {
+            self.is_gone(channel);
         }
     }
 
@@ -150,29 +164,37 @@ impl Histories {
         self.readings.push(Reading { begun, since });
     }
 
-    fn add(&mut self, user: &str, meta: &[u8], values: &[Vec<u8>]) {
+    fn add(&mut self, channel: Channel, meta: &[u8], values: &[Vec<u8>]) {
         let split = Position::split(meta).and_then(|(head, rest)| {
             let (base, _) = Position::split(rest)?;
             Some((head, base))
         });
         let records: Option<Vec<_>> = values.iter().map(|value| record(value)).collect();
         let (Some((head, base)), Some(records)) = (split, records) else {
-            return self.is_wrong(user, "it cannot be read".to_owned());
+            return self.is_wrong(channel, "it cannot be read".to_owned());
         };
         // The records may have expired as a whole.
         let base = if records.is_empty() { head } else { base };
         let last = records.last().map_or(base, |(position, _)| *position);
         if head != last {
-            self.is_wrong(user, format!("the head is {head}, the last record {last}"));
+            self.is_wrong(
+                channel,
+                format!("the head is {head}, the last record {last}"),
+            );
         }
-        self.add_records(user, base, &records);
+        self.add_records(channel, base, &records);
     }
 
     /// In the last reading a log has this base and these records.
-    pub(super) fn add_records(&mut self, user: &str, base: Position, records: &[(Position, Uuid)]) {
+    pub(super) fn add_records(
+        &mut self,
+        channel: Channel,
+        base: Position,
+        records: &[(Position, Uuid)],
+    ) {
         let reading = self.readings.len() - 1;
         let mut wrong = Vec::new();
-        let log = self.logs.entry(user.to_owned()).or_default();
+        let log = self.logs.entry(channel).or_default();
         log.is_kept(base, reading, &mut wrong);
         let mut before = base;
         let mut pushes = HashMap::new();
@@ -189,36 +211,40 @@ impl Histories {
         }
         // Those before the base are no longer kept, as a log keeps so many.
         let removed = log.chain.iter().position(|position| *position == base);
-        let unknown = |position: &&Position| !log.knows(**position, reading);
-        let gone = log.chain.iter().filter(unknown).count();
-        let gone = gone.saturating_sub(removed.unwrap_or(0));
+        let kept = &log.chain[removed.unwrap_or(0)..];
+        let unknown = kept.iter().filter(|kept| !log.knows(**kept, reading));
+        let gone: Vec<_> = unknown.copied().collect();
         if self.readings[reading].since.may_lose() {
-            self.lost += gone;
-        } else if gone > 0 {
-            wrong.push(format!("{gone} records have gone from {:?}", log.chain));
+            self.lost += gone.len();
+            log.lost.extend(gone.iter().map(|gone| (*gone, reading)));
+        } else if !gone.is_empty() {
+            wrong.push(format!("{gone:?} have gone from {:?}", log.chain));
         }
         log.base = Some(base);
         log.chain = records.iter().map(|(position, _)| *position).collect();
         for what in wrong {
-            self.is_wrong(user, what);
+            self.is_wrong(channel, what);
         }
     }
 
-    fn is_wrong(&mut self, user: &str, what: String) {
-        self.wrong.push((user.to_owned(), what));
+    fn is_wrong(&mut self, channel: Channel, what: String) {
+        self.wrong.push((channel, what));
     }
 
     /// There is no log.
-    fn is_gone(&mut self, user: &str) {
+    fn is_gone(&mut self, channel: Channel) {
         let after_loss = self.readings.last().is_some_and(|r| r.since.may_lose());
-        if let Some(log) = self.logs.get_mut(user)
+        let reading = self.readings.len() - 1;
+        if let Some(log) = self.logs.get_mut(&channel)
             && log.base.is_some()
         {
             if after_loss {
                 self.lost += log.chain.len();
+                let lost = log.chain.iter().map(|lost| (*lost, reading));
+                log.lost.extend(lost);
             } else {
                 let wrong = "the log is gone".to_owned();
-                self.wrong.push((user.to_owned(), wrong));
+                self.wrong.push((channel, wrong));
             }
             log.base = None;
             log.chain.clear();

@@ -3,16 +3,17 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
+use super::channel::Channel;
 use super::history::{Histories, Log};
-use super::producers::{Push, Said};
-use super::terminals::{Told, user_name};
+use super::producers::{Attempt, Push, Said};
+use super::terminals::Told;
 use super::walk::Walk;
 
-/// What is wrong, and of whom.
+/// What is wrong, and with whose log.
 #[derive(Debug)]
 pub(super) struct Wrong {
     pub(super) fault: Fault,
-    pub(super) user: String,
+    pub(super) channel: Channel,
     pub(super) at: Duration,
     pub(super) what: String,
 }
@@ -30,6 +31,8 @@ pub(super) enum Fault {
     FalseBack,
     /// A receipt told a position at which there is no such record, and Redis has lost none.
     FalseReceipt,
+    /// A receipt told that a replica had the record, and a failover has lost it.
+    LostReplicated,
     /// A log is not what it was, and Redis has lost nothing.
     BrokenLog,
     /// Frames that mean nothing, or a push that is not known in the end.
@@ -47,6 +50,8 @@ pub(super) struct Judged {
 pub(super) struct Tally {
     pub(super) connects: usize,
     pub(super) refused: usize,
+    pub(super) joins: usize,
+    pub(super) leaves: usize,
     pub(super) resumes: usize,
     pub(super) resumed_behind: usize,
     pub(super) records: usize,
@@ -56,16 +61,20 @@ pub(super) struct Tally {
     pub(super) again: usize,
     /// Receipts that call logged what Redis has lost, by the reading in which it is not.
     pub(super) receipts_lost: BTreeMap<usize, usize>,
+    /// Receipts that say that a replica had the record.
+    pub(super) replicated: usize,
+    /// The records of these that Redis has lost when it lost everything.
+    pub(super) replicated_emptied: usize,
 }
 
 /// Compares what each terminal was told, and each receipt, with what stood in Redis.
 pub(super) fn judge(histories: &Histories, pushes: &[Push], told: &[Told]) -> Judged {
     let mut judged = Judged::default();
     let by_id: HashMap<_, _> = pushes.iter().map(|push| (push.id, push)).collect();
-    for (user, what) in &histories.wrong {
+    for (channel, what) in &histories.wrong {
         judged.wrong.push(Wrong {
             fault: Fault::BrokenLog,
-            user: user.clone(),
+            channel: *channel,
             at: Duration::ZERO,
             what: what.clone(),
         });
@@ -75,9 +84,8 @@ pub(super) fn judge(histories: &Histories, pushes: &[Push], told: &[Told]) -> Ju
     }
     let nothing = Log::default();
     for told in told {
-        let user = user_name(told.user);
-        let log = histories.log(&user).unwrap_or(&nothing);
-        Walk::new(histories, log, &by_id, told, user, &mut judged).judge();
+        let log = histories.log(told.channel).unwrap_or(&nothing);
+        Walk::new(histories, log, &by_id, told, &mut judged).judge();
     }
     judged.wrong.sort_by_key(|wrong| (wrong.fault, wrong.at));
     judged
@@ -86,39 +94,40 @@ pub(super) fn judge(histories: &Histories, pushes: &[Push], told: &[Told]) -> Ju
 impl Judged {
     /// What a receipt calls logged is in the log, until Redis loses it.
     fn receipts(&mut self, histories: &Histories, push: &Push) {
-        let user = user_name(push.user);
-        let mut wrong = |at, fault, what| {
-            self.wrong.push(Wrong {
-                fault,
-                user: user.clone(),
-                at,
-                what,
-            });
-        };
         if push.outcome().is_none() {
             let at = push.attempts.last().map_or(Duration::ZERO, |a| a.answered);
             let what = format!("push {} is not known in the end", push.text);
-            return wrong(at, Fault::Other, what);
+            return self.is_wrong(Fault::Other, push, at, what);
         }
-        let Some(log) = histories.log(&user) else {
+        let Some(log) = histories.log(push.to) else {
             return;
         };
         for attempt in &push.attempts {
-            let Said::Logged(position) = attempt.said else {
+            let Said::Logged {
+                position,
+                replicated,
+            } = attempt.said
+            else {
                 continue;
             };
             if let Some((_, id)) = log.records.get(&position)
                 && *id != push.id
             {
                 let what = format!("push {} is not at {position}", push.text);
-                wrong(attempt.answered, Fault::FalseReceipt, what);
+                self.is_wrong(Fault::FalseReceipt, push, attempt.answered, what);
             }
             let Some(reading) = histories.after(attempt.answered) else {
                 continue;
             };
-            if log.knows(position, reading) {
-                continue;
+            let missing = (!log.knows(position, reading)).then_some(reading);
+            if replicated {
+                self.tally.replicated += 1;
+                let lost = missing.or_else(|| log.lost.get(&position).copied());
+                self.replicated(histories, (push, attempt), lost);
             }
+            let Some(reading) = missing else {
+                continue;
+            };
             if histories.readings[reading].since.may_lose() {
                 *self.tally.receipts_lost.entry(reading).or_default() += 1;
             } else {
@@ -126,9 +135,39 @@ impl Judged {
                     "push {} is called logged at {position}, and is not in reading {reading}",
                     push.text
                 );
-                wrong(attempt.answered, Fault::FalseReceipt, what);
+                self.is_wrong(Fault::FalseReceipt, push, attempt.answered, what);
             }
         }
+    }
+
+    /// What a replica had is there after each failover. `lost` is the first reading without it.
+    fn replicated(
+        &mut self,
+        histories: &Histories,
+        (push, attempt): (&Push, &Attempt),
+        lost: Option<usize>,
+    ) {
+        let Some(reading) = lost else {
+            return;
+        };
+        if histories.readings[reading].since.may_lose_replicated() {
+            self.tally.replicated_emptied += 1;
+            return;
+        }
+        let what = format!(
+            "push {} is at a replica, says its receipt {:?}, and is not in reading {reading}",
+            push.text, attempt.said
+        );
+        self.is_wrong(Fault::LostReplicated, push, attempt.answered, what);
+    }
+
+    fn is_wrong(&mut self, fault: Fault, push: &Push, at: Duration, what: String) {
+        self.wrong.push(Wrong {
+            fault,
+            channel: push.to,
+            at,
+            what,
+        });
     }
 }
 
@@ -141,11 +180,11 @@ impl Judged {
             .count()
     }
 
-    /// The users of whom something is wrong, first those of whom it is worst.
-    pub(super) fn users(&self) -> Vec<&str> {
+    /// Those with whose logs something is wrong, first where it is worst.
+    pub(super) fn channels(&self) -> Vec<Channel> {
         let mut seen = HashSet::new();
-        let users = self.wrong.iter().map(|wrong| wrong.user.as_str());
-        users.filter(|user| seen.insert(*user)).collect()
+        let channels = self.wrong.iter().map(|wrong| wrong.channel);
+        channels.filter(|channel| seen.insert(*channel)).collect()
     }
 }
 
@@ -155,11 +194,10 @@ mod tests {
 
     use super::super::history::Since;
     use super::super::position::Position;
-    use super::super::producers::Attempt;
     use super::super::terminals::Event;
     use super::*;
 
-    const USER: &str = "user-0";
+    const USER: Channel = Channel::User(0);
 
     fn position(number: u64) -> Position {
         format!("{number:014x}{:08x}", 7)
@@ -167,12 +205,17 @@ mod tests {
             .expect("a position")
     }
 
-    fn push(number: u64, logged: Option<Position>) -> Push {
-        let said = logged.map_or(Said::Unknown, Said::Logged);
+    fn push(number: u64, at: Option<Position>) -> Push {
+        let logged = |position| Said::Logged {
+            position,
+            replicated: false,
+        };
+        let said = at.map_or(Said::Unknown, logged);
         Push {
-            user: 0,
+            to: USER,
             id: Uuid::from_u128(number.into()),
             text: number.to_string(),
+            for_replica: false,
             attempts: vec![Attempt {
                 server: 0,
                 sent: Duration::ZERO,
@@ -213,14 +256,14 @@ mod tests {
 
     fn asks(after: &[u64]) -> Event {
         let after = after.iter().copied().map(position).collect();
-        Event::Connects { server: 0, after }
+        Event::Asks { server: 0, after }
     }
 
     fn faults(events: Vec<Event>) -> Vec<Fault> {
         let (histories, pushes) = log();
         let at = Duration::from_millis(600);
         let told = Told {
-            user: 0,
+            channel: USER,
             number: 0,
             events: events.into_iter().map(|event| (at, event)).collect(),
         };
@@ -323,5 +366,53 @@ mod tests {
         assert_eq!(histories.lost, 2);
         let judged = judge(&histories, &pushes, &[]);
         assert_eq!(judged.wrong.len(), 0);
+    }
+
+    /// What becomes of a record at 3 that a replica has, and of one at 2 that none has, when both are lost.
+    fn faults_of_a_loss(since: Since) -> Vec<Fault> {
+        let (mut histories, mut pushes) = log();
+        pushes[2].attempts[0].said = Said::Logged {
+            position: position(3),
+            replicated: true,
+        };
+        histories.add_reading(Duration::from_secs(4), since);
+        histories.add_records(USER, position(0), &[(position(1), Uuid::from_u128(1))]);
+        let judged = judge(&histories, &pushes, &[]);
+        assert_eq!(judged.tally.replicated, 1);
+        judged.wrong.iter().map(|wrong| wrong.fault).collect()
+    }
+
+    #[test]
+    fn a_failover_may_lose_what_no_replica_had() {
+        assert_eq!(faults_of_a_loss(Since::Lost), [Fault::LostReplicated]);
+        assert_eq!(faults_of_a_loss(Since::Split), [Fault::LostReplicated]);
+        assert_eq!(faults_of_a_loss(Since::Emptied), []);
+    }
+
+    #[test]
+    fn what_a_replica_had_may_be_trimmed() {
+        let (mut histories, mut pushes) = log();
+        pushes[0].attempts[0].said = Said::Logged {
+            position: position(1),
+            replicated: true,
+        };
+        histories.add_reading(Duration::from_secs(4), Since::Lost);
+        histories.add_records(USER, position(2), &[(position(3), Uuid::from_u128(3))]);
+        let judged = judge(&histories, &pushes, &[]);
+        assert_eq!(judged.wrong.len(), 0);
+        assert_eq!(histories.lost, 0);
+    }
+
+    #[test]
+    fn who_has_left_a_topic_is_told_nothing_until_it_asks_again() {
+        let left = vec![asks(&[]), stands(0, false, false), record(1), Event::Left];
+        let again = [asks(&[1, 0]), stands(1, true, false), record(2), record(3)];
+        let mut as_it_must_be = left.clone();
+        as_it_must_be.extend(again.clone());
+        assert_eq!(faults(as_it_must_be), []);
+        let mut told = left;
+        told.push(record(2));
+        told.extend([asks(&[2, 1]), stands(2, true, false), record(3)]);
+        assert_eq!(faults(told), [Fault::Other]);
     }
 }

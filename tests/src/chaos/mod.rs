@@ -1,13 +1,17 @@
-//! Users with following terminals, durable pushes that never pause, and servers and Redis that fail all the
-//! time; and whether anybody has lost a record, got one twice, or was told of a loss that there was none of.
+//! Terminals that follow the logs of their users and of topics, durable pushes that never pause, and servers and
+//! Redis that fail all the time; and whether anybody has lost a record, got one twice, or was told of a loss that there
+//! was none of.
 //!
 //! What must hold is judged at the end (`judge`): what the receipts said, what every terminal saw, and what
 //! stood in Redis before and after each of its faults are compared. A record's position tells its predecessor,
 //! and that is what a terminal must stand at when it gets the record.
 
+mod channel;
 mod faults;
+mod heard;
 mod history;
 mod judge;
+mod life;
 mod position;
 mod producers;
 mod random;
@@ -28,6 +32,7 @@ use crate::sentinel::Replicated;
 use crate::server::Server;
 use crate::settings::Settings;
 
+use channel::Channel;
 use faults::{Killer, RedisFaults};
 use history::{Histories, Since};
 use producers::Producers;
@@ -47,6 +52,8 @@ pub struct Plan {
     pub servers: usize,
     /// Users, each with one to three terminals.
     pub users: usize,
+    /// Topics, of whose logs each terminal follows none, one or two.
+    pub topics: usize,
     /// Durable pushes a second.
     pub rate: f64,
     /// For how long there are pushes and faults.
@@ -69,6 +76,7 @@ impl Plan {
             fleet,
             servers: 3,
             users: 60,
+            topics: 4,
             rate: 30.0,
             time: Duration::from_secs(55),
             kills_every: Duration::from_secs(5),
@@ -76,6 +84,10 @@ impl Plan {
             log_check: Duration::from_secs(5),
             output: None,
         }
+    }
+
+    fn channels(&self) -> Vec<Channel> {
+        Channel::all(self.users, self.topics)
     }
 
     /// The servers' settings, but for the directory.
@@ -112,7 +124,7 @@ pub fn run(plan: &Plan) -> Report {
     let place = Arc::new(Place::new(begin, &servers));
     let terminals = Terminals::start(plan, &place);
     eventually("all terminals know where they stand", || {
-        terminals.standing().count() == terminals.len()
+        terminals.standing().count() == terminals.followed()
     });
 
     place.calm.store(false, Ordering::Relaxed);
@@ -135,7 +147,7 @@ pub fn run(plan: &Plan) -> Report {
     histories.read(
         begin.elapsed(),
         redis.primary(),
-        &terminals.users(),
+        &plan.channels(),
         Since::Kept,
     );
     let late = await_heads(&terminals, &histories);
@@ -154,14 +166,14 @@ pub fn run(plan: &Plan) -> Report {
     )
 }
 
-/// Waits until every terminal is where its log ends. Returns how many are not in the end: the judge names them.
+/// Waits until every terminal is where each of its logs ends. Returns how often one is not in the end: the judge names them.
 fn await_heads(terminals: &Terminals, histories: &Histories) -> usize {
     const WITHIN: Duration = Duration::from_secs(90);
     let end = Instant::now() + WITHIN;
     loop {
         let at_head = terminals.standing();
-        let at_head = at_head.filter(|(user, at)| histories.head(*user) == Some(*at));
-        let late = terminals.len() - at_head.count();
+        let at_head = at_head.filter(|(channel, at)| histories.head(*channel) == Some(*at));
+        let late = terminals.followed() - at_head.count();
         if late == 0 || Instant::now() > end {
             return late;
         }

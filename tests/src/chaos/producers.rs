@@ -11,19 +11,21 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::channel::Channel;
 use super::position::Position;
 use super::random::Random;
-use super::terminals::user_name;
 use super::{Place, Plan};
 use crate::api::{Api, Publisher, Receipt, push};
-use crate::http::Response;
+use crate::http::{Request, Response};
 
 /// A push, and what was said of it.
 #[derive(Clone, Debug)]
 pub(super) struct Push {
-    pub(super) user: usize,
+    pub(super) to: Channel,
     pub(super) id: Uuid,
     pub(super) text: String,
+    /// Whoever pushes wants to know whether a replica has the record.
+    pub(super) for_replica: bool,
     pub(super) attempts: Vec<Attempt>,
 }
 
@@ -39,7 +41,11 @@ pub(super) struct Attempt {
 /// What the answer was.
 #[derive(Clone, Debug)]
 pub(super) enum Said {
-    Logged(Position),
+    Logged {
+        position: Position,
+        /// A replica has it as well.
+        replicated: bool,
+    },
     Expired,
     Unknown,
     Refused,
@@ -50,10 +56,31 @@ pub(super) enum Said {
 }
 
 impl Push {
+    fn request(&self) -> Request {
+        let text = self.text.as_str();
+        let request = match self.to {
+            Channel::User(_) => push(&self.to.to_string(), text),
+            Channel::Topic(_) => {
+                let path = format!("/v1/topics/{}/push", self.to);
+                let request = Request::new("POST", path).body(text);
+                request.query("retain", KEPT)
+            }
+        };
+        let request = if self.for_replica {
+            request.query("durability", "replica")
+        } else {
+            request
+        };
+        request
+            .query("durable", "true")
+            .query("deadline", DEADLINE)
+            .header("Idempotency-Key", self.id.to_string())
+    }
+
     /// What is known of it in the end.
     pub(super) fn outcome(&self) -> Option<&Said> {
         let last = &self.attempts.last()?.said;
-        matches!(last, Said::Logged(_) | Said::Expired).then_some(last)
+        matches!(last, Said::Logged { .. } | Said::Expired).then_some(last)
     }
 }
 
@@ -63,6 +90,12 @@ const THREADS: usize = 96;
 const DEADLINE: &str = "1s";
 /// The pause before a repeat, at most.
 const PAUSE: Duration = Duration::from_secs(1);
+/// One of so many pushes is for a topic.
+const TO_TOPICS: usize = 10;
+/// One of so many waits for a replica.
+const FOR_REPLICAS: usize = 4;
+/// Records that the log of a topic keeps: enough for all that come from one reading of the logs to the next.
+const KEPT: &str = "1000";
 /// When a push is given up: repeats are told for two minutes.
 const PATIENCE: Duration = Duration::from_secs(100);
 
@@ -70,6 +103,7 @@ pub(super) struct Producers {
     place: Arc<Place>,
     seed: u64,
     users: usize,
+    topics: usize,
     rate: f64,
     /// Pushes that have begun.
     next: AtomicUsize,
@@ -85,6 +119,7 @@ impl Producers {
             place: Arc::clone(place),
             seed: plan.seed,
             users: plan.users,
+            topics: plan.topics,
             rate: plan.rate,
             next: AtomicUsize::new(0),
             ending: AtomicBool::new(false),
@@ -148,10 +183,16 @@ impl Producers {
 
     fn new_push(&self, number: usize) -> Push {
         let mut random = Random::new(self.seed, "push", number);
+        let to = if self.topics > 0 && random.below(TO_TOPICS) == 0 {
+            Channel::Topic(random.below(self.topics))
+        } else {
+            Channel::User(random.below(self.users))
+        };
         Push {
-            user: random.below(self.users),
+            to,
             id: Uuid::from_u128(random.number()),
             text: number.to_string(),
+            for_replica: random.below(FOR_REPLICAS) == 0,
             attempts: Vec::new(),
         }
     }
@@ -205,11 +246,7 @@ impl Producers {
                 }
             }
         };
-        let request = push(&user_name(asked.user), asked.text.as_str())
-            .query("durable", "true")
-            .query("deadline", DEADLINE)
-            .header("Idempotency-Key", asked.id.to_string());
-        let said = match publisher.try_send(request) {
+        let said = match publisher.try_send(asked.request()) {
             Ok(response) => {
                 let said = Said::of(&response);
                 if !matches!(said, Said::Error(..)) {
@@ -233,7 +270,10 @@ impl Said {
             Value::String(text) if text == "unknown" => Self::Unknown,
             Value::String(text) if text == "expired" => Self::Expired,
             Value::String(text) if text == "refused" => Self::Refused,
-            Value::String(text) => Self::Logged(text.parse().expect("a position")),
+            Value::String(text) => Self::Logged {
+                position: text.parse().expect("a position"),
+                replicated: receipt.replicated == true,
+            },
             other => panic!("a receipt of a durable push says of its record: {other}"),
         }
     }

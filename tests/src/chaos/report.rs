@@ -1,4 +1,4 @@
-//! What a run prints: its progress, a table at the end, and what was seen of a user of whom something is wrong.
+//! What a run prints: its progress, a table at the end, and what was seen of a log with which something is wrong.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
@@ -7,11 +7,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::Plan;
+use super::channel::Channel;
 use super::faults::Happened;
 use super::history::Histories;
 use super::judge::{Fault, Judged, Tally};
 use super::producers::{Producers, Push, Said};
-use super::terminals::{Event, Terminals, Told, user_name};
+use super::terminals::{Event, Terminals, Told};
 
 /// What has become of a run.
 #[derive(Debug)]
@@ -37,9 +38,13 @@ impl Report {
         let mut table = Table::default();
         table.line("seed", plan.seed);
         table.line("servers", format!("{}, {}", plan.servers, plan.fleet));
+        let of_users = |told: &&Told| matches!(told.channel, Channel::User(_));
+        let terminals = told.iter().filter(of_users).count();
+        table.line("users, terminals", format!("{}, {terminals}", plan.users));
+        let members = told.len() - terminals;
         table.line(
-            "users, terminals",
-            format!("{}, {}", plan.users, told.len()),
+            "topics, who follows them",
+            format!("{}, {members}", plan.topics),
         );
         let seconds = plan.time.as_secs_f64();
         let rate = pushes.len() as f64 / seconds;
@@ -54,6 +59,12 @@ impl Report {
         }
         table.line("servers killed", kills);
         let tally = &judged.tally;
+        let asked = pushes.iter().filter(|push| push.for_replica).count();
+        let replicated = format!(
+            "{} of {asked} pushes; lost when Redis was emptied {}",
+            tally.replicated, tally.replicated_emptied
+        );
+        table.line("receipts that say that a replica has it", replicated);
         for (fault, [count, seconds, lost, receipts]) in faults(&redis_faults, tally) {
             let what = format!(
                 "{count}, {seconds} s; of records read before it lost {lost}, of those called logged meanwhile {receipts}"
@@ -65,6 +76,10 @@ impl Report {
         table.line("  refused", tally.refused);
         table.line("  resumed", tally.resumes);
         table.line("  resumed at an older position", tally.resumed_behind);
+        table.line(
+            "joins, leaves",
+            format!("{}, {}", tally.joins, tally.leaves),
+        );
         table.line("records that terminals got", tally.records);
         table.line("  that no reading of Redis has", tally.records_unread);
         table.line("  again, behind a gap or a step back", tally.again);
@@ -74,20 +89,22 @@ impl Report {
         for (fault, name) in FAULTS {
             table.line(name, judged.count(*fault));
         }
-        let tell = |user: &&str| history(user, plan, &redis_faults, histories, pushes, told);
-        let history = judged.users().first().map(tell).unwrap_or_default();
+        let tell =
+            |channel: &Channel| history(*channel, plan, &redis_faults, histories, pushes, told);
+        let history = judged.channels().first().map(tell).unwrap_or_default();
         if let Some(folder) = &plan.output {
-            let _ = fs::write(folder.join("user-0.txt"), tell(&"user-0"));
-            for user in judged.users().iter().take(USERS) {
+            let always = [Channel::User(0), Channel::Topic(0)];
+            let wrong = judged.channels().into_iter().take(HISTORIES);
+            for channel in always.into_iter().chain(wrong) {
                 // Who looks for it sees that it is not there.
-                let _ = fs::write(folder.join(format!("{user}.txt")), tell(user));
+                let _ = fs::write(folder.join(format!("{channel}.txt")), tell(&channel));
             }
         }
         let wrong = judged.wrong.iter().map(|wrong| {
             let seconds = wrong.at.as_secs_f64();
             format!(
                 "{:?} of {} at {seconds:.3}: {}",
-                wrong.fault, wrong.user, wrong.what
+                wrong.fault, wrong.channel, wrong.what
             )
         });
         Self {
@@ -103,8 +120,8 @@ impl Report {
     }
 }
 
-/// Users whose histories are written into the folder, at most.
-const USERS: usize = 20;
+/// Logs with which something is wrong and whose histories are written into the folder, at most.
+const HISTORIES: usize = 20;
 
 const FAULTS: &[(Fault, &str)] = &[
     (Fault::Lost, "LOST"),
@@ -112,6 +129,7 @@ const FAULTS: &[(Fault, &str)] = &[
     (Fault::FalseGap, "FALSE GAPS"),
     (Fault::FalseBack, "FALSE STEPS BACK"),
     (Fault::FalseReceipt, "FALSE RECEIPTS"),
+    (Fault::LostReplicated, "LOST ALTHOUGH A REPLICA HAD IT"),
     (Fault::BrokenLog, "BROKEN LOGS"),
     (Fault::Other, "OTHERWISE WRONG"),
 ];
@@ -127,7 +145,7 @@ impl fmt::Display for Report {
             writeln!(f, "and {} more", self.wrong.len() - SHOWN)?;
         }
         for (name, value) in &self.table {
-            writeln!(f, "{name:<52}{value}")?;
+            writeln!(f, "{name:<54}{value}")?;
         }
         Ok(())
     }
@@ -149,7 +167,7 @@ fn receipts(pushes: &[Push]) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     for attempt in pushes.iter().flat_map(|push| &push.attempts) {
         let kind = match &attempt.said {
-            Said::Logged(_) => "logged".to_owned(),
+            Said::Logged { .. } => "logged".to_owned(),
             Said::Expired => "expired".to_owned(),
             Said::Unknown => "unknown".to_owned(),
             Said::Refused => "refused".to_owned(),
@@ -191,19 +209,19 @@ pub(super) fn progress(begin: Instant, end: Instant, terminals: &Terminals, prod
         thread::sleep(EVERY.min(end.saturating_duration_since(Instant::now())));
         let (begun, known, waiting) = producers.counts();
         eprintln!(
-            "{:>4} s: {begun} pushes, {known} known, {waiting} to be repeated; {} of {} terminals \
-             know where they stand, {} records have come",
+            "{:>4} s: {begun} pushes, {known} known, {waiting} to be repeated; in {} of {} logs followed \
+             terminals know where they stand, {} records have come",
             begin.elapsed().as_secs(),
             terminals.standing().count(),
-            terminals.len(),
+            terminals.followed(),
             terminals.records(),
         );
     }
 }
 
-/// All that is known of a user, in its order.
+/// All that is known of a log and those who follow it, in its order.
 fn history(
-    user: &str,
+    channel: Channel,
     plan: &Plan,
     redis_faults: &[Happened],
     histories: &Histories,
@@ -219,9 +237,8 @@ fn history(
     for (number, reading) in histories.readings.iter().enumerate() {
         lines.push((reading.begun, format!("redis: reading {number}")));
     }
-    let log = histories.log(user);
-    let of_user = |number: usize| user_name(number) == user;
-    for push in pushes.iter().filter(|push| of_user(push.user)) {
+    let log = histories.log(channel);
+    for push in pushes.iter().filter(|push| push.to == channel) {
         for attempt in &push.attempts {
             let sent = format!("push {} is sent to server {}", push.text, attempt.server);
             lines.push((attempt.sent, sent));
@@ -230,17 +247,17 @@ fn history(
                 Said::Nothing(why) => write!(said, "not answered: {why}"),
                 other => write!(said, "{other:?}"),
             };
-            if let (Said::Logged(position), Some(log)) = (&attempt.said, log) {
+            if let (Said::Logged { position, .. }, Some(log)) = (&attempt.said, log) {
                 let _ = write!(said, ", {}", log.tell(*position));
             }
             lines.push((attempt.answered, said));
         }
     }
-    for told in told.iter().filter(|told| of_user(told.user)) {
+    for told in told.iter().filter(|told| told.channel == channel) {
         for (at, event) in &told.events {
             let mut line = format!("terminal {}: ", told.number);
             let _ = match event {
-                Event::Connects { server, after } => {
+                Event::Asks { server, after } => {
                     write!(line, "asks server {server} for what is after {after:?}")
                 }
                 other => write!(line, "{other:?}"),
@@ -252,7 +269,7 @@ fn history(
         }
     }
     lines.sort_by_key(|(at, _)| *at);
-    let mut text = format!("--- {user}, seed {}\n", plan.seed);
+    let mut text = format!("--- {channel}, seed {}\n", plan.seed);
     for (at, line) in lines {
         let _ = writeln!(text, "{:>9.3} {line}", at.as_secs_f64());
     }

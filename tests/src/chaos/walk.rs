@@ -1,28 +1,30 @@
-//! What one terminal saw, frame by frame: where it stands, and what it must have been told.
+//! What one terminal saw of one log, frame by frame: where it stands, and what it must have been told.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use uuid::Uuid;
 
+use super::channel::Channel;
 use super::history::{Histories, Log, Since};
 use super::judge::{Fault, Judged, Wrong};
 use super::position::Position;
 use super::producers::Push;
 use super::terminals::{Event, Told};
 
-/// Goes through what one terminal saw.
+/// Goes through what one terminal saw of one log.
 pub(super) struct Walk<'a> {
     histories: &'a Histories,
     log: &'a Log,
     by_id: &'a HashMap<Uuid, &'a Push>,
     told: &'a Told,
-    user: String,
     stands: Option<Position>,
-    /// The positions that it brought to this connection, newest first.
+    /// The positions that it brought when it asked last, newest first.
     asked: Vec<Position>,
-    /// The positions that it was sent on this connection since it was given one.
+    /// The positions that it was sent since it asked and was given one.
     sent: Vec<Position>,
+    /// It has left the topic, and has not asked again.
+    left: bool,
     /// Where each push was when it came last, and how many gaps and steps back had been before.
     got: HashMap<Uuid, (Position, usize)>,
     times: usize,
@@ -39,7 +41,6 @@ impl<'a> Walk<'a> {
         log: &'a Log,
         by_id: &'a HashMap<Uuid, &'a Push>,
         told: &'a Told,
-        user: String,
         judged: &'a mut Judged,
     ) -> Self {
         Self {
@@ -47,10 +48,10 @@ impl<'a> Walk<'a> {
             log,
             by_id,
             told,
-            user,
             stands: None,
             asked: Vec::new(),
             sent: Vec::new(),
+            left: false,
             got: HashMap::new(),
             times: 0,
             at: Duration::ZERO,
@@ -63,16 +64,30 @@ impl Walk<'_> {
     pub(super) fn judge(mut self) {
         for (at, event) in &self.told.events {
             self.at = *at;
+            if self.left && event.is_told() {
+                self.wrong(Fault::Other, format!("it has left, and is told {event:?}"));
+            }
             match event {
-                Event::Connects { after, .. } => {
-                    self.judged.tally.connects += 1;
+                Event::Asks { after, .. } => {
+                    *match self.told.channel {
+                        Channel::User(_) => &mut self.judged.tally.connects,
+                        Channel::Topic(_) => &mut self.judged.tally.joins,
+                    } += 1;
                     self.asked.clone_from(after);
                     self.sent.clear();
+                    self.left = false;
                 }
                 Event::Greeted => {}
-                Event::Ended(why) => {
-                    self.judged.tally.refused += usize::from(why.starts_with("refused"));
+                Event::Left => {
+                    self.judged.tally.leaves += 1;
+                    self.left = true;
                 }
+                Event::Ended(why) => match self.told.channel {
+                    Channel::User(_) => {
+                        self.judged.tally.refused += usize::from(why.starts_with("refused"));
+                    }
+                    Channel::Topic(_) => {}
+                },
                 Event::Stray(frame) => self.wrong(Fault::Other, format!("a stray frame: {frame}")),
                 Event::Stands {
                     position,
@@ -101,7 +116,7 @@ impl Walk<'_> {
                 }
             }
         }
-        let head = self.histories.head(self.told.user);
+        let head = self.histories.head(self.told.channel);
         if self.stands != head {
             let what = format!(
                 "in the end it stands at {:?}, the log at {head:?}",
@@ -152,7 +167,7 @@ impl Walk<'_> {
     fn gets(&mut self, position: Position, push: Uuid, text: &str) {
         self.judged.tally.records += 1;
         match self.by_id.get(&push) {
-            Some(pushed) if pushed.text == text && pushed.user == self.told.user => {}
+            Some(pushed) if pushed.text == text && pushed.to == self.told.channel => {}
             _ => self.wrong(Fault::Other, format!("push {push} does not say {text}")),
         }
         let before = self.got.insert(push, (position, self.times));
@@ -202,7 +217,7 @@ impl Walk<'_> {
     fn known(&self, positions: &[Position]) -> Option<Position> {
         let reading = self.histories.after(self.at)?;
         let knew = |position: &Position| match self.histories.readings[reading].since {
-            Since::Kept | Since::Lost => true,
+            Since::Kept | Since::Lost | Since::Emptied => true,
             Since::Split => reading > 0 && self.log.knows(*position, reading - 1),
         };
         let known = |position: &&Position| self.log.knows(**position, reading) && knew(position);
@@ -212,7 +227,7 @@ impl Walk<'_> {
     fn wrong(&mut self, fault: Fault, what: String) {
         self.judged.wrong.push(Wrong {
             fault,
-            user: self.user.clone(),
+            channel: self.told.channel,
             at: self.at,
             what: format!("terminal {}: {what}", self.told.number),
         });

@@ -11,10 +11,10 @@ use switchboard_tests::chaos::{self, Plan};
 use switchboard_tests::matrix::Fleet;
 
 /// Kills servers and lets Redis fail while durable pushes flow, and checks that every following terminal gets
-/// each record once, unless Redis has lost it.
+/// each record of its logs once, unless Redis has lost it.
 ///
 /// It starts all that it needs: servers of this workspace, two Redis and a Sentinel. Exits with 1 if anything
-/// was lost or doubled, or a gap was told where there was none.
+/// was lost or doubled, a gap was told where there was none, or a failover lost what a replica was said to have.
 #[derive(Debug, Parser)]
 #[command(name = "switchboard-chaos", version)]
 struct Options {
@@ -30,7 +30,10 @@ struct Options {
     /// Users, each with one to three terminals
     #[arg(long, default_value_t = 1000)]
     users: usize,
-    /// Durable pushes a second
+    /// Topics, of whose logs each terminal follows none, one or two, and which get one push of ten
+    #[arg(long, default_value_t = 20)]
+    topics: usize,
+    /// Durable pushes a second, every fourth of which waits for a replica
     #[arg(long, default_value_t = 200.0)]
     rate: f64,
     /// Seconds with pushes and faults
@@ -45,7 +48,7 @@ struct Options {
     /// The servers' setting, in seconds
     #[arg(long, default_value_t = 60)]
     log_check: u64,
-    /// A folder for the servers' logs, and for what was seen of users of whom something is wrong
+    /// A folder for the servers' logs, and for what was seen of logs with which something is wrong
     #[arg(long)]
     output: Option<PathBuf>,
 }
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         fleet: options.fleet,
         servers: options.instances,
         users: options.users,
+        topics: options.topics,
         rate: options.rate,
         time: Duration::from_secs(options.seconds),
         kills_every: Duration::from_secs(options.kills_every),
