@@ -146,7 +146,12 @@ impl Histories {
             pipe.cmd("LRANGE").arg(format!("{partition}}}{records}"));
             pipe.arg(0).arg(-1);
         }
-        let values: Vec<redis::Value> = pipe.query(&mut connection).expect("Redis answers");
+        let values: Vec<redis::Value> = if there.is_empty() {
+            // A Redis that was emptied a moment ago; nothing is no command.
+            Vec::new()
+        } else {
+            pipe.query(&mut connection).expect("Redis answers")
+        };
         self.add_reading(begun, since);
         let mut values = values.into_iter();
         for channel in there {
