@@ -22,12 +22,17 @@ pub(crate) fn command(adapter: Adapter) -> Command {
             command.env_remove(&name);
         }
     }
+    ends_with_its_parent(&mut command);
+    command
+}
+
+/// It ends with the thread that starts it.
+pub(crate) fn ends_with_its_parent(command: &mut Command) {
     #[expect(unsafe_code, reason = "a system call between fork and exec")]
     // SAFETY: prctl may be called there, and nothing is allocated.
     unsafe {
         command.pre_exec(|| Ok(set_parent_process_death_signal(Some(Signal::KILL))?));
     }
-    command
 }
 
 /// Lets it open so many files, and no more.

@@ -1,38 +1,48 @@
-//! Terminals that are many, and count what they get.
+//! A process of terminals that are many: it is told on its standard input who connects where, and says on its standard
+//! output how far they are.
 
+use std::env;
+use std::io::{self, BufRead as _, Write as _};
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::socket::open;
 use futures_util::StreamExt as _;
 use futures_util::future::{Either, pending, select};
-use tokio::runtime::Runtime;
-use tokio::time::{Interval, interval_at, sleep};
+use rustix::process::nice;
+use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, Interval, interval_at, sleep, sleep_until};
 use tungstenite::Message;
 
-use super::testbed::Testbed;
+use crate::process::ends_with_its_parent;
+use crate::socket::open;
 
-/// Terminals that are many, served by one thread.
-#[derive(Debug)]
-pub struct Crowd {
-    runtime: Runtime,
-    servers: Vec<SocketAddr>,
-    texts: Arc<AtomicUsize>,
-    greeted: Arc<AtomicUsize>,
-}
+/// Terminals of one process: descriptors are limited by process, to 20,000 in many places.
+pub(super) const HERD: usize = 9500;
 
-/// The time from one terminal to the next where nobody says otherwise.
-pub const ONE_BY_ONE: Duration = Duration::from_micros(500);
-
+/// What makes this executable a process of terminals.
+const VARIABLE: &str = "SWITCHBOARD_HERD";
+/// How much a process of terminals gives way to servers.
+const NICENESS: i32 = 10;
 /// The pause of a terminal that could not connect.
 const AGAIN: Duration = Duration::from_secs(1);
 
+/// A terminal that is to connect.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Newcomer {
+    pub(super) server: SocketAddr,
+    pub(super) query: String,
+    /// So long after it was told.
+    pub(super) due: Duration,
+    pub(super) says: Says,
+}
+
 /// What a terminal says when it is greeted, and later.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Says {
     /// Nothing.
     Nothing,
@@ -47,6 +57,174 @@ pub enum Says {
     },
 }
 
+/// How far the terminals of a process are.
+#[derive(Debug, Default)]
+struct Progress {
+    greeted: AtomicUsize,
+    texts: AtomicUsize,
+}
+
+/// A process of terminals, which ends when it is dropped.
+#[derive(Debug)]
+pub(super) struct Herd {
+    child: Child,
+    input: ChildStdin,
+    progress: Arc<Progress>,
+    /// How many were told to connect.
+    pub(super) terminals: usize,
+}
+
+impl Herd {
+    /// Starts this executable once more.
+    pub(super) fn start() -> Self {
+        let executable = env::current_exe().expect("this is an executable");
+        let mut command = Command::new(executable);
+        command.env(VARIABLE, "1");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        ends_with_its_parent(&mut command);
+        let mut child = command.spawn().expect("it runs, as it does here");
+        let input = child.stdin.take().expect("it is piped");
+        let output = child.stdout.take().expect("it is piped");
+        let progress = Arc::new(Progress::default());
+        let told = Arc::clone(&progress);
+        thread::spawn(move || {
+            for line in io::BufReader::new(output).lines().map_while(Result::ok) {
+                let counts = line.split_once(' ').map(|(greeted, texts)| {
+                    let count = |text: &str| text.parse().expect("a count");
+                    (count(greeted), count(texts))
+                });
+                let (greeted, texts) = counts.expect("two counts");
+                told.greeted.store(greeted, Ordering::Relaxed);
+                told.texts.store(texts, Ordering::Relaxed);
+            }
+        });
+        Self {
+            child,
+            input,
+            progress,
+            terminals: 0,
+        }
+    }
+
+    /// These connect.
+    pub(super) fn connect(&mut self, newcomers: &[Newcomer]) {
+        let mut line = serde_json::to_vec(newcomers).expect("it can be written");
+        line.push(b'\n');
+        self.input.write_all(&line).expect("the process lives");
+        self.terminals += newcomers.len();
+    }
+
+    /// How many have their hello, and have joined what they join at once.
+    pub(super) fn greeted(&self) -> usize {
+        self.progress.greeted.load(Ordering::Relaxed)
+    }
+
+    /// How many text frames have come behind that.
+    pub(super) fn texts(&self) -> usize {
+        self.progress.texts.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Herd {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Serves terminals and ends the process, if it was started for that: an executable that uses crowds calls it first.
+pub fn serve_herd_if_asked() {
+    if env::var_os(VARIABLE).is_none() {
+        return;
+    }
+    let _ = nice(NICENESS);
+    let _ = rlimit::increase_nofile_limit(u64::MAX);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("a thread can be started");
+    let progress = Arc::new(Progress::default());
+    let told = Arc::clone(&progress);
+    thread::spawn(move || tell(&told));
+    for line in io::stdin().lines().map_while(Result::ok) {
+        let newcomers: Vec<Newcomer> = serde_json::from_str(&line).expect("terminals");
+        let now = Instant::now();
+        for newcomer in newcomers {
+            runtime.spawn(lives(newcomer, now, Arc::clone(&progress)));
+        }
+    }
+    std::process::exit(0);
+}
+
+/// Says how far they are whenever that has changed.
+fn tell(progress: &Progress) {
+    const PERIOD: Duration = Duration::from_millis(2);
+    let mut last = (0, 0);
+    loop {
+        thread::sleep(PERIOD);
+        let now = (
+            progress.greeted.load(Ordering::Relaxed),
+            progress.texts.load(Ordering::Relaxed),
+        );
+        if now != last {
+            println!("{} {}", now.0, now.1);
+            last = now;
+        }
+    }
+}
+
+/// A terminal, until its connection ends.
+async fn lives(newcomer: Newcomer, now: Instant, progress: Arc<Progress>) {
+    let Newcomer {
+        server,
+        query,
+        due,
+        says,
+    } = newcomer;
+    sleep_until(now + due).await;
+    let mut socket = loop {
+        match open(server, &query).await {
+            Ok(socket) => break socket,
+            // A server that is busy for longer than a handshake may take.
+            Err(_) => sleep(AGAIN).await,
+        }
+    };
+    let mut heard = 0;
+    let there = match &says {
+        Says::Nothing => 1,
+        Says::Joins(_) | Says::JoinsAndLeaves { .. } => 2,
+    };
+    let mut ticks = says.ticks();
+    loop {
+        let message = match select(socket.next(), pin!(ticks.next())).await {
+            Either::Left((message, _)) => message,
+            Either::Right((wish, _)) => {
+                if socket.send(Message::text(wish)).await.is_err() {
+                    return;
+                }
+                continue;
+            }
+        };
+        let Some(Ok(message)) = message else { return };
+        if !matches!(message, Message::Text(_)) {
+            continue;
+        }
+        heard += 1;
+        if heard == 1
+            && let Some(join) = says.at_hello()
+            && socket.send(Message::text(join)).await.is_err()
+        {
+            return;
+        }
+        if heard == there {
+            progress.greeted.fetch_add(1, Ordering::Relaxed);
+        } else if heard > there {
+            progress.texts.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
 impl Says {
     fn at_hello(&self) -> Option<String> {
         match self {
@@ -59,7 +237,7 @@ impl Says {
         Ticks(match self {
             Self::Nothing | Self::Joins(_) => None,
             Self::JoinsAndLeaves { topic, apart } => {
-                let first = tokio::time::Instant::now() + *apart;
+                let first = Instant::now() + *apart;
                 Some((topic.clone(), interval_at(first, *apart), true))
             }
         })
@@ -82,108 +260,5 @@ impl Ticks {
         let verb = if *leaves { "leave" } else { "join" };
         *leaves = !*leaves;
         wish(verb, topic)
-    }
-}
-
-impl Crowd {
-    /// Nobody so far.
-    pub fn new(place: &Testbed) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .expect("a thread can be started");
-        Self {
-            runtime,
-            servers: place.servers.iter().map(|s| s.terminals()).collect(),
-            texts: Arc::default(),
-            greeted: Arc::default(),
-        }
-    }
-
-    /// Connects terminals with these queries, so far apart, to the servers in turns. Returns when each has its hello.
-    pub fn connect(&self, queries: Vec<String>, apart: Duration) {
-        self.connect_saying(queries, apart, |_| Says::Nothing);
-    }
-
-    /// The same. Each says something when it is greeted, by its number; those that join a topic count as there when
-    /// they have joined.
-    pub fn connect_saying(
-        &self,
-        queries: Vec<String>,
-        apart: Duration,
-        says: impl Fn(usize) -> Says,
-    ) {
-        let expected = self.greeted.load(Ordering::Relaxed) + queries.len();
-        for (number, query) in queries.into_iter().enumerate() {
-            let server = self.servers[number % self.servers.len()];
-            let (texts, greeted) = (Arc::clone(&self.texts), Arc::clone(&self.greeted));
-            let due = apart * u32::try_from(number).expect("not so many");
-            let says = says(number);
-            self.runtime.spawn(async move {
-                sleep(due).await;
-                let mut socket = loop {
-                    match open(server, &query).await {
-                        Ok(socket) => break socket,
-                        // A server that is busy for longer than a handshake may take.
-                        Err(_) => sleep(AGAIN).await,
-                    }
-                };
-                let mut heard = 0;
-                let there = match &says {
-                    Says::Nothing => 1,
-                    Says::Joins(_) | Says::JoinsAndLeaves { .. } => 2,
-                };
-                let mut ticks = says.ticks();
-                loop {
-                    let message = match select(socket.next(), pin!(ticks.next())).await {
-                        Either::Left((message, _)) => message,
-                        Either::Right((wish, _)) => {
-                            if socket.send(Message::text(wish)).await.is_err() {
-                                return;
-                            }
-                            continue;
-                        }
-                    };
-                    let Some(Ok(message)) = message else { return };
-                    if !matches!(message, Message::Text(_)) {
-                        continue;
-                    }
-                    heard += 1;
-                    if heard == 1
-                        && let Some(join) = says.at_hello()
-                        && socket.send(Message::text(join)).await.is_err()
-                    {
-                        return;
-                    }
-                    if heard == there {
-                        greeted.fetch_add(1, Ordering::Relaxed);
-                    } else if heard > there {
-                        texts.fetch_add(1, Ordering::Relaxed);
-                    }
-                }
-            });
-        }
-        wait_for(|| self.greeted.load(Ordering::Relaxed) >= expected);
-    }
-
-    /// Waits until so many text frames have come in all, hellos aside.
-    pub fn await_texts(&self, expected: usize) {
-        wait_for(|| self.texts.load(Ordering::Relaxed) >= expected);
-    }
-
-    /// Text frames that have come in all, but for hellos and the answers to first joins.
-    pub fn texts(&self) -> usize {
-        self.texts.load(Ordering::Relaxed)
-    }
-}
-
-/// Measurements take longer than what tests wait for.
-fn wait_for(holds: impl Fn() -> bool) {
-    const PATIENCE: Duration = Duration::from_secs(180);
-    let end = Instant::now() + PATIENCE;
-    while !holds() {
-        assert!(Instant::now() < end, "what was expected has not come");
-        thread::sleep(Duration::from_millis(5));
     }
 }

@@ -1,9 +1,11 @@
 //! What measurements need: two servers with their Redis, and terminals that are many.
 
 mod crowd;
+mod herd;
 mod testbed;
 
-pub use crowd::{Crowd, ONE_BY_ONE, Says};
+pub use crowd::{Crowd, ONE_BY_ONE};
+pub use herd::{Says, serve_herd_if_asked};
 pub use testbed::Testbed;
 
 /// The one in the middle.

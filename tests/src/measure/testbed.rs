@@ -23,14 +23,21 @@ pub struct Testbed {
 impl Testbed {
     /// Starts them.
     pub fn start(adapter: Adapter) -> Self {
+        // A machine that measures is busy.
+        Self::start_with(adapter, |settings| {
+            settings.with("lease", "15s").with("lease_renewal", "2s")
+        })
+    }
+
+    /// The same with other settings.
+    pub fn start_with(adapter: Adapter, change: impl FnOnce(Settings) -> Settings) -> Self {
         let redis = RedisServer::start();
         let settings = Settings::for_tests()
             .with_file("cluster_secret_file", "a secret of these test servers\n")
             .with("redis", redis.url())
-            .with("lease", "15s")
-            .with("lease_renewal", "2s")
             .with("view_interval", "1s")
             .with("log_check", "60s");
+        let settings = change(settings);
         let servers: Vec<_> = (0..2).map(|_| Server::start(adapter, &settings)).collect();
         eventually("both servers see each other", || {
             servers.iter().all(|s| s.api().instances().len() == 2)

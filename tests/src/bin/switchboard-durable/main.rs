@@ -9,8 +9,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use switchboard_tests::adapter::Adapter;
-
-use switchboard_tests::measure::Testbed;
+use switchboard_tests::measure::{Testbed, serve_herd_if_asked};
 
 /// Measures what durable pushes and following terminals cost, beside plain ones in the same run.
 ///
@@ -45,6 +44,7 @@ struct Options {
 }
 
 fn main() -> ExitCode {
+    serve_herd_if_asked();
     let options = Options::parse();
     let _ = rlimit::increase_nofile_limit(u64::MAX);
     let wanted = |name: &str| options.only.is_empty() || options.only.iter().any(|o| o == name);

@@ -1,21 +1,41 @@
 //! Memory of idle terminals at the servers, and of users in Redis.
 
+use std::thread;
+use std::time::Duration;
+
+use serde_json::json;
 use switchboard_tests::adapter::Adapter;
-use switchboard_tests::api::push;
+use switchboard_tests::api::{json_post, push};
 use switchboard_tests::measure::{Crowd, ONE_BY_ONE, Testbed};
+
+/// Records that a follower is sent before its memory is read again.
+const RECORDS: usize = 4;
+/// For how long repeats of pushes are told, which takes memory as well.
+const REPEATS: Duration = Duration::from_secs(10);
 
 pub(crate) fn measure(adapter: Adapter, terminals: usize) {
     println!("resident memory of both servers for an idle terminal, of {terminals}:");
-    let plain = idle(adapter, terminals, "");
-    let follower = idle(adapter, terminals, "&log=1");
-    println!("  plain     {plain} B");
-    println!("  follower  {follower} B, {:+} B", follower - plain);
+    let plain = idle(adapter, terminals, ("", "false"));
+    let follower = idle(adapter, terminals, ("&log=1", "true"));
+    let sent = format!("after {RECORDS} pushes");
+    for (what, plain, follower) in [
+        ("before any push", plain.0, follower.0),
+        (&sent, plain.1, follower.1),
+    ] {
+        println!(
+            "  {what:<18}plain {plain} B, follower {follower} B: {:+} B",
+            follower - plain
+        );
+    }
     in_redis(&Testbed::start(adapter));
 }
 
-/// What each of so many terminals adds to servers that have had some already.
-fn idle(adapter: Adapter, terminals: usize, query: &str) -> i64 {
-    let place = Testbed::start(adapter);
+/// What each of so many terminals adds to servers that have had some already, before anything is pushed to it and
+/// after, when pushes are forgotten.
+fn idle(adapter: Adapter, terminals: usize, (query, durable): (&str, &str)) -> (i64, i64) {
+    let place = Testbed::start_with(adapter, |settings| {
+        settings.with("repeat_memory", format!("{}s", REPEATS.as_secs()))
+    });
     let crowd = Crowd::new(&place);
     let queries = |from: usize, to: usize| {
         let users = from..to;
@@ -31,7 +51,27 @@ fn idle(adapter: Adapter, terminals: usize, query: &str) -> i64 {
         ONE_BY_ONE,
     );
     let after = place.settled_memory();
-    (after as i64 - before as i64) / terminals as i64
+    let texts = crowd.texts();
+    for _ in 0..RECORDS {
+        push_to_all(&place, terminals + terminals / 10, durable);
+    }
+    let frames = if durable == "true" { 2 } else { 1 };
+    crowd.await_texts(texts + RECORDS * frames * (terminals + terminals / 10));
+    thread::sleep(REPEATS * 3);
+    let later = place.settled_memory();
+    let each = |memory: u64| (memory as i64 - before as i64) / terminals as i64;
+    (each(after), each(later))
+}
+
+/// A push to each of these users.
+fn push_to_all(place: &Testbed, users: usize, durable: &str) {
+    const AT_ONCE: usize = 100;
+    let names: Vec<_> = (0..users).map(|user| format!("user-{user}")).collect();
+    for names in names.chunks(AT_ONCE) {
+        let request = json_post("/v1/push", &json!({"users": names, "text": "x"}));
+        let request = request.query("durable", durable).query("deadline", "30s");
+        place.servers[0].api().receipt(request);
+    }
 }
 
 /// What Redis keeps of one user.

@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use clap::Parser;
 use switchboard_tests::adapter::Adapter;
-use switchboard_tests::measure::Testbed;
+use switchboard_tests::measure::{Testbed, serve_herd_if_asked};
 
 /// Measures what topics cost, beside broadcasts in the same run.
 ///
-/// It starts all that it needs: two servers of this workspace and a Redis, for each measurement anew. What is measured
-/// is processor time and ratios, and what counts is an idle machine.
+/// It starts all that it needs: two servers of this workspace, a Redis, and processes of terminals, which give way to
+/// servers, for each measurement anew. What is measured is processor time and ratios, and what counts is an idle
+/// machine. Exits with 1 if a user is told to have left who has not, or twice, or never.
 #[derive(Debug, Parser)]
 #[command(name = "switchboard-topics", version)]
 struct Options {
@@ -38,6 +39,7 @@ struct Options {
 }
 
 fn main() -> ExitCode {
+    serve_herd_if_asked();
     let options = Options::parse();
     let _ = rlimit::increase_nofile_limit(u64::MAX);
     let wanted = |name: &str| options.only.is_empty() || options.only.iter().any(|o| o == name);
@@ -50,7 +52,10 @@ fn main() -> ExitCode {
         joins::measure(&place(), options.rate, span);
     }
     if wanted("crash") {
-        crash::measure(place());
+        crash::pushes(place());
+        if !crash::leaves(options.adapter) {
+            return ExitCode::FAILURE;
+        }
     }
     ExitCode::SUCCESS
 }
