@@ -1,5 +1,6 @@
 //! A behaviour: what servers do for those who talk to them, and where in the matrix that applies.
 
+use crate::adapter::Adapter;
 use crate::matrix::{Cell, DirectoryKind, Fleet};
 
 /// One behaviour. [`behaviours!`](crate::behaviours) makes a list of them.
@@ -13,6 +14,43 @@ pub struct Behaviour {
     pub needs: Needs,
     /// Tries it in a cell; a panic is a failure.
     pub run: fn(Cell),
+}
+
+impl Behaviour {
+    /// Whether every change is tried in this cell, or only the whole matrix is.
+    ///
+    /// With Redis it is tried on both runtimes: each alone, if it is about one server, and otherwise in a mixed
+    /// cluster and on one of them alone, which the behaviour's name decides. Of the other directories every change is
+    /// tried on what they are responsible for: the embedded one carries pushes between workers, on the
+    /// other runtime then, and the Sentinel fails over.
+    pub fn with_every_change(&self, cell: Cell) -> bool {
+        let (alone, other) = self.runtimes();
+        let needs = self.needs;
+        match (cell.directory, needs.servers) {
+            (DirectoryKind::Redis, Servers::One) => true,
+            (DirectoryKind::Redis, Servers::Instances | Servers::Processes) => {
+                cell.fleet == Fleet::Mixed || cell.fleet == Fleet::Of(alone)
+            }
+            (DirectoryKind::Embedded, Servers::Instances) => cell.fleet == Fleet::Of(other),
+            (DirectoryKind::Embedded, Servers::One | Servers::Processes) => {
+                matches!(needs.directory, Directories::Own)
+            }
+            (DirectoryKind::Sentinel, Servers::One | Servers::Instances | Servers::Processes) => {
+                matches!(needs.directory, Directories::Sentinel)
+                    && (cell.fleet == Fleet::Mixed || cell.fleet == Fleet::Of(alone))
+            }
+        }
+    }
+
+    /// The two runtimes. Half of the names have the one first, and half the other.
+    fn runtimes(&self) -> (Adapter, Adapter) {
+        let letters: usize = self.name.bytes().map(usize::from).sum();
+        if letters.is_multiple_of(2) {
+            (Adapter::Tokio, Adapter::Smol)
+        } else {
+            (Adapter::Smol, Adapter::Tokio)
+        }
+    }
 }
 
 /// A list of behaviours: `behaviours![(INSTANCES, pushes_arrive_in_order)]`. A function that
@@ -140,22 +178,6 @@ impl Needs {
             (Directories::Own, DirectoryKind::Redis | DirectoryKind::Sentinel) => {
                 Some("it is about a server without Redis, or one that does not start")
             }
-        }
-    }
-
-    /// Whether every change is tried in this cell, or only the whole matrix is.
-    ///
-    /// All are tried on each runtime with Redis, and mixed where anything crosses from one process
-    /// to another. Of the other directories every change is tried on what they are responsible for:
-    /// the embedded one carries pushes between workers, the Sentinel fails over.
-    pub const fn with_every_change(self, cell: Cell) -> bool {
-        match cell.directory {
-            DirectoryKind::Redis => true,
-            DirectoryKind::Embedded => match self.servers {
-                Servers::Instances => true,
-                Servers::One | Servers::Processes => matches!(self.directory, Directories::Own),
-            },
-            DirectoryKind::Sentinel => matches!(self.directory, Directories::Sentinel),
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::behaviour::Behaviour;
 use crate::matrix::Cell;
 
 /// The variable that chooses what is tried: `whole` is all of the matrix. Without it, what every
-/// change is tried on ([`Needs::with_every_change`](crate::behaviour::Needs::with_every_change)).
+/// change is tried on ([`Behaviour::with_every_change`]).
 /// A behaviour or a cell that is named is run, wherever it stands.
 pub const MATRIX: &str = "SWITCHBOARD_MATRIX";
 
@@ -39,7 +39,7 @@ pub fn main(behaviours: &[&'static [Behaviour]]) -> ExitCode {
             let trial = trial(*behaviour, cell, &times);
             let place = if let Some(reason) = behaviour.needs.obstacle(cell) {
                 CellPlace::DoesNotApply(reason)
-            } else if extent == Extent::EveryChange && !behaviour.needs.with_every_change(cell) {
+            } else if extent == Extent::EveryChange && !behaviour.with_every_change(cell) {
                 CellPlace::Left
             } else if arguments.is_filtered_out(&trial) {
                 CellPlace::FilteredOut
