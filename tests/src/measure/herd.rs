@@ -15,6 +15,7 @@ use futures_util::StreamExt as _;
 use futures_util::future::{Either, pending, select};
 use rustix::process::nice;
 use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, Interval, interval_at, sleep, sleep_until};
 use tungstenite::Message;
 
@@ -28,6 +29,8 @@ pub(super) const HERD: usize = 9500;
 const VARIABLE: &str = "SWITCHBOARD_HERD";
 /// How much a process of terminals gives way to servers.
 const NICENESS: i32 = 10;
+/// Handshakes of one process at a time: more would only take longer than a server allows.
+const HANDSHAKES: usize = 64;
 /// The pause of a terminal that could not connect.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -147,11 +150,13 @@ pub fn serve_herd_if_asked() {
     let progress = Arc::new(Progress::default());
     let told = Arc::clone(&progress);
     thread::spawn(move || tell(&told));
+    let turns = Arc::new(Semaphore::new(HANDSHAKES));
     for line in io::stdin().lines().map_while(Result::ok) {
         let newcomers: Vec<Newcomer> = serde_json::from_str(&line).expect("terminals");
         let now = Instant::now();
         for newcomer in newcomers {
-            runtime.spawn(lives(newcomer, now, Arc::clone(&progress)));
+            let life = lives(newcomer, now, Arc::clone(&turns), Arc::clone(&progress));
+            runtime.spawn(life);
         }
     }
     std::process::exit(0);
@@ -175,7 +180,7 @@ fn tell(progress: &Progress) {
 }
 
 /// A terminal, until its connection ends.
-async fn lives(newcomer: Newcomer, now: Instant, progress: Arc<Progress>) {
+async fn lives(newcomer: Newcomer, now: Instant, turns: Arc<Semaphore>, progress: Arc<Progress>) {
     let Newcomer {
         server,
         query,
@@ -184,7 +189,10 @@ async fn lives(newcomer: Newcomer, now: Instant, progress: Arc<Progress>) {
     } = newcomer;
     sleep_until(now + due).await;
     let mut socket = loop {
-        match open(server, &query).await {
+        let turn = turns.acquire().await;
+        let opened = open(server, &query).await;
+        drop(turn);
+        match opened {
             Ok(socket) => break socket,
             // A server that is busy for longer than a handshake may take.
             Err(_) => sleep(AGAIN).await,

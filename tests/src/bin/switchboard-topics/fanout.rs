@@ -11,8 +11,9 @@ use switchboard_tests::measure::{Crowd, Says, Testbed, median, quantile};
 
 /// From one terminal to the next while they connect.
 const APART: Duration = Duration::from_micros(400);
-/// Users who are pushed to meanwhile, each with a terminal.
-const OTHERS: usize = 100;
+/// Users who are pushed to meanwhile, each with a terminal: no more than fit beside 19,000 members into the 20,000
+/// descriptors of a server.
+const OTHERS: usize = 60;
 /// Pushes to them a second.
 const RATE: u32 = 200;
 /// For how long these are measured before and during pushes to the topic.
