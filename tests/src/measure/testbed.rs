@@ -23,10 +23,7 @@ pub struct Testbed {
 impl Testbed {
     /// Starts them.
     pub fn start(adapter: Adapter) -> Self {
-        // A machine that measures is busy.
-        Self::start_with(adapter, |settings| {
-            settings.with("lease", "15s").with("lease_renewal", "2s")
-        })
+        Self::start_with(adapter, |settings| settings)
     }
 
     /// The same with other settings.
@@ -35,6 +32,9 @@ impl Testbed {
         let settings = Settings::for_tests()
             .with_file("cluster_secret_file", "a secret of these test servers\n")
             .with("redis", redis.url())
+            // A machine that measures is busy.
+            .with("lease", "15s")
+            .with("lease_renewal", "2s")
             .with("view_interval", "1s")
             .with("log_check", "60s");
         let settings = change(settings);

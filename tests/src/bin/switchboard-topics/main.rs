@@ -34,6 +34,9 @@ struct Options {
     /// For how many seconds
     #[arg(long, default_value_t = 10)]
     seconds: u64,
+    /// The servers' setting: to how many terminals each writes in a second, at most
+    #[arg(long)]
+    broadcast_rate: Option<u32>,
     /// Only these: fanout, joins, crash, leaves
     only: Vec<String>,
 }
@@ -45,7 +48,11 @@ fn main() -> ExitCode {
     let wanted = |name: &str| options.only.is_empty() || options.only.iter().any(|o| o == name);
     let place = || Testbed::start(options.adapter);
     if wanted("fanout") {
-        fanout::measure(&place(), options.members, options.turns);
+        let place = Testbed::start_with(options.adapter, |settings| match options.broadcast_rate {
+            None => settings,
+            Some(rate) => settings.with("broadcast_rate", rate),
+        });
+        fanout::measure(&place, options.members, options.turns);
     }
     if wanted("joins") {
         let span = Duration::from_secs(options.seconds);
