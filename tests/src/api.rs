@@ -143,6 +143,16 @@ impl Api {
         accepted(&self.send(Request::new("DELETE", membership(topic, user))))
     }
 
+    /// How many members a topic has, and where its log stands.
+    ///
+    /// # Panics
+    ///
+    /// If the answer is another one.
+    #[track_caller]
+    pub fn topic(&self, topic: &str) -> TopicState {
+        accepted(&self.get(&format!("/v1/topics/{}", encode(topic))))
+    }
+
     /// The members of a topic; `query` says which of them, as `limit=10`.
     ///
     /// # Panics
@@ -470,6 +480,19 @@ pub struct Membership {
     pub written: u64,
     /// Terminals that have not.
     pub failed: u64,
+}
+
+/// How many members a topic has, and where its log stands.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct TopicState {
+    /// Some members may be missing, or it is not known where the log stands.
+    pub degraded: bool,
+    /// How many members there are in all.
+    pub count: u64,
+    /// The position of the last record, or `unknown`; nothing, if there is no log.
+    pub head: Option<String>,
+    /// The instances that were asked.
+    pub instances: Vec<Counted>,
 }
 
 /// A page of the members of a topic.

@@ -148,6 +148,10 @@ pub async fn a_terminal_confirms_what_it_was_told_of_its_log<R: Runtime>() {
 pub async fn a_log_is_read_and_deleted_without_a_terminal<R: Runtime>() {
     let [first, second] = servers::<R, 2>().await;
     let (handle, other) = (first.handle(), second.handle());
+    // There is no log, and none begins because of the question.
+    for _ in 0..2 {
+        assert_eq!(other.log_head(user("ann")).await, Ok(None));
+    }
     for text in ["one", "two"] {
         let receipt = handle.push(push("ann", text).durable()).await;
         assert!(!receipt.expect("accepted").logged.is_empty());
@@ -157,6 +161,7 @@ pub async fn a_log_is_read_and_deleted_without_a_terminal<R: Runtime>() {
     let payloads = page.records.iter().flat_map(|record| &record.payload);
     let texts: Vec<_> = payloads.map(|payload| payload.bytes().as_ref()).collect();
     assert_eq!(texts, [b"one", b"two"]);
+    assert_eq!(other.log_head(user("ann")).await, Ok(Some(page.head)));
 
     let behind = || LogQuery {
         after: vec![page.records[0].position],

@@ -107,7 +107,8 @@ impl LogReadTrue {
         let is_of_its_kind = match (asked.what(), answer) {
             (Asked::Log(_), LogAnswer::Page(_))
             | (Asked::Deletion(_), LogAnswer::Deleted { .. }) => true,
-            (Asked::Log(_), LogAnswer::Deleted { .. }) | (_, LogAnswer::Page(_)) => false,
+            (Asked::Log(_), LogAnswer::Deleted { .. })
+            | (_, LogAnswer::Page(_) | LogAnswer::Head(_)) => false,
             (Asked::Connections(_) | Asked::Instances, LogAnswer::Deleted { .. }) => false,
         };
         let since = self.before.get(&question).copied().unwrap_or_default();

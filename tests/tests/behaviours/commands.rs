@@ -449,6 +449,9 @@ fn a_topic_is_joined_pushed_to_listed_and_left(cell: Cell) {
     );
     terminal.expect_text("hello");
     let uuid = terminal.uuid.to_string();
+    let text = ask(&["show", topic]);
+    assert!(text.starts_with("1 member\nINSTANCE"), "{text}");
+    assert!(text.ends_with("no log\n"), "{text}");
     let text = ask(&["members", topic, "--limit", "1"]);
     assert!(text.starts_with("1 member\n"), "{text}");
     assert_eq!(row(&text, &uuid)[1], "ann");

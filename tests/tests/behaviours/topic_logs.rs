@@ -133,12 +133,22 @@ fn a_push_to_a_topic_waits_for_those_who_follow_to_confirm_it(cell: Cell) {
 
 fn the_log_of_a_topic_is_read_and_deleted(cell: Cell) {
     let cluster = cell.start(2);
+    let state = |api: usize| cluster[api].api().topic("news");
+    assert_eq!(state(0).head, None);
     let (mut ann, _) = follow(&cluster, 0, "ann", "news", None);
     for text in ["one", "two"] {
         durable(&cluster, 0, "news", text);
         ann.expect_record_of("news", text);
     }
     assert_eq!(cluster[1].api().topic_log("news").texts(), ["one", "two"]);
+    let found = state(1);
+    assert_eq!((found.degraded, found.count), (false, 1), "{found:?}");
+    let [member] = &found.instances[..] else {
+        panic!("one has a member: {found:?}");
+    };
+    assert!(member.answered && member.count == 1, "{found:?}");
+    let head = cluster[0].api().topic_log("news").head;
+    assert_eq!(found.head, Some(head));
     let named = json_post("/v1/log", &json!({"topic": "news"}));
     let page = cluster[0].api().send(named);
     assert_eq!(page.json()["records"][1]["text"], "two");

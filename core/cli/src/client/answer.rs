@@ -80,6 +80,16 @@ pub(super) struct Membership {
     pub(super) failed: u64,
 }
 
+/// How many members a topic has, and where its log stands.
+#[derive(Debug, Deserialize)]
+pub(super) struct TopicState {
+    pub(super) degraded: bool,
+    pub(super) count: u64,
+    /// A position, or `unknown`; nothing, if there is no log.
+    pub(super) head: Option<String>,
+    pub(super) instances: Vec<AskedInstance>,
+}
+
 /// A page of the members of a topic.
 #[derive(Debug, Deserialize)]
 pub(super) struct Members {
@@ -102,6 +112,7 @@ pub(super) struct Member {
 pub(super) struct AskedInstance {
     pub(super) instance: String,
     pub(super) answered: bool,
+    pub(super) count: u64,
 }
 
 /// Records of a log.
@@ -210,6 +221,12 @@ impl Answer for Membership {
 
     fn has_failed(&self) -> bool {
         self.failed > 0 || self.kept == Some(false)
+    }
+}
+
+impl Answer for TopicState {
+    fn is_degraded(&self) -> bool {
+        self.degraded
     }
 }
 

@@ -9,7 +9,7 @@ use switchboard_core::config::{Config, duration};
 use switchboard_core::id::{InvalidTopic, TopicId, UserId};
 use uuid::Uuid;
 
-use super::answer::{Members, Membership, TopicReceipt};
+use super::answer::{Members, Membership, TopicReceipt, TopicState};
 use super::api::Call;
 use super::log::{Records, log_of};
 use super::table::Table;
@@ -29,6 +29,9 @@ pub(crate) enum Topic {
     /// Ends that: for connections present and to come.
     #[command(after_long_help = AFTER_HELP)]
     Leave(Change),
+    /// Shows how many members a topic has, by instance, and the position of its log.
+    #[command(after_long_help = AFTER_HELP)]
+    Show(Show),
     /// Lists the members of a topic.
     #[command(after_long_help = AFTER_HELP)]
     Members(List),
@@ -79,6 +82,16 @@ pub(crate) struct Change {
     asking: Asking,
 }
 
+/// The flags of `switchboard topic show`.
+#[derive(Args, Debug)]
+pub(crate) struct Show {
+    /// Which topic
+    #[arg(value_parser = topic)]
+    topic: TopicId,
+    #[command(flatten)]
+    asking: Asking,
+}
+
 /// The flags of `switchboard topic members`.
 #[derive(Args, Debug)]
 pub(crate) struct List {
@@ -111,6 +124,7 @@ pub(crate) fn topic_command(command: &Topic) -> Result<ExitCode, Failure> {
         Topic::Push(push) => push_to(push),
         Topic::Join(join) => change(join, Method::PUT, "joined"),
         Topic::Leave(leave) => change(leave, Method::DELETE, "left"),
+        Topic::Show(show) => state(show),
         Topic::Members(list) => members(list),
         Topic::Log(log) => log_of(&path_of(&log.topic), log.topic.as_str(), &log.records),
     }
@@ -193,18 +207,35 @@ fn change(change: &Change, method: Method, done: &str) -> Result<ExitCode, Failu
     })
 }
 
+fn state(show: &Show) -> Result<ExitCode, Failure> {
+    let call = Call::get(path_of(&show.topic));
+    ask(&show.asking, &call, |state: &TopicState, _| {
+        say(&counted(state.count, &show.topic));
+        let mut table = Table::new(["INSTANCE", "MEMBERS", ""]);
+        for one in &state.instances {
+            table.row([
+                &one.instance,
+                &one.count.to_string(),
+                unless_silent(one.answered),
+            ]);
+        }
+        if !state.instances.is_empty() {
+            table.print();
+        }
+        say(&match &state.head {
+            Some(head) => format!("log {head}"),
+            None => "no log".to_owned(),
+        });
+    })
+}
+
 fn members(list: &List) -> Result<ExitCode, Failure> {
     let mut path = format!("{}/members?limit={}", path_of(&list.topic), list.limit);
     if let Some(after) = list.after {
         path.push_str(&format!("&after={after}"));
     }
     ask(&list.asking, &Call::get(path), |page: &Members, _| {
-        let count = page.count;
-        say(&match count {
-            0 => format!("no member of {} is known", list.topic),
-            1 => "1 member".to_owned(),
-            _ => format!("{count} members"),
-        });
+        say(&counted(page.count, &list.topic));
         let mut table = Table::new(["CONNECTION", "USER"]);
         for member in &page.members {
             table.row([&member.connection, &member.user]);
@@ -219,6 +250,14 @@ fn members(list: &List) -> Result<ExitCode, Failure> {
             say(&format!("instance {} does not answer", silent.instance));
         }
     })
+}
+
+fn counted(members: u64, topic: &TopicId) -> String {
+    match members {
+        0 => format!("no member of {topic} is known"),
+        1 => "1 member".to_owned(),
+        _ => format!("{members} members"),
+    }
 }
 
 const fn unless_silent(answered: bool) -> &'static str {

@@ -3,6 +3,7 @@
 use switchboard_core::channel::Channel;
 use switchboard_core::event::Answer;
 use switchboard_core::logs::{LogAnswer, LogPage, LogQuery, LogRequest};
+use switchboard_core::position::Position;
 
 use super::{CallError, Handle, ask, mixed_up};
 use crate::inbox::Input;
@@ -23,7 +24,7 @@ impl Handle {
     ) -> Result<LogPage, CallError> {
         match self.log(of.into(), LogRequest::Read(query)).await? {
             LogAnswer::Page(page) => Ok(page),
-            LogAnswer::Deleted { .. } => Err(mixed_up()),
+            LogAnswer::Deleted { .. } | LogAnswer::Head(_) => Err(mixed_up()),
         }
     }
 
@@ -37,7 +38,20 @@ impl Handle {
     pub async fn delete_log(&self, of: impl Into<Channel>) -> Result<u32, CallError> {
         match self.log(of.into(), LogRequest::Delete).await? {
             LogAnswer::Deleted { records } => Ok(records),
-            LogAnswer::Page(_) => Err(mixed_up()),
+            LogAnswer::Page(_) | LogAnswer::Head(_) => Err(mixed_up()),
+        }
+    }
+
+    /// The position of the last record of the log of a user or of a topic. `None`: there is no log, and none begins because
+    /// of the question.
+    ///
+    /// # Errors
+    ///
+    /// As [`Handle::read_log`].
+    pub async fn log_head(&self, of: impl Into<Channel>) -> Result<Option<Position>, CallError> {
+        match self.log(of.into(), LogRequest::Head).await? {
+            LogAnswer::Head(head) => Ok(head),
+            LogAnswer::Page(_) | LogAnswer::Deleted { .. } => Err(mixed_up()),
         }
     }
 

@@ -14,6 +14,7 @@ use switchboard_core::message::{
     Action, Audience, ConnectionInfo, Connections, FollowerStand, InstanceOutcome, ListOrder,
     Listed, Push, PushedBy, Receipt,
 };
+use switchboard_core::position::Position;
 use switchboard_driver::{new_push_id, query};
 
 use super::error::ApiError;
@@ -185,8 +186,12 @@ impl Call<'_> {
     }
 }
 
-/// How many members a topic has, by instance.
-pub(super) struct MemberCounts<'a>(pub(super) &'a Receipt);
+/// How many members a topic has, by instance, and where its log stands.
+pub(super) struct TopicState<'a> {
+    pub(super) receipt: &'a Receipt,
+    /// The position of the last record; or that there is no log. `None`: that is not known.
+    pub(super) head: Option<Option<Position>>,
+}
 
 /// A page of the members of a topic.
 pub(super) struct Members<'a> {
@@ -218,12 +223,18 @@ struct Stand<'a>(&'a FollowerStand);
 /// What an instance counted.
 struct Counted<'a>(&'a InstanceOutcome);
 
-impl Serialize for MemberCounts<'_> {
+impl Serialize for TopicState<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { receipt, head } = self;
         let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("degraded", &self.0.degraded)?;
-        map.serialize_entry("count", &self.0.counts.written)?;
-        map.serialize_entry("instances", &List(&counted(self.0)))?;
+        map.serialize_entry("degraded", &(receipt.degraded || head.is_none()))?;
+        map.serialize_entry("count", &receipt.counts.written)?;
+        match head {
+            Some(head) => map.serialize_entry("head", head)?,
+            // As a receipt says it.
+            None => map.serialize_entry("head", "unknown")?,
+        }
+        map.serialize_entry("instances", &List(&counted(receipt)))?;
         map.end()
     }
 }
@@ -355,7 +366,6 @@ mod tests {
     use http::Request;
     use switchboard_core::id::{ConnectionId, InstanceId, PushId};
     use switchboard_core::message::Counts;
-    use switchboard_core::position::Position;
     use switchboard_core::time::WallTime;
     use uuid::Uuid;
 
@@ -491,8 +501,28 @@ mod tests {
         }
         let expected = format!(r#"{{"degraded":true,"users":["ann"],"next":"ann",{instances}}}"#);
         assert_eq!(text(&Users { receipt, limit: 1 }), expected);
-        let expected = format!(r#"{{"degraded":true,"count":5,{instances}}}"#);
-        assert_eq!(text(&MemberCounts(receipt)), expected);
+    }
+
+    #[test]
+    fn a_topic_says_where_its_log_stands_or_that_this_is_not_known() {
+        for (is_degraded, head, expected) in [
+            (
+                false,
+                Some(Position::new(1, 2)),
+                r#"false,"count":5,"head":"0000000000000100000002""#,
+            ),
+            (false, Some(None), r#"false,"count":5,"head":null"#),
+            (true, Some(None), r#"true,"count":5,"head":null"#),
+            (false, None, r#"true,"count":5,"head":"unknown""#),
+        ] {
+            let receipt = &Receipt {
+                degraded: is_degraded,
+                ..receipt()
+            };
+            let state = TopicState { receipt, head };
+            let expected = format!(r#"{{"degraded":{expected},"instances":[]}}"#);
+            assert_eq!(text(&state), expected);
+        }
     }
 
     fn text(content: &impl Serialize) -> String {

@@ -3,7 +3,7 @@
 /// What is at a path behind `/v1`. Topics and users are as they stand in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TopicRoute<'a> {
-    /// Which instances have members.
+    /// Which instances have members, and where its log stands.
     Topic {
         topic: &'a str,
     },

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::join;
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
 use http_body::Body;
@@ -17,7 +18,7 @@ use super::listed::{self, Asked};
 use super::reply::{ByInstance, ByTerminal, json};
 use super::request::{self, Known, Options};
 use super::topic_route::TopicRoute;
-use super::{Call, answer};
+use super::{Call, answer, in_time};
 
 /// Answers a request about topics.
 pub(super) async fn serve<B, L, T>(
@@ -111,7 +112,7 @@ impl Call<'_> {
         Ok(json(StatusCode::OK, &ByTerminal(&receipt)))
     }
 
-    /// How many members a topic has, by instance.
+    /// How many members a topic has, by instance, and where its log stands.
     async fn topic<T: Future<Output = ()>>(
         self,
         topic: TopicId,
@@ -124,8 +125,14 @@ impl Call<'_> {
             limit: 1,
             deadline: options.deadline,
         };
-        let receipt = self.listed(one(topic), asked, sleep).await?;
-        Ok(json(StatusCode::OK, &listed::MemberCounts(&receipt)))
+        let head = async {
+            let head = self.server.log_head(topic.clone());
+            in_time(head, sleep(options.deadline)).await.ok()
+        };
+        let listed = self.listed(one(topic.clone()), asked, &sleep);
+        let (receipt, head) = join(listed, head).await;
+        let receipt = &receipt?;
+        Ok(json(StatusCode::OK, &listed::TopicState { receipt, head }))
     }
 
     /// The members of a topic, in pages.

@@ -144,6 +144,7 @@ impl Publish {
                 nonce,
             },
             LogRequest::Delete => LogOperation::Delete { nonce },
+            LogRequest::Head => LogOperation::Head,
         })
     }
 
@@ -158,7 +159,8 @@ impl Publish {
         let answer = match reply {
             LogReply::Part(part) => LogAnswer::Page(part.into()),
             LogReply::Deleted { records } => LogAnswer::Deleted { records },
-            LogReply::Appended { .. } | LogReply::Head(_) | LogReply::Confirmed { .. } => {
+            LogReply::Head(head) => LogAnswer::Head(head),
+            LogReply::Appended { .. } | LogReply::Confirmed { .. } => {
                 cx.stats.directory_refusals += 1;
                 return self.log_refused(cx, wings, call, LogRefused::Refused);
             }

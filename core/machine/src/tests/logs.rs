@@ -213,6 +213,20 @@ fn the_stand_of_a_log_is_known_without_a_record() {
     }
 }
 
+/// Who only asks does not make the directory keep a log.
+#[test]
+fn the_head_of_a_log_is_known_and_no_log_begins_because_of_it() {
+    let mut cluster = pair();
+    let head = |cluster: &mut Cluster| answer(cluster, 0, LogRequest::Head);
+    for _ in 0..2 {
+        assert_eq!(head(&mut cluster), Ok(LogAnswer::Head(None)));
+    }
+    let [_, second] = [(1, "a"), (2, "b")].map(|(id, text)| durable(&mut cluster, text, id));
+    assert_eq!(head(&mut cluster), Ok(LogAnswer::Head(Some(second))));
+    cluster.event(0, Event::DirectoryDown);
+    assert_eq!(head(&mut cluster), Err(LogRefused::DirectoryAway));
+}
+
 #[test]
 fn what_no_answer_can_have_is_refused() {
     let mut cluster = pair();

@@ -19,7 +19,7 @@ use crate::topic::{TopicFollow, TopicJoin, TopicRights, TopicWish};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn topic(name: &str) -> TopicId {
+pub(super) fn topic(name: &str) -> TopicId {
     TopicId::new(name).expect("a topic")
 }
 
@@ -31,7 +31,11 @@ fn to(name: &str) -> Audience {
 }
 
 /// Connects a terminal that may join any topic.
-fn connect(cluster: &mut Cluster, instance: usize, user: &str) -> (ConnectionKey, ConnectionId) {
+pub(super) fn connect(
+    cluster: &mut Cluster,
+    instance: usize,
+    user: &str,
+) -> (ConnectionKey, ConnectionId) {
     let rights = TopicRights::of_claim(["*"]).expect("a pattern");
     let handshake = Handshake {
         topics: Some(rights.into()),
@@ -49,7 +53,7 @@ fn wish(cluster: &mut Cluster, instance: usize, connection: ConnectionKey, wish:
     cluster.event(instance, Event::Topic { connection, wish });
 }
 
-fn ask(
+pub(super) fn ask(
     cluster: &mut Cluster,
     instance: usize,
     connection: ConnectionKey,
@@ -66,7 +70,7 @@ fn ask(
 }
 
 /// Connects a terminal that joins a topic and follows its log.
-fn follower(
+pub(super) fn follower(
     cluster: &mut Cluster,
     instance: usize,
     user: &str,
@@ -85,14 +89,20 @@ fn after(position: Position) -> Follow {
     }
 }
 
-fn durable_push(name: &str, text: &str, id: u128, durable: Durable) -> Push {
+pub(super) fn durable_push(name: &str, text: &str, id: u128, durable: Durable) -> Push {
     Push {
         durable: Some(durable),
         ..frame(to(name), text, id)
     }
 }
 
-fn durable(cluster: &mut Cluster, instance: usize, name: &str, text: &str, id: u128) -> CallId {
+pub(super) fn durable(
+    cluster: &mut Cluster,
+    instance: usize,
+    name: &str,
+    text: &str,
+    id: u128,
+) -> CallId {
     let push = durable_push(name, text, id, Durable::default());
     let call = cluster.hand_in(instance, push);
     cluster.pass(SECOND);
@@ -100,7 +110,7 @@ fn durable(cluster: &mut Cluster, instance: usize, name: &str, text: &str, id: u
 }
 
 /// What a terminal was told, but for its hello.
-fn told(cluster: &Cluster, connection: ConnectionId) -> Vec<String> {
+pub(super) fn told(cluster: &Cluster, connection: ConnectionId) -> Vec<String> {
     let received = cluster.received.get(&connection).into_iter().flatten();
     let texts = received.map(|outgoing| Told(outgoing).to_string());
     texts.skip(1).collect()
@@ -684,6 +694,8 @@ fn an_application_reads_and_deletes_the_log_of_a_topic() {
         panic!("a page");
     };
     assert_eq!(page.records.len(), 2);
+    let head = answer(&mut cluster, LogRequest::Head);
+    assert_eq!(head, Ok(LogAnswer::Head(Some(page.head))));
     let deleted = answer(&mut cluster, LogRequest::Delete);
     assert_eq!(deleted, Ok(LogAnswer::Deleted { records: 2 }));
     durable(&mut cluster, 0, "news", "three", 3);
@@ -761,7 +773,7 @@ fn a_terminal_that_publishes_is_told_at_once_that_it_is_a_record() {
 }
 
 /// Somebody appends a record, and tells nobody.
-fn append(cluster: &mut Cluster, name: &str, text: &str, id: u128) {
+pub(super) fn append(cluster: &mut Cluster, name: &str, text: &str, id: u128) {
     let operation = LogOperation::Append {
         push: PushId::new(uuid::Uuid::from_u128(id)),
         content: Content::of(&Payload::from(text.to_owned())),

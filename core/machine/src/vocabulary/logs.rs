@@ -19,6 +19,8 @@ pub enum LogRequest {
     },
     /// To have all its records removed. Whoever follows it learns that what he holds is not in it any more.
     Delete,
+    /// To know the position of its last record. A log that is not there does not begin because of it.
+    Head,
 }
 
 /// Which records of a log are to be read.
@@ -66,6 +68,8 @@ pub enum LogAnswer {
         /// So many.
         records: u32,
     },
+    /// The position of its last record. `None`: there is no log.
+    Head(Option<Position>),
 }
 
 /// Some records of a log, one after the other.

@@ -80,7 +80,7 @@ impl Questions {
             Ok(Answer::Push(Ok(receipt))) => Answered::Members(members(&receipt)),
             Ok(
                 Answer::Connections(Err(_))
-                | Answer::Log(Ok(LogAnswer::Deleted { .. }) | Err(_))
+                | Answer::Log(Ok(LogAnswer::Deleted { .. } | LogAnswer::Head(_)) | Err(_))
                 | Answer::Push(Err(_))
                 | Answer::Instances(_)
                 | Answer::Relayed(_),
