@@ -4,7 +4,7 @@
 //! turns. Few members are served at once, which are all that most topics have.
 //!
 //! What terminals publish leaves the application its own: a part of the walks that may wait, half of the pace, and
-//! no walk of the application waits for one of theirs.
+//! no walk of the application waits for one of theirs, unless both are records of one log.
 
 use std::hash::Hasher;
 
@@ -161,8 +161,12 @@ impl Broadcasting {
         }
     }
 
-    /// Whether it waits for an earlier one.
+    /// Whether it waits for an earlier one. Records of one log do, whoever has pushed them: their order is that of the log,
+    /// and a follower to whom one comes early reads all that it may lack.
     fn waits_for(&self, earlier: &Self) -> bool {
+        if self.is_of_the_log_of(earlier) {
+            return true;
+        }
         match (self.by, earlier.by) {
             (PushedBy::Application, PushedBy::Terminal) => false,
             (PushedBy::Application, PushedBy::Application)
@@ -170,6 +174,22 @@ impl Broadcasting {
                 earlier.route.meets(&self.route)
             }
         }
+    }
+
+    /// Whether both are records of one log.
+    fn is_of_the_log_of(&self, other: &Self) -> bool {
+        let records = self.record.as_ref().zip(other.record.as_ref());
+        records.is_some_and(|(own, other)| own.channel == other.channel)
+    }
+
+    /// Whether both are records of one log, and this one most likely stands before the other in it. That its offset is lower
+    /// says so unless a failover came between, and then followers read.
+    fn goes_before(&self, other: &Self) -> bool {
+        let offset = |walk: &Self| {
+            let record = walk.record.as_ref()?;
+            Some(record.record.place.position.offset())
+        };
+        self.is_of_the_log_of(other) && offset(self) < offset(other)
     }
 
     /// The next terminal and what is done to it, if there is one left. All topics are walked at once: whoever joins or
@@ -413,7 +433,7 @@ impl Deliveries {
             WalkRoute::Everyone => false,
             WalkRoute::Members { .. } => {
                 broadcasting.unvisited <= AT_ONCE
-                    && !self.waits_for_another(self.broadcasts.len(), key)
+                    && !self.waits_for_another(self.place_in_order(key), key)
             }
         }
     }
@@ -430,10 +450,18 @@ impl Deliveries {
             while self.broadcast_one(cx, follow, terminals, key) {}
             return;
         }
-        if !self.waits_for_another(self.broadcasts.len(), key) {
+        let place = self.place_in_order(key);
+        if !self.waits_for_another(place, key) {
             self.free.push_back(key);
         }
-        self.broadcasts.push_back(key);
+        self.broadcasts.insert(place, key);
+        let later: Vec<_> = self.broadcasts.iter().skip(place + 1).copied().collect();
+        for later in later {
+            let both = self.walking(later).zip(self.walking(key));
+            if both.is_some_and(|(later, walk)| later.waits_for(walk)) {
+                self.free.retain(|free| *free != later);
+            }
+        }
         if !self.step.is_set() {
             cx.set(&mut self.step, cx.now.mono, DeliverTimer::Broadcast);
         }
@@ -444,6 +472,18 @@ impl Deliveries {
             InboundProgress::Walk(broadcasting) => Some(broadcasting),
             InboundProgress::Keys { .. } | InboundProgress::Session(_) => None,
         }
+    }
+
+    /// Where a walk that begins stands among those that are not over: behind all of them, but before records that stand behind
+    /// its own in the log. Publishers at several instances do not wait for each other.
+    fn place_in_order(&self, key: InboundKey) -> usize {
+        let walk = self.walking(key);
+        let goes_before = |other: &InboundKey| {
+            let both = walk.zip(self.walking(*other));
+            both.is_some_and(|(walk, other)| walk.goes_before(other))
+        };
+        let first = self.broadcasts.iter().position(goes_before);
+        first.unwrap_or(self.broadcasts.len())
     }
 
     /// Whether this one waits for one of the first walks, so many of them.

@@ -319,8 +319,8 @@ impl Deliveries {
         }
         if share.record.is_some() {
             // They know a repeat by its position, and get what comes before they are greeted.
-            let followers = share.log.map_or(&[][..], |log| follow.of_log(log)).iter();
-            asked.extend(followers.filter_map(|key| Some(terminals.get(*key)?.id)));
+            let followers = share.log.into_iter().flat_map(|log| follow.of_log(log));
+            asked.extend(followers.filter_map(|key| Some(terminals.get(key)?.id)));
             asked.sort_unstable();
             asked.dedup();
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::delivery::{Addressees, Outcomes};
 use crate::follow::Followers;
-use crate::id::{ConnectionId, ConnectionKey, FollowerKey, UserId};
+use crate::id::{ConnectionId, FollowerKey, UserId};
 use crate::message::{Action, ListOrder, Listed};
 use crate::terminals::Terminals;
 use crate::vocabulary::terminal::{Age, LifeStage, Terminal};
@@ -76,14 +76,14 @@ fn followers(terminals: &Terminals, follow: &Followers, user: &UserId, limit: us
     let Some(log) = follow.find(&user.clone().into()) else {
         return Outcomes::Listed(0, Vec::new());
     };
-    let stand = |&connection: &ConnectionKey| {
+    let stand = |connection| {
         Some(Listed {
             connection: Some(terminals.get(connection)?.id),
             user: user.clone(),
             follows: Some(follow.stand(FollowerKey { connection, log })?),
         })
     };
-    let mut listed: Vec<_> = follow.of_log(log).iter().filter_map(stand).collect();
+    let mut listed: Vec<_> = follow.of_log(log).filter_map(stand).collect();
     let all = listed.len() as u64;
     listed.sort_unstable_by(|one, next| one.name().cmp(&next.name()));
     listed.truncate(limit);

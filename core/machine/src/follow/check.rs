@@ -183,8 +183,7 @@ impl Followers {
     /// Once a round, what followers were sent before is forgotten.
     fn rest(&mut self, cx: &Context<'_>, log: LogKey) {
         let followed = self.logs.get(log);
-        for connection in followed.map_or(&[][..], FollowedLog::followers) {
-            let connection = *connection;
+        for connection in followed.into_iter().flat_map(FollowedLog::followers) {
             if let Some(follower) = self.followers.get_mut(FollowerKey { connection, log }) {
                 follower.rest(cx.now.mono);
             }
@@ -193,12 +192,11 @@ impl Followers {
 
     /// Reads a log for all its followers, or for those who lack its head if they are many.
     fn catch_up(&mut self, log: LogKey) {
-        let followers = self.of_log(log).to_vec();
-        if followers.len() > EACH_READS {
+        if self.crew(log) > EACH_READS {
             self.comparing.insert(log);
             return;
         }
-        for connection in followers {
+        for connection in self.of_log(log).collect::<Vec<_>>() {
             self.check(FollowerKey { connection, log });
         }
     }
@@ -206,7 +204,8 @@ impl Followers {
     /// As [`catch_up`](Self::catch_up), and the log is read in any case, which prolongs its life.
     fn read_one_at_least(&mut self, log: LogKey) {
         self.catch_up(log);
-        if let Some(&connection) = self.of_log(log).first() {
+        let first = self.of_log(log).next();
+        if let Some(connection) = first {
             self.check(FollowerKey { connection, log });
         }
     }
@@ -256,8 +255,7 @@ impl Followers {
         let stands_elsewhere = |key: &FollowerKey| {
             (self.followers.get(*key)).is_some_and(|f| hooks::misses(cx.flaws, f.at(), head))
         };
-        let followers =
-            (followed.followers().iter()).map(|&connection| FollowerKey { connection, log });
+        let followers = (followed.followers()).map(|connection| FollowerKey { connection, log });
         let missed: Vec<_> = followers.filter(stands_elsewhere).collect();
         cx.stats.log_checks += 1;
         for follower in missed {

@@ -1,5 +1,6 @@
 //! What the followers of one log share: who they are, and what is held back.
 
+use std::collections::BTreeSet;
 use std::hash::{BuildHasher, Hash, Hasher};
 
 use hashbrown::HashTable;
@@ -34,17 +35,25 @@ pub(super) struct FollowedLogs {
 pub(super) struct FollowedLog {
     pub(super) channel: Channel,
     followers: Crew,
-    /// Records that came before their predecessors.
-    #[expect(clippy::box_collection, reason = "there is none as a rule")]
-    held: Option<Box<Vec<ChainedRecord>>>,
+    /// There are none as a rule.
+    held: Option<Box<Held>>,
 }
 
-/// The followers of one log, in the order in which they came. There is one at least, and mostly no other.
+/// The followers of one log. There is one at least, and mostly no other; of a topic there may be as many as terminals, which
+/// all go when its application does.
 #[derive(Clone, Debug)]
 enum Crew {
     One(ConnectionKey),
     #[expect(clippy::box_collection, reason = "it is the rare one, and the smaller")]
-    Several(Box<Vec<ConnectionKey>>),
+    Several(Box<BTreeSet<ConnectionKey>>),
+}
+
+/// Records that came before their predecessors.
+#[derive(Clone, Debug, Default)]
+struct Held {
+    records: Vec<ChainedRecord>,
+    /// The followers to whom they came, and who could not be told.
+    lacking: BTreeSet<ConnectionKey>,
 }
 
 impl FollowedLogs {
@@ -122,9 +131,11 @@ impl FollowedLogs {
             Crew::One(only) if *only != follower => return,
             Crew::One(_) => {}
             Crew::Several(all) => {
-                all.retain(|other| *other != follower);
-                if let [only] = all[..] {
-                    followed.followers = Crew::One(only);
+                all.remove(&follower);
+                if all.len() == 1
+                    && let Some(only) = all.first()
+                {
+                    followed.followers = Crew::One(*only);
                 }
                 return;
             }
@@ -144,36 +155,46 @@ impl FollowedLogs {
 impl Crew {
     fn push(&mut self, follower: ConnectionKey) {
         match self {
-            Self::One(first) => *self = Self::Several(Box::new(vec![*first, follower])),
-            Self::Several(all) => all.push(follower),
-        }
-    }
-
-    const fn as_slice(&self) -> &[ConnectionKey] {
-        match self {
-            Self::One(only) => std::slice::from_ref(only),
-            Self::Several(all) => all.as_slice(),
+            Self::One(first) => *self = Self::Several(Box::new([*first, follower].into())),
+            Self::Several(all) => {
+                all.insert(follower);
+            }
         }
     }
 }
 
 impl FollowedLog {
-    /// Its followers, in the order in which they came.
-    pub(super) const fn followers(&self) -> &[ConnectionKey] {
-        self.followers.as_slice()
+    /// Its followers.
+    pub(super) fn followers(&self) -> impl Iterator<Item = ConnectionKey> {
+        let (one, several) = match &self.followers {
+            Crew::One(only) => (Some(*only), None),
+            Crew::Several(all) => (None, Some(all.iter().copied())),
+        };
+        one.into_iter().chain(several.into_iter().flatten())
     }
 
-    /// Holds a record back. Returns whether there is room for it, or it is held already.
-    pub(super) fn hold(&mut self, record: &ChainedRecord) -> bool {
+    /// How many they are.
+    pub(super) fn crew(&self) -> usize {
+        match &self.followers {
+            Crew::One(_) => 1,
+            Crew::Several(all) => all.len(),
+        }
+    }
+
+    /// Holds a record back that comes for a follower. Returns whether there is room for it, or it is held already.
+    pub(super) fn hold(&mut self, record: &ChainedRecord, follower: ConnectionKey) -> bool {
         let position = record.place.position;
-        if (self.held()).any(|other| other.place.position == position) {
-            return true;
+        if !(self.held()).any(|other| other.place.position == position) {
+            let bytes: usize = self.held().map(|held| held.pushed.payload().len()).sum();
+            if self.held().count() == HELD || bytes + record.pushed.payload().len() > HELD_BYTES {
+                return false;
+            }
+            let held = self.held.get_or_insert_default();
+            held.records.push(record.clone());
         }
-        let bytes: usize = self.held().map(|held| held.pushed.payload().len()).sum();
-        if self.held().count() == HELD || bytes + record.pushed.payload().len() > HELD_BYTES {
-            return false;
+        if let Some(held) = &mut self.held {
+            held.lacking.insert(follower);
         }
-        self.held.get_or_insert_default().push(record.clone());
         true
     }
 
@@ -184,12 +205,19 @@ impl FollowedLog {
 
     /// The records that are held back, in the order they came.
     pub(super) fn held(&self) -> impl Iterator<Item = &ChainedRecord> {
-        self.held.iter().flat_map(|held| held.iter())
+        self.held.iter().flat_map(|held| held.records.iter())
     }
 
     /// The record held back that follows a position.
     pub(super) fn successor(&self, at: Position) -> Option<&ChainedRecord> {
         self.held().find(|record| record.place.before == at)
+    }
+
+    /// The followers to whom these came, and who could not be told.
+    pub(super) fn lacking(&self) -> impl Iterator<Item = ConnectionKey> {
+        self.held
+            .iter()
+            .flat_map(|held| held.lacking.iter().copied())
     }
 
     /// Gives up the records that are held back.
@@ -208,9 +236,14 @@ impl Fingerprint for FollowedLogs {
 impl Fingerprint for FollowedLog {
     fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
         self.channel.fingerprint(now, hasher);
-        self.followers().fingerprint(now, hasher);
+        for follower in self.followers() {
+            follower.fingerprint(now, hasher);
+        }
         for record in self.held() {
             record.hash(hasher);
+        }
+        for follower in self.lacking() {
+            follower.fingerprint(now, hasher);
         }
     }
 }
@@ -238,8 +271,8 @@ mod tests {
         assert_eq!(logs.join(channel("ann"), follower(2)), ann);
         assert_eq!(logs.join(channel("ann"), follower(3)), ann);
         logs.leave(ann, follower(0));
-        let left = logs.get(ann).expect("it is followed").followers();
-        assert_eq!(left, [follower(2), follower(3)]);
+        let left = logs.get(ann).expect("it is followed");
+        assert!(left.followers().eq([follower(2), follower(3)]) && left.crew() == 2);
         logs.leave(ann, follower(2));
         logs.leave(ann, follower(2));
         assert_eq!(logs.find(&channel("ann")), Some(ann));

@@ -118,9 +118,15 @@ impl Followers {
         self.followers.get(key).is_some()
     }
 
-    /// The terminals that follow a log, in the order in which they came.
-    pub(crate) fn of_log(&self, log: LogKey) -> &[ConnectionKey] {
-        self.logs.get(log).map_or(&[], FollowedLog::followers)
+    /// The terminals that follow a log.
+    pub(crate) fn of_log(&self, log: LogKey) -> impl Iterator<Item = ConnectionKey> {
+        let followed = self.logs.get(log).into_iter();
+        followed.flat_map(FollowedLog::followers)
+    }
+
+    /// How many they are.
+    pub(crate) fn crew(&self, log: LogKey) -> usize {
+        self.logs.get(log).map_or(0, FollowedLog::crew)
     }
 
     /// Where a follower stands.
@@ -148,8 +154,13 @@ impl Followers {
 
     /// A terminal follows a log no longer, if it has. Returns the deliveries that have waited for its confirmations.
     pub(crate) fn left(&mut self, connection: ConnectionKey, channel: &Channel) -> Vec<Ticket> {
-        let log = self.logs.find(channel);
-        log.map_or_else(Vec::new, |log| self.detach(FollowerKey { connection, log }))
+        let Some(log) = self.logs.find(channel) else {
+            return Vec::new();
+        };
+        let waited = self.detach(FollowerKey { connection, log });
+        // It may have had the turn.
+        self.has_room(connection);
+        waited
     }
 
     /// A terminal's presence has ended. Returns the deliveries that have waited for its confirmations.
@@ -165,7 +176,7 @@ impl Followers {
             return Vec::new();
         };
         if let Mode::Behind(waits) = follower.mode {
-            self.replays.forget(key, waits);
+            self.replays.forget(follower.read, waits);
         }
         self.logs.leave(key.log, key.connection);
         follower.into_waiting().collect()
@@ -280,12 +291,11 @@ impl Followers {
         let Some(log) = self.logs.find(&topic.into()) else {
             return;
         };
-        let is_behind = |connection: &ConnectionKey| {
-            let connection = *connection;
+        let is_behind = |connection| {
             let follower = self.followers.get(FollowerKey { connection, log });
             follower.is_some_and(|follower| follower.is_behind())
         };
-        if !self.of_log(log).iter().all(is_behind) {
+        if !self.of_log(log).all(is_behind) {
             self.comparing.insert(log);
         }
     }
@@ -295,13 +305,31 @@ impl Followers {
         self.comparing.extend(self.logs.find(channel));
     }
 
-    /// There is room in the queue of a terminal that follows logs.
+    /// There is room in the queue of a terminal that follows logs: the one is read that was not for the longest time. The
+    /// next has its turn when it is known what there was in this one, so that a terminal that is slow takes one
+    /// place among the replays, however many logs it follows.
     pub(crate) fn has_room(&mut self, connection: ConnectionKey) {
-        let waits = |follower: &&Follower| follower.mode == Mode::Behind(Waits::Room);
-        let waiting = self.followers.of(connection).filter(waits);
-        let logs: Vec<_> = waiting.map(|follower| follower.log).collect();
-        for log in logs {
+        let mut first = None;
+        for follower in self.followers.of(connection) {
+            match follower.mode {
+                Mode::Reading { .. } | Mode::Behind(Waits::Turn) => return,
+                Mode::Behind(Waits::Room) => {
+                    let since = self.replays.reads_since(follower.read);
+                    first = first.max(Some((since, follower.log)));
+                }
+                Mode::Live | Mode::Behind(Waits::Later) => {}
+            }
+        }
+        if let Some((_, log)) = first {
             self.read(FollowerKey { connection, log });
+        }
+    }
+
+    /// A log was read for a terminal, or is read for it no longer: another one of its logs has its turn, unless that comes
+    /// with the next frames that are written.
+    fn turn_is_over(&mut self, terminals: &Terminals, connection: ConnectionKey) {
+        if terminals.has_nothing_to_write(connection) {
+            self.has_room(connection);
         }
     }
 
@@ -479,7 +507,7 @@ impl Followers {
             return;
         };
         let first = !followed.holds_any();
-        if !followed.hold(record) {
+        if !followed.hold(record, key.connection) {
             self.check(key);
             return;
         }
@@ -506,7 +534,7 @@ impl Followers {
             let Some(followed) = self.logs.get(log) else {
                 continue;
             };
-            for connection in followed.followers().to_vec() {
+            for connection in followed.lacking().collect::<Vec<_>>() {
                 let key = FollowerKey { connection, log };
                 if hooks::reads_what_was_held(cx.flaws) && self.lacks_held(key) {
                     self.check(key);

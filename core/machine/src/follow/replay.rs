@@ -1,6 +1,6 @@
 //! Reading the log for followers: so many at a time, first come first served, and what the answers mean.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeMap;
 use std::hash::{Hash as _, Hasher};
 
 use super::follower::{Follower, Grant, Mode, Reading, Stand, Waits};
@@ -38,10 +38,12 @@ pub(super) struct Replays {
     last: ReadId,
     /// Reads under way, at most.
     limit: usize,
-    /// Followers that wait for a place or for a link.
-    waiting: VecDeque<FollowerKey>,
-    /// Followers whose logs could not be read, and when they are read again.
-    paused: BTreeSet<(Instant, FollowerKey)>,
+    /// Followers that wait for a place or for a link, by the reads that they wait for.
+    waiting: BTreeMap<ReadId, FollowerKey>,
+    /// Followers whose logs could not be read, by when they are read again, and the reads that failed.
+    paused: BTreeMap<(Instant, ReadId), FollowerKey>,
+    /// When that is, by these reads.
+    resumes: BTreeMap<ReadId, Instant>,
     pause: Alarm,
 }
 
@@ -51,8 +53,9 @@ impl Replays {
             under_way: 0,
             last: ReadId::FIRST,
             limit: config.log_replays,
-            waiting: VecDeque::new(),
-            paused: BTreeSet::new(),
+            waiting: BTreeMap::new(),
+            paused: BTreeMap::new(),
+            resumes: BTreeMap::new(),
             pause: Alarm::UNSET,
         }
     }
@@ -61,21 +64,40 @@ impl Replays {
         self.pause
     }
 
-    fn begin(&mut self) -> ReadId {
-        self.under_way += 1;
+    /// A name for the next read.
+    const fn name(&mut self) -> ReadId {
         self.last = self.last.next();
         self.last
+    }
+
+    /// How many reads were named since.
+    pub(super) const fn reads_since(&self, read: ReadId) -> u32 {
+        self.last.since(read)
+    }
+
+    /// The follower that has waited for the longest time, and its read.
+    fn take_first(&mut self) -> Option<(ReadId, FollowerKey)> {
+        // Names begin anew behind the highest one.
+        let after = self.last.next();
+        let first = self.waiting.range(after..).next();
+        let (&read, _) = first.or_else(|| self.waiting.first_key_value())?;
+        self.waiting.remove_entry(&read)
     }
 
     fn is_due(&self) -> bool {
         !self.waiting.is_empty() && self.under_way < self.limit
     }
 
-    /// A follower that waits has ended.
-    pub(super) fn forget(&mut self, follower: FollowerKey, waits: Waits) {
+    /// A follower that waits for this read has ended.
+    pub(super) fn forget(&mut self, read: ReadId, waits: Waits) {
         match waits {
-            Waits::Turn => self.waiting.retain(|waiting| *waiting != follower),
-            Waits::Later => self.paused.retain(|(_, waiting)| *waiting != follower),
+            Waits::Turn => {
+                self.waiting.remove(&read);
+            }
+            Waits::Later => {
+                let until = self.resumes.remove(&read);
+                until.and_then(|until| self.paused.remove(&(until, read)));
+            }
             Waits::Room => {}
         }
     }
@@ -102,19 +124,16 @@ impl Followers {
             return;
         }
         while self.replays.is_due()
-            && let Some(key) = self.replays.waiting.pop_front()
+            && let Some((read, key)) = self.replays.take_first()
         {
             let Some(follower) = self.followers.get(key) else {
                 continue;
             };
-            if follower.mode != Mode::Behind(Waits::Turn) {
-                continue;
-            }
             let start = match &follower.stand {
                 Stand::Asked(asked) => asked.start(),
                 Stand::At { at, .. } => LogStart::After(vec![*at]),
             };
-            self.ask(cx, membership, key, Reading::Next, start);
+            self.ask(cx, membership, key, (read, Reading::Next), start);
         }
         for log in std::mem::take(&mut self.comparing) {
             self.ask_head(membership, log);
@@ -124,8 +143,9 @@ impl Followers {
     /// What comes after the position of a follower is to be read, as soon as there are a link and a place.
     pub(super) fn read(&mut self, key: FollowerKey) {
         if let Some(follower) = self.followers.get_mut(key) {
+            follower.read = self.replays.name();
             follower.mode = Mode::Behind(Waits::Turn);
-            self.replays.waiting.push_back(key);
+            self.replays.waiting.insert(follower.read, key);
         }
     }
 
@@ -134,7 +154,7 @@ impl Followers {
         cx: &mut Context<'_>,
         membership: &mut Membership,
         key: FollowerKey,
-        reading: Reading,
+        (read, reading): (ReadId, Reading),
         start: LogStart,
     ) {
         let (Some(follower), Some(followed)) =
@@ -143,7 +163,7 @@ impl Followers {
             return;
         };
         let channel = followed.channel.clone();
-        let read = self.replays.begin();
+        self.replays.under_way += 1;
         follower.begins(read, reading);
         cx.stats.log_reads += 1;
         let operation = Operation::Log {
@@ -176,22 +196,10 @@ impl Followers {
             FollowPurpose::Read { key, read } => {
                 self.replays.under_way -= 1;
                 // An answer to an earlier connection, or for an earlier position, says nothing.
-                let Some(reading) = self.reading(key, read) else {
-                    return;
-                };
-                if let Some(Reply::Log(LogReply::Part(answer))) = reply {
-                    if let Some(follower) = self.followers.get_mut(key) {
-                        follower.was_read();
-                    }
-                    let answered = (key, reading);
-                    self.read_answered(cx, membership, terminals, answered, answer);
-                } else if lost {
-                    if hooks::repeats_a_lost_read(cx.flaws) {
-                        self.read(key);
-                    }
-                } else {
-                    self.pause(cx, key);
+                if let Some(reading) = self.reading(key, read) {
+                    self.read_ended(cx, membership, terminals, (key, reading), (reply, lost));
                 }
+                self.turn_is_over(terminals, key.connection);
             }
             FollowPurpose::Head { log } => {
                 // Without an answer the next round comes to it.
@@ -202,12 +210,37 @@ impl Followers {
         }
     }
 
+    /// A read has ended, with an answer, or without one because the link was lost or for another reason.
+    fn read_ended(
+        &mut self,
+        cx: &mut Context<'_>,
+        membership: &mut Membership,
+        terminals: &mut Terminals,
+        (key, reading): (FollowerKey, Reading),
+        (reply, lost): (Option<Reply>, bool),
+    ) {
+        if let Some(Reply::Log(LogReply::Part(answer))) = reply {
+            if let Some(follower) = self.followers.get_mut(key) {
+                follower.was_read();
+            }
+            self.read_answered(cx, membership, terminals, (key, reading), answer);
+        } else if lost {
+            if hooks::repeats_a_lost_read(cx.flaws) {
+                self.read(key);
+            }
+        } else {
+            self.pause(cx, key);
+        }
+    }
+
     /// A follower's log could not be read, and is read again later. The others are read meanwhile.
     fn pause(&mut self, cx: &mut Context<'_>, key: FollowerKey) {
         if let Some(follower) = self.followers.get_mut(key) {
             cx.stats.log_reads_failed += 1;
             let until = cx.now.mono + follower.pauses();
-            self.replays.paused.insert((until, key));
+            let read = follower.read;
+            self.replays.paused.insert((until, read), key);
+            self.replays.resumes.insert(read, until);
             cx.set(&mut self.replays.pause, until, FollowTimer::Pause);
         }
     }
@@ -217,12 +250,14 @@ impl Followers {
         if !self.replays.pause.rings(cx.now.mono) {
             return;
         }
-        while let Some((until, key)) = self.replays.paused.first().copied() {
+        while let Some(first) = self.replays.paused.first_entry() {
+            let &(until, read) = first.key();
             if until > cx.now.mono {
                 cx.set(&mut self.replays.pause, until, FollowTimer::Pause);
                 return;
             }
-            self.replays.paused.pop_first();
+            let key = first.remove();
+            self.replays.resumes.remove(&read);
             self.read(key);
         }
     }
@@ -378,7 +413,8 @@ impl Followers {
             self.fall_into_gap(cx, terminals, key, base);
         } else {
             let start = LogStart::After(before);
-            self.ask(cx, membership, key, Reading::StepBack, start);
+            let read = self.replays.name();
+            self.ask(cx, membership, key, (read, Reading::StepBack), start);
         }
     }
 
@@ -474,9 +510,9 @@ impl Fingerprint for Replays {
     fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
         self.under_way.fingerprint(now, hasher);
         self.waiting.hash(hasher);
-        for (until, key) in &self.paused {
+        for ((until, read), key) in &self.paused {
             until.fingerprint(now, hasher);
-            key.hash(hasher);
+            (read, key).hash(hasher);
         }
     }
 }

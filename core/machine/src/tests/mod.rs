@@ -35,6 +35,7 @@ mod strangers;
 mod together;
 mod told;
 mod topic_logs;
+mod topic_logs_many;
 mod topic_races;
 mod topics;
 mod view;

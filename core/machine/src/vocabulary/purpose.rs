@@ -114,7 +114,7 @@ pub(crate) enum FollowPurpose {
 }
 
 /// Names one read of a follower.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct ReadId(u32);
 
 impl ReadId {
@@ -122,6 +122,11 @@ impl ReadId {
 
     pub(crate) const fn next(self) -> Self {
         Self(self.0.wrapping_add(1))
+    }
+
+    /// How many names there are from another one to this one.
+    pub(crate) const fn since(self, other: Self) -> u32 {
+        self.0.wrapping_sub(other.0)
     }
 }
 

@@ -234,6 +234,12 @@ impl Terminals {
         offered
     }
 
+    /// Whether nothing waits to be written to a terminal, so that it is not told of room in its queue.
+    pub(crate) fn has_nothing_to_write(&self, key: ConnectionKey) -> bool {
+        let connection = self.registry.get(key);
+        connection.is_some_and(|connection| connection.outbound.is_empty())
+    }
+
     /// The tickets are told what became of a record that a follower cannot be sent.
     pub(crate) fn tell(&mut self, key: ConnectionKey, tickets: Vec<Ticket>, outcome: Outcome) {
         let Some(&Connection { id, .. }) = self.registry.get(key) else {
