@@ -11,7 +11,8 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::time::Duration;
 
-use switchboard_core::message::Audience;
+use switchboard_core::id::UserId;
+use switchboard_core::message::{Action, Audience, ListOrder};
 use world::{Work, World};
 
 /// Pushes that are counted, so that a table which grows now and then does not matter.
@@ -30,6 +31,32 @@ fn a_push_allocates_no_more_than_it_did() {
             "{what}: {counted} allocations, and no more than {most} are known"
         );
     }
+}
+
+/// A page of the users with a connection costs what it holds, however many there are.
+#[test]
+fn a_page_of_users_costs_no_walk_over_all() {
+    let (few, many) = (page(500), page(4_000));
+    assert!(many <= few, "{many} allocations, and {few} of few users");
+}
+
+/// What a page in the middle of so many users costs.
+fn page(users: usize) -> u64 {
+    let mut world = World::new(1, watch);
+    let user = |number: usize| UserId::new(&format!("user{number:05}")).expect("a user");
+    for number in 0..users {
+        world.connect_as(0, user(number));
+    }
+    world.pass(Duration::from_secs(5));
+    let list = Action::List {
+        order: ListOrder::Users {
+            after: Some(user(users / 2)),
+        },
+        limit: 10,
+    };
+    COUNTED.set(0);
+    assert_eq!(world.act(&Audience::Everyone, &list, 1), users);
+    COUNTED.get()
 }
 
 fn local() -> u64 {

@@ -82,6 +82,7 @@ const fn kept(tables: Tables, others: usize) -> Option<&'static str> {
         connections_by_id,
         connections_by_key,
         connections_by_age,
+        users_online,
         outbound,
         // The lease is renewed, and those of the others are read, in any case.
         operations: _,
@@ -120,7 +121,8 @@ const fn kept(tables: Tables, others: usize) -> Option<&'static str> {
         answers,
         answer_bytes,
     } = tables;
-    let terminals = connections + connections_by_id + connections_by_key + connections_by_age;
+    let terminals =
+        connections + connections_by_id + connections_by_key + connections_by_age + users_online;
     if terminals + outbound > 0 {
         return Some("terminals");
     }

@@ -77,7 +77,12 @@ impl World {
     }
 
     pub(crate) fn connect(&mut self, index: usize) {
-        let handshake = Handshake::new(user());
+        self.connect_as(index, user());
+    }
+
+    /// The same for another user.
+    pub(crate) fn connect_as(&mut self, index: usize, user: UserId) {
+        let handshake = Handshake::new(user);
         let (now, instance) = (self.now, &mut self.instances[index]);
         let taken = at_work(self.watch, || instance.accept(now, handshake));
         let connection = taken.expect("there is room");
@@ -92,13 +97,19 @@ impl World {
 
     /// The same for anybody.
     pub(crate) fn push_to(&mut self, to: &Audience, at_once: usize) -> usize {
+        let payload = Payload::binary(vec![0; 100].into());
+        self.act(to, &Action::Frame(payload), at_once)
+    }
+
+    /// The same for any action. Returns how many terminals, or users, are counted.
+    pub(crate) fn act(&mut self, to: &Audience, action: &Action, at_once: usize) -> usize {
         self.written = 0;
         for _ in 0..at_once {
             self.pushes += 1;
             let push = Push {
                 id: PushId::new(Uuid::from_u128(self.pushes)),
                 to: to.clone(),
-                action: Action::Frame(Payload::binary(vec![0; 100].into())),
+                action: action.clone(),
                 deadline: Config::DEADLINE_MAX,
                 durable: None,
                 by: PushedBy::Application,

@@ -21,6 +21,9 @@ pub(super) fn of(
     if let ListOrder::Followers { user } = order {
         return followers(terminals, follow, user, limit);
     }
+    if let (ListOrder::Users { after }, Addressees::Everyone) = (order, to) {
+        return users(terminals, after.as_ref(), limit);
+    }
     if let (ListOrder::Members, Addressees::Members { topics, .. }) = (order, to) {
         let members: usize = topics.iter().map(|topic| terminals.members(topic)).sum();
         if members > limit {
@@ -69,6 +72,16 @@ pub(super) fn of(
         follows: None,
     });
     Outcomes::Listed(all, listed.collect())
+}
+
+/// Lists users with a greeted terminal.
+fn users(terminals: &Terminals, after: Option<&UserId>, limit: usize) -> Outcomes {
+    let listed = terminals.online(after).take(limit).map(|user| Listed {
+        connection: None,
+        user: user.clone(),
+        follows: None,
+    });
+    Outcomes::Listed(terminals.users_online() as u64, listed.collect())
 }
 
 /// Lists the terminals of a user that follow its log.

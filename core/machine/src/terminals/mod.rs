@@ -14,7 +14,7 @@ use crate::base::fingerprint::Fingerprint;
 use crate::base::rng::SeededHash;
 use crate::config::Config;
 use crate::context::Context;
-use crate::id::{ConnectionId, ConnectionKey};
+use crate::id::{ConnectionId, ConnectionKey, UserId};
 use crate::key::Key;
 use crate::stats::{Gauges, Level, Tables};
 use crate::time::Instant;
@@ -111,6 +111,16 @@ impl Terminals {
     /// Connections whose end has not begun.
     pub(crate) fn present(&self) -> usize {
         self.registry.present()
+    }
+
+    /// Users with a greeted terminal, in the order of their names: those behind this one.
+    pub(crate) fn online(&self, after: Option<&UserId>) -> impl Iterator<Item = &UserId> {
+        self.registry.online(after)
+    }
+
+    /// How many they are in all.
+    pub(crate) fn users_online(&self) -> usize {
+        self.registry.users_online()
     }
 
     /// Writes down what there is to see of them.

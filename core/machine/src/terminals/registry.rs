@@ -1,12 +1,13 @@
 //! The local table: which connections live here, by slot, by name, by key and by age.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hasher;
+use std::ops::Bound;
 
 use crate::base::fingerprint::Fingerprint;
 use crate::base::rng::{SeededHash, SeededMap};
 use crate::base::slots::Slots;
-use crate::id::{ConnectionId, ConnectionKey};
+use crate::id::{ConnectionId, ConnectionKey, UserId};
 use crate::key::Key;
 use crate::stats::Tables;
 use crate::terminals::connection::Connection;
@@ -21,6 +22,8 @@ pub(crate) struct Registry {
     by_id: SeededMap<ConnectionId, ConnectionKey>,
     by_key: SeededMap<Key, Vec<ConnectionKey>>,
     by_age: BTreeMap<Age, ConnectionKey>,
+    /// Users with a terminal that is greeted: lists of them are in the order of their names, a page at a time.
+    online: BTreeSet<UserId>,
     /// Those that have no key. Nobody who walks over all connections meets them.
     unnamed: BTreeMap<Age, ConnectionKey>,
     next_age: Age,
@@ -35,6 +38,7 @@ impl Registry {
             by_id: SeededMap::with_hasher(hash.clone()),
             by_key: SeededMap::with_hasher(hash.clone()),
             by_age: BTreeMap::new(),
+            online: BTreeSet::new(),
             unnamed: BTreeMap::new(),
             next_age: Age::OLDEST,
             strangers: 0,
@@ -103,9 +107,34 @@ impl Registry {
         if let Ok(place) = present.binary_search_by_key(&Some(retired.age), age) {
             present.remove(place);
         }
+        let is_live = |other: &ConnectionKey| {
+            let other = self.connections.get(*other);
+            other.is_some_and(Connection::is_live)
+        };
+        if !present.iter().any(is_live) {
+            self.online.remove(key.user());
+        }
         if present.is_empty() {
             self.by_key.remove(key);
         }
+    }
+
+    /// A present connection of this user is greeted.
+    pub(crate) fn greeted(&mut self, user: &UserId) {
+        if !self.online.contains(user) {
+            self.online.insert(user.clone());
+        }
+    }
+
+    /// Users with a greeted terminal, in the order of their names: those behind this one.
+    pub(crate) fn online(&self, after: Option<&UserId>) -> impl Iterator<Item = &UserId> {
+        let after = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.online.range((after, Bound::Unbounded))
+    }
+
+    /// How many they are in all.
+    pub(crate) fn users_online(&self) -> usize {
+        self.online.len()
     }
 
     pub(crate) fn remove(&mut self, connection: ConnectionKey) -> Option<Connection> {
@@ -186,6 +215,7 @@ impl Registry {
         tables.connections_by_id = self.by_id.len();
         tables.connections_by_key = self.by_key.len();
         tables.connections_by_age = self.present();
+        tables.users_online = self.online.len();
     }
 
     /// `row` hashes what is known of the row of a connection, which somebody else knows.

@@ -207,6 +207,8 @@ pub struct Tables {
     pub connections_by_key: usize,
     /// Connections in the order of their age.
     pub connections_by_age: usize,
+    /// Users with a greeted terminal.
+    pub users_online: usize,
     /// Frames that wait for terminals, and answers to their messages.
     pub outbound: usize,
     /// Operations that wait for the directory.

@@ -340,8 +340,9 @@ impl Terminals {
         cx.out.push(Command::Notify(Box::new(Notice::Connected {
             connection: key,
             id: connection.id,
-            user,
+            user: user.clone(),
         })));
+        self.registry.greeted(&user);
         if degraded {
             cx.stats.greeted_degraded += 1;
             cx.emit(Effect::Terminal(TerminalChange::Degraded));
