@@ -352,3 +352,89 @@ impl Pushes {
         Ok(receipt)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::future::pending;
+    use std::rc::Rc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Wake, Waker};
+
+    use http::Request;
+    use switchboard_core::config::Config;
+    use switchboard_driver::Scope;
+    use switchboard_driver::testing::Silent;
+
+    use super::*;
+    use crate::api::{Api, ApiSettings};
+
+    /// A body that never ends, and always has more.
+    struct Endless {
+        each: Bytes,
+        read: Rc<Cell<usize>>,
+    }
+
+    impl Body for Endless {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            self.read.set(self.read.get() + 1);
+            Poll::Ready(Some(Ok(Frame::data(self.each.clone()))))
+        }
+    }
+
+    /// How often somebody was woken.
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Has a server that answers nothing read a body that never ends, for one turn. Returns how often it has read, and
+    /// how often it wants to go on at once.
+    fn one_turn(each: String) -> (usize, usize) {
+        let api = Api::new(ApiSettings::default()).expect("it fits");
+        let server = Silent::new(1);
+        let read = Rc::new(Cell::new(0));
+        let body = Endless {
+            each: each.into(),
+            read: Rc::clone(&read),
+        };
+        let request = Request::post("/v1/pushes").header("host", "127.0.0.1");
+        let request = request.body(body).expect("a request");
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        let cx = &mut Context::from_waker(&waker);
+        let answer = api.answer(server.handle(), request, Scope::Everything, |_| pending());
+        let Poll::Ready(answer) = Box::pin(answer).as_mut().poll(cx) else {
+            panic!("the answer is there before the body is read");
+        };
+        let mut body = Box::pin(answer.into_body());
+        assert!(body.as_mut().poll_frame(cx).is_pending());
+        (read.get(), woken.0.load(Ordering::Relaxed))
+    }
+
+    /// A request has no more bytes under way than one push may have.
+    #[test]
+    fn no_push_is_read_while_as_many_bytes_are_under_way_as_the_largest_one_has() {
+        let half = "x".repeat(Config::default().push_bytes / 2);
+        let line = format!("{{\"users\":[\"ann\"],\"text\":\"{half}\"}}\n");
+        let (read, _) = one_turn(line);
+        assert!((2..=3).contains(&read), "{read}");
+    }
+
+    /// Whoever sends faster than is read does not have the thread alone.
+    #[test]
+    fn a_body_that_always_has_more_is_read_so_many_times_in_a_turn() {
+        let (read, woken) = one_turn("x".to_owned());
+        assert_eq!((read, woken), (STEPS_AT_ONCE, 1));
+    }
+}
