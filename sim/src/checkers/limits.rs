@@ -294,7 +294,7 @@ fn push_refused(watch: &mut Watch<'_>, hand_in: HandIn, refused: PushRefused) {
         // It names somebody, and its deadline is the default one.
         PushRefused::NoUsers | PushRefused::Deadline => (0, 0),
         // What is durable is for users that are named, or for one topic.
-        PushRefused::NotForUsers | PushRefused::SeveralLogs => (0, 0),
+        PushRefused::NotForUsers => (0, 0),
         // Nobody pushes to topics.
         PushRefused::NoTopics
         | PushRefused::TooManyTopics { .. }

@@ -246,6 +246,7 @@ pub(crate) fn settings() -> DirectorySettings {
         repeat_memory: REPEAT_MEMORY,
         used_log: USED_LOG,
         unused_log: UNUSED_LOG,
+        unused_topic_log: UNUSED_LOG,
         ..Config::default().directory()
     }
 }

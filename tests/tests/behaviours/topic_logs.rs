@@ -7,6 +7,7 @@ use switchboard_tests::behaviours;
 use switchboard_tests::cluster::Cluster;
 use switchboard_tests::http::Request;
 use switchboard_tests::matrix::Cell;
+use switchboard_tests::patience::SILENCE;
 use switchboard_tests::terminal::Terminal;
 
 pub(crate) const LIST: &[Behaviour] = behaviours![
@@ -23,6 +24,10 @@ pub(crate) const LIST: &[Behaviour] = behaviours![
         a_push_to_a_topic_waits_for_those_who_follow_to_confirm_it
     ),
     (INSTANCES, the_log_of_a_topic_is_read_and_deleted),
+    (
+        INSTANCES,
+        a_durable_push_to_several_topics_is_a_record_of_each
+    ),
     (ONE, a_user_and_a_topic_of_one_name_have_two_logs),
     (
         PROCESSES.in_redis(),
@@ -159,6 +164,38 @@ fn the_log_of_a_topic_is_read_and_deleted(cell: Cell) {
     durable(&cluster, 1, "news", "three");
     ann.expect_topic("gap", "news");
     ann.expect_record_of("news", "three");
+}
+
+fn a_durable_push_to_several_topics_is_a_record_of_each(cell: Cell) {
+    let cluster = cell.start(2);
+    let (mut ann, _) = follow(&cluster, 0, "ann", "news", None);
+    ann.follow_topic("sport", None);
+    ann.expect_topic("joined", "sport");
+    let mut plain = cluster[1].terminal("eve");
+    for topic in ["news", "sport"] {
+        plain.join(topic);
+        plain.expect_topic("joined", topic);
+    }
+    let push = || {
+        let body = json!({"topics": ["sport", "news"], "text": "Goal"});
+        let id = "5a1c1f6f-0b0e-4f32-8b0a-6e1c9e327a11";
+        let request = json_post("/v1/push", &body).query("durable", "true");
+        let answer = (cluster[1].api()).send(request.header("Idempotency-Key", id));
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.json()
+    };
+    let receipt = push();
+    let logged = &receipt["logged"];
+    for topic in ["news", "sport"] {
+        assert_eq!(logged[topic], ann.expect_record_of(topic, "Goal").as_str());
+        assert_eq!(cluster[0].api().topic_log(topic).texts(), ["Goal"]);
+    }
+    assert_eq!(receipt["degraded"], false);
+    plain.expect_text("Goal");
+    // A repeat is told the same, and reaches nobody.
+    assert_eq!(push()["logged"], *logged);
+    plain.expect_silence(SILENCE);
+    ann.expect_silence(SILENCE);
 }
 
 fn a_user_and_a_topic_of_one_name_have_two_logs(cell: Cell) {

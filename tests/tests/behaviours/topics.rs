@@ -455,13 +455,6 @@ fn what_topics_cannot_be_asked_for_is_refused(cell: Cell) {
             "no_topics",
         ),
         (
-            json_post(
-                "/v1/push?durable=true",
-                &json!({"topics": ["a", "b"], "text": "x"}),
-            ),
-            "several_logs",
-        ),
-        (
             json_post("/v1/join", &json!({"topic": "a\u{7}", "user": "ann"})),
             "bad_topic",
         ),

@@ -180,7 +180,6 @@ impl ApiError {
                 PushRefused::TooManyTopics { .. } => (StatusCode::BAD_REQUEST, "too_many_topics"),
                 PushRefused::List => (StatusCode::BAD_REQUEST, "bad_limit"),
                 PushRefused::NotForTopics => (StatusCode::BAD_REQUEST, "not_for_topics"),
-                PushRefused::SeveralLogs => (StatusCode::BAD_REQUEST, "several_logs"),
                 PushRefused::TooManyConnections { .. } => {
                     (StatusCode::BAD_REQUEST, "bad_connection")
                 }
@@ -260,7 +259,6 @@ mod tests {
             ),
             (PushRefused::List, 400, None),
             (PushRefused::NotForTopics, 400, None),
-            (PushRefused::SeveralLogs, 400, None),
             (
                 PushRefused::TooManyConnections {
                     connections: 2,

@@ -6,315 +6,23 @@
 //! What terminals publish leaves the application its own: a part of the walks that may wait, half of the pace, and
 //! no walk of the application waits for one of theirs, unless both are records of one log.
 
-use std::hash::Hasher;
-
-use crate::base::fingerprint::Fingerprint;
-use crate::base::flaws::Flaws;
-use crate::channel::Channel;
 use crate::config::Config;
 use crate::context::Context;
 use crate::deliver::Deliveries;
-use crate::deliver::fate::Fate;
 use crate::deliver::inbound::InboundProgress;
-use crate::deliver::repeat::{Earlier, WalkId};
+use crate::deliver::repeat::Earlier;
+use crate::deliver::walk::{Broadcasting, Walk, WalkCounts, WalkRoute, ZERO};
 use crate::follow::Followers;
-use crate::id::{ConnectionId, ConnectionKey, FollowerKey, InboundKey, PushId, TopicId};
-use crate::message::{Action, Counts, Outcome, PushedBy, Until};
+use crate::id::{FollowerKey, InboundKey};
+use crate::message::{Counts, Outcome, PushedBy};
 use crate::terminals::Terminals;
 use crate::time::Instant;
-use crate::vocabulary::delivery::{ChainedRecord, Deed, Ticket};
-use crate::vocabulary::terminal::{Age, LifeStage};
+use crate::vocabulary::delivery::{Breadth, Ticket};
+use crate::vocabulary::terminal::LifeStage;
 use crate::vocabulary::timer::DeliverTimer;
 
 /// How many members of topics are served at once, at most.
 const AT_ONCE: u64 = 128;
-
-/// How far a push to everyone, or to members of topics, is.
-#[derive(Clone, Debug)]
-pub(super) struct Broadcasting {
-    route: WalkRoute,
-    by: PushedBy,
-    /// What it does to terminals, by the topic whose members they are; one for everyone.
-    deeds: Vec<Deed>,
-    walk: Walk,
-    counts: Counts,
-    /// Terminals visited and without an outcome.
-    open: u64,
-    /// Terminals not visited, those included that have gone in the meantime.
-    unvisited: u64,
-    /// What it is in the log of its topic, for those who follow that.
-    record: Option<Box<WalkRecord>>,
-}
-
-/// A record of the log of a topic on its way to the members.
-#[derive(Clone, Debug)]
-pub(super) struct WalkRecord {
-    channel: Channel,
-    record: ChainedRecord,
-    until: Until,
-    /// What becomes of it at each follower that may confirm it, in the order of the walk. None, if nobody waits for that.
-    fates: Vec<Fate>,
-}
-
-impl WalkRecord {
-    pub(super) const fn new(channel: Channel, record: ChainedRecord, until: Until) -> Self {
-        Self {
-            channel,
-            record,
-            until,
-            fates: Vec::new(),
-        }
-    }
-}
-
-/// The terminals that a walk comes to.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum WalkRoute {
-    /// All of them.
-    Everyone,
-    /// The members of topics, each terminal once.
-    Members {
-        /// In their order.
-        topics: Vec<TopicId>,
-        /// A connection that it leaves out.
-        except: Option<ConnectionId>,
-    },
-}
-
-impl WalkRoute {
-    /// The members of topics, each once.
-    pub(super) fn of_members(mut topics: Vec<TopicId>, except: Option<ConnectionId>) -> Self {
-        topics.sort_unstable();
-        topics.dedup();
-        Self::Members { topics, except }
-    }
-
-    /// How many terminals there are on it. Members of several topics are counted for each.
-    fn terminals(&self, terminals: &Terminals) -> usize {
-        match self {
-            Self::Everyone => terminals.present(),
-            Self::Members { topics, .. } => {
-                topics.iter().map(|topic| terminals.members(topic)).sum()
-            }
-        }
-    }
-
-    /// Whether pushes on both have to keep their order.
-    fn meets(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Everyone, Self::Everyone) => true,
-            (Self::Members { topics, .. }, Self::Members { topics: others, .. }) => {
-                (topics.iter()).any(|topic| others.binary_search(topic).is_ok())
-            }
-            (Self::Everyone, Self::Members { .. }) | (Self::Members { .. }, Self::Everyone) => {
-                false
-            }
-        }
-    }
-}
-
-/// Which terminals have been visited.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Walk {
-    /// All that are younger; terminals that come after the beginning are not visited.
-    At { age: Age },
-    /// All of them.
-    Done,
-    /// None: an earlier delivery of the same push serves them, and its counts are waited for.
-    Waiting,
-    /// None: an earlier delivery of the same push serves them, or there is no room for another one.
-    Skipped,
-}
-
-impl Broadcasting {
-    pub(super) fn new(
-        flaws: Flaws,
-        push: PushId,
-        action: &Action,
-        (route, by): (WalkRoute, PushedBy),
-        terminals: &Terminals,
-    ) -> Self {
-        let topics: Vec<_> = match &route {
-            WalkRoute::Everyone => vec![None],
-            WalkRoute::Members { topics, .. } => topics.iter().map(Some).collect(),
-        };
-        let deeds = topics
-            .into_iter()
-            .map(|topic| Deed::new(flaws, push, (None, topic), action));
-        Self {
-            deeds: deeds.collect(),
-            unvisited: route.terminals(terminals) as u64,
-            route,
-            by,
-            walk: Walk::At { age: Age::YOUNGEST },
-            counts: ZERO,
-            open: 0,
-            record: None,
-        }
-    }
-
-    /// The same, of a record.
-    pub(super) fn of_record(self, record: WalkRecord) -> Self {
-        Self {
-            record: Some(Box::new(record)),
-            ..self
-        }
-    }
-
-    /// Whether it waits for an earlier one. Records of one log do, whoever has pushed them: their order is that of the log,
-    /// and a follower to whom one comes early reads all that it may lack.
-    fn waits_for(&self, earlier: &Self) -> bool {
-        if self.is_of_the_log_of(earlier) {
-            return true;
-        }
-        match (self.by, earlier.by) {
-            (PushedBy::Application, PushedBy::Terminal) => false,
-            (PushedBy::Application, PushedBy::Application)
-            | (PushedBy::Terminal, PushedBy::Application | PushedBy::Terminal) => {
-                earlier.route.meets(&self.route)
-            }
-        }
-    }
-
-    /// Whether both are records of one log.
-    fn is_of_the_log_of(&self, other: &Self) -> bool {
-        let records = self.record.as_ref().zip(other.record.as_ref());
-        records.is_some_and(|(own, other)| own.channel == other.channel)
-    }
-
-    /// Whether both are records of one log, and this one most likely stands before the other in it. That its offset is lower
-    /// says so unless a failover came between, and then followers read.
-    fn goes_before(&self, other: &Self) -> bool {
-        let offset = |walk: &Self| {
-            let record = walk.record.as_ref()?;
-            Some(record.record.place.position.offset())
-        };
-        self.is_of_the_log_of(other) && offset(self) < offset(other)
-    }
-
-    /// The next terminal and what is done to it, if there is one left. All topics are walked at once: whoever joins or
-    /// leaves one of them meanwhile is met at most once.
-    fn next(&self, terminals: &Terminals) -> Option<(Age, ConnectionKey, &Deed)> {
-        let Walk::At { age } = self.walk else {
-            return None;
-        };
-        match &self.route {
-            WalkRoute::Everyone => {
-                let (age, connection) = terminals.next_older(age)?;
-                Some((age, connection, self.deeds.first()?))
-            }
-            WalkRoute::Members { topics, .. } => {
-                let of_topics = topics.iter().zip(&self.deeds).filter_map(|(topic, deed)| {
-                    let (age, connection) = terminals.next_older_member(topic, age)?;
-                    Some((age, connection, deed))
-                });
-                // The first topic of those that have the same one.
-                of_topics.reduce(|first, other| if other.0 > first.0 { other } else { first })
-            }
-        }
-    }
-
-    /// By what a repeat of it is known.
-    pub(super) fn id(&self, push: PushId) -> WalkId {
-        let topics = match &self.route {
-            WalkRoute::Everyone => Vec::new(),
-            WalkRoute::Members { topics, .. } => topics.clone(),
-        };
-        (push, topics)
-    }
-
-    /// Whether a terminal that it has come to is left out.
-    fn leaves_out(&self, id: ConnectionId) -> bool {
-        match &self.route {
-            WalkRoute::Everyone => false,
-            WalkRoute::Members { except, .. } => *except == Some(id),
-        }
-    }
-
-    /// Something has become of it at one of its terminals: at the one of this number if confirmations are waited for, and
-    /// at any if the number is zero.
-    pub(super) fn learn(&mut self, number: u32, fate: impl FnOnce(Fate) -> Fate) {
-        let known = match number.checked_sub(1) {
-            None => fate(Fate::Open),
-            Some(place) => {
-                let fates = self.record.as_mut().map(|record| &mut record.fates);
-                let known = fates.and_then(|fates| fates.get_mut(place as usize));
-                let Some(known) = known.filter(|known| !known.is_settled()) else {
-                    return;
-                };
-                *known = fate(*known);
-                *known
-            }
-        };
-        match known {
-            Fate::Open | Fate::Unconfirmed(_) => {}
-            Fate::Settled(outcome) => {
-                self.open = self.open.saturating_sub(1);
-                self.counts.add(outcome);
-            }
-        }
-    }
-
-    /// It waits for no confirmation any more: what has become of it without one counts.
-    pub(super) fn await_no_more(&mut self) {
-        let Some(record) = &mut self.record else {
-            return;
-        };
-        record.until = Until::Written;
-        for fate in record.fates.iter_mut().filter(|fate| !fate.is_settled()) {
-            *fate = fate.unconfirmed();
-            if fate.is_settled() {
-                self.open = self.open.saturating_sub(1);
-                self.counts.add(fate.outcome());
-            }
-        }
-    }
-
-    /// Whether it waits for confirmations.
-    pub(super) fn awaits_confirmations(&self) -> bool {
-        let record = self.record.as_ref();
-        record.is_some_and(|record| record.until == Until::Acked)
-    }
-
-    pub(super) fn is_complete(&self) -> bool {
-        match self.walk {
-            Walk::At { .. } | Walk::Waiting => false,
-            Walk::Done => self.open == 0,
-            Walk::Skipped => true,
-        }
-    }
-
-    /// Whether it serves terminals itself: its counts are what a repeat is told.
-    pub(super) const fn is_first(&self) -> bool {
-        match self.walk {
-            Walk::At { .. } | Walk::Done => true,
-            Walk::Waiting | Walk::Skipped => false,
-        }
-    }
-
-    /// The counts. Terminals without an outcome count as queued.
-    pub(super) fn counts(&self) -> Counts {
-        let mut counts = self.counts;
-        let mut open = self.open;
-        let fates = self.record.iter().flat_map(|record| &record.fates);
-        for fate in fates.filter(|fate| !fate.is_settled()) {
-            counts.add(fate.outcome());
-            open = open.saturating_sub(1);
-        }
-        counts.queued += open;
-        match self.walk {
-            Walk::At { .. } | Walk::Waiting => counts.queued += self.unvisited,
-            Walk::Done | Walk::Skipped => {}
-        }
-        counts
-    }
-
-    /// Serves nobody, and reports these counts.
-    const fn skip(&mut self, counts: Counts) {
-        self.walk = Walk::Skipped;
-        self.counts = counts;
-    }
-}
 
 /// Terminals that one walk may serve in a step, at most.
 #[derive(Clone, Copy)]
@@ -331,17 +39,6 @@ impl Shares {
         }
     }
 }
-
-const ZERO: Counts = Counts {
-    kept: 0,
-    acked: 0,
-    written: 0,
-    queued: 0,
-    gone: 0,
-    overflow: 0,
-    unreachable: 0,
-    too_large: 0,
-};
 
 impl Deliveries {
     /// Begins a push to everyone or to members of topics, unless it is a repeat.
@@ -364,25 +61,25 @@ impl Deliveries {
             cx.bug("a walk has users");
             return;
         };
-        let present = broadcasting.unvisited;
         let walk = broadcasting.id(push);
         let log = (broadcasting.record.as_ref()).map(|record| record.channel.clone());
         match self.repeats.known_broadcast(now, &walk, key) {
             Some(Earlier::Ended(counts)) => {
-                broadcasting.skip(counts);
-                cx.stats.repeats += counts.written;
+                cx.stats.repeats += counts.all().written;
+                if broadcasting.awaits_confirmations() && (at_once || !is_full) {
+                    broadcasting.ask_again(counts.others);
+                    self.begin_walk(cx, follow, terminals, key);
+                    return self.answer_if_complete(cx, key);
+                }
+                broadcasting.skip(counts.all());
             }
             Some(Earlier::Pending) => broadcasting.walk = Walk::Waiting,
-            Some(Earlier::Crowded) => broadcasting.skip(Counts {
-                queued: present,
-                ..ZERO
-            }),
+            Some(Earlier::Crowded) => {
+                broadcasting.skip_others(|queued| Counts { queued, ..ZERO });
+            }
             None if !at_once && is_full => {
-                broadcasting.skip(Counts {
-                    overflow: present,
-                    ..ZERO
-                });
-                cx.stats.overflows += present;
+                broadcasting.skip_others(|overflow| Counts { overflow, ..ZERO });
+                cx.stats.overflows += broadcasting.counts().overflow;
             }
             None => {
                 self.repeats.begin_broadcast(now, walk);
@@ -450,6 +147,10 @@ impl Deliveries {
             while self.broadcast_one(cx, follow, terminals, key) {}
             return;
         }
+        self.begin_in_steps(cx, key);
+    }
+
+    fn begin_in_steps(&mut self, cx: &mut Context<'_>, key: InboundKey) {
         let place = self.place_in_order(key);
         if !self.waits_for_another(place, key) {
             self.free.push_back(key);
@@ -521,15 +222,20 @@ impl Deliveries {
         &mut self,
         cx: &mut Context<'_>,
         key: InboundKey,
-        counts: Counts,
+        counts: WalkCounts,
     ) {
+        let is_full = self.has_no_room(cx.config, key);
         // It may have been answered at its own deadline.
         let Some(inbound) = self.inbound.get_mut(key) else {
             return;
         };
         if let InboundProgress::Walk(broadcasting) = &mut inbound.progress {
-            broadcasting.skip(counts);
-            cx.stats.repeats += counts.written;
+            cx.stats.repeats += counts.all().written;
+            if broadcasting.awaits_confirmations() && !is_full {
+                broadcasting.ask_again(counts.others);
+                return self.begin_in_steps(cx, key);
+            }
+            broadcasting.skip(counts.all());
         }
         self.answer_if_complete(cx, key);
     }
@@ -662,18 +368,22 @@ impl Deliveries {
             && follow.has(follower)
         {
             broadcasting.open += 1;
-            match record.until {
-                Until::Written => {}
-                Until::Acked => {
-                    record.fates.push(Fate::new(record.until));
-                    ticket.index = u32::try_from(record.fates.len()).unwrap_or(u32::MAX);
-                }
+            ticket.index = record.comes_to_follower();
+            let when = (record.until, answer_by);
+            let (record, breadth) = (record.record.clone(), record.breadth);
+            if breadth == Breadth::SeveralTopics && !self.repeats.knows(id, push) {
+                // As a plain push it has come to nobody who gets the record.
+                self.repeats.begin(cx.now.mono, id, push);
+                self.repeats.end(id, push, Outcome::Kept);
             }
-            let (record, until) = (record.record.clone(), record.until);
-            let when = (until, answer_by);
             self.serve_follower(cx, follow, terminals, (&record, follower), ticket, when);
             return true;
         }
+        if !broadcasting.visits_others() {
+            return true;
+        }
+        let breadth =
+            (broadcasting.record.as_ref()).map_or(Breadth::OneTopic, |record| record.breadth);
         if let Some(record) = &broadcasting.record
             && terminals.waits_to_follow(connection, &record.channel)
         {
@@ -692,26 +402,20 @@ impl Deliveries {
                 cx.stats.repeats += 1;
                 known.outcome()
             }
-            None => self.act(cx, terminals, connection, &deed, ticket).err(),
+            None => {
+                if breadth == Breadth::SeveralTopics {
+                    self.repeats.begin(cx.now.mono, id, push);
+                }
+                let refused = self.act(cx, terminals, connection, &deed, ticket).err();
+                if let Some(outcome) = refused {
+                    self.repeats.end(id, push, outcome);
+                }
+                refused
+            }
         };
         if let Some(outcome) = outcome {
             self.set_outcome(ticket, outcome);
         }
         true
-    }
-}
-
-impl Fingerprint for Broadcasting {
-    fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
-        self.deeds
-            .iter()
-            .for_each(|deed| deed.fingerprint(now, hasher));
-        std::hash::Hash::hash(&(&self.route, self.by, &self.walk), hasher);
-        if let Some(record) = &self.record {
-            std::hash::Hash::hash(&(&record.record, record.until, &record.fates), hasher);
-        }
-        self.counts.fingerprint(now, hasher);
-        self.open.fingerprint(now, hasher);
-        self.unvisited.fingerprint(now, hasher);
     }
 }

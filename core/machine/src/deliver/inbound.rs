@@ -11,8 +11,8 @@ use crate::command::{Command, RelayedFrame};
 use crate::config::Config;
 use crate::context::Context;
 use crate::deliver::Deliveries;
-use crate::deliver::broadcast::{Broadcasting, WalkRecord, WalkRoute};
 use crate::deliver::fate::Fate;
+use crate::deliver::walk::{Broadcasting, WalkRecord, WalkRoute};
 use crate::deliver::{hooks, list};
 use crate::delivery::{Addressees, Ask, Delivery, Recorded};
 use crate::follow::{Confirmation, Followers};
@@ -188,12 +188,15 @@ impl Deliveries {
                 except,
                 by,
                 record: recorded,
+                breadth,
             } => {
                 let channel = Channel::from(topic.clone());
                 let route = WalkRoute::of_members(vec![topic], except);
                 let walk = walk(cx, terminals, (route, by));
                 let record = record(delivery.push, channel.clone(), recorded, &delivery.action);
-                let record = record.map(|record| WalkRecord::new(channel, record, recorded.until));
+                let followers = follow.find(&channel).map_or(0, |log| follow.crew(log)) as u64;
+                let what = (recorded.until, breadth);
+                let record = record.map(|record| WalkRecord::new(channel, record, what, followers));
                 let walk = match record {
                     Some(record) => walk.of_record(record),
                     // There is no record but of a payload: it is the peer's word.

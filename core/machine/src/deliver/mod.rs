@@ -11,6 +11,7 @@ mod inbound;
 mod list;
 mod outcomes;
 mod repeat;
+mod walk;
 
 use std::collections::VecDeque;
 use std::hash::Hasher;

@@ -85,7 +85,7 @@ impl Deliveries {
         if let InboundProgress::Walk(broadcasting) = &inbound.progress
             && broadcasting.is_first()
         {
-            let counts = broadcasting.counts();
+            let counts = broadcasting.split_counts();
             for waiter in self
                 .repeats
                 .end_broadcast(&broadcasting.id(inbound.push), counts)
@@ -157,7 +157,8 @@ impl Inbound {
             ),
             InboundProgress::Walk(broadcasting) => {
                 let counts = broadcasting.counts();
-                match broadcasting.awaits_confirmations() {
+                // A repeat may tell of confirmations for which it has not waited.
+                match broadcasting.awaits_confirmations() || counts.acked > 0 {
                     true => Outcomes::Confirmed(counts, counts.acked),
                     false => Outcomes::Counted(counts),
                 }

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use crate::base::fingerprint::Fingerprint;
 use crate::base::rng::{SeededHash, SeededMap};
+use crate::deliver::walk::WalkCounts;
 use crate::id::{ConnectionId, InboundKey, PushId, TopicId};
 use crate::key::Key;
-use crate::message::{Counts, Outcome};
+use crate::message::Outcome;
 use crate::time::Instant;
 use crate::vocabulary::delivery::Ticket;
 
@@ -17,7 +18,7 @@ use crate::vocabulary::delivery::Ticket;
 #[derive(Clone, Debug)]
 pub(super) struct Repeats {
     frames: SeededMap<(PushId, ConnectionId), RepeatState<Outcome, Ticket>>,
-    broadcasts: SeededMap<WalkId, RepeatState<Counts, InboundKey>>,
+    broadcasts: SeededMap<WalkId, RepeatState<WalkCounts, InboundKey>>,
     asks: SeededMap<(PushId, Key), ()>,
     order: VecDeque<(Instant, Remembered)>,
     /// There is nothing in it between calls of the instance.
@@ -170,7 +171,7 @@ impl Repeats {
         now: Instant,
         walk: &WalkId,
         delivery: InboundKey,
-    ) -> Option<Earlier<Counts>> {
+    ) -> Option<Earlier<WalkCounts>> {
         self.forget_old(now);
         Some(self.broadcasts.get_mut(walk)?.join(delivery))
     }
@@ -183,7 +184,7 @@ impl Repeats {
     }
 
     /// A walk has ended. Returns the deliveries that are to be told as well.
-    pub(super) fn end_broadcast(&mut self, walk: &WalkId, counts: Counts) -> Vec<InboundKey> {
+    pub(super) fn end_broadcast(&mut self, walk: &WalkId, counts: WalkCounts) -> Vec<InboundKey> {
         (self.broadcasts.get_mut(walk)).map_or(Vec::new(), |state| state.end(counts))
     }
 

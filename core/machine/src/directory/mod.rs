@@ -314,8 +314,10 @@ pub struct DirectorySettings {
     pub repeat_memory: Duration,
     /// When a log ends to which nobody has written since: longer than any of its records is kept.
     pub used_log: Duration,
-    /// When a log ends to which nobody has ever written.
+    /// When the log of a user ends to which nobody has ever written.
     pub unused_log: Duration,
+    /// The same of the log of a topic.
+    pub unused_topic_log: Duration,
 }
 
 impl DirectorySettings {
@@ -329,6 +331,17 @@ impl DirectorySettings {
     pub const USED_LOG: Duration = Duration::from_secs(30 * 86_400);
     /// When an empty log ends, unless another time is set. Whoever follows it prolongs it.
     pub const UNUSED_LOG: Duration = Duration::from_secs(86_400);
+    /// When an empty log of a topic ends, at the latest. Terminals choose the names of topics: one that asks for the log of
+    /// a new one with each breath, 200 times a second, has 120,000 of them kept, which are 25 MB.
+    pub const UNUSED_TOPIC_LOG: Duration = Duration::from_secs(600);
+
+    /// When the log of a channel ends to which nobody has ever written.
+    pub(crate) const fn unused(&self, channel: &Channel) -> Duration {
+        match channel {
+            Channel::User(_) => self.unused_log,
+            Channel::Topic(_) => self.unused_topic_log,
+        }
+    }
 
     #[cfg(test)]
     pub(crate) fn for_tests() -> Self {
@@ -340,6 +353,7 @@ impl DirectorySettings {
             repeat_memory: Duration::from_secs(120),
             used_log: Self::USED_LOG,
             unused_log: Self::UNUSED_LOG,
+            unused_topic_log: Self::UNUSED_TOPIC_LOG,
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::id::{FollowerKey, LogKey};
 use crate::membership::Membership;
 use crate::position::Position;
 use crate::time::Instant;
-use crate::vocabulary::purpose::FollowPurpose;
+use crate::vocabulary::purpose::{FollowPurpose, HeadAsked};
 use crate::vocabulary::timer::FollowTimer;
 
 /// The time between two steps.
@@ -144,9 +144,12 @@ impl Followers {
         }
         let period = cx.config.log_check.as_nanos();
         // Reading a log prolongs its life, which comparing its head does not.
-        let life = cx.config.unused_log_expiry.min(cx.config.log_expiry);
-        let rounds = life.as_nanos() / 4 / period;
-        let rounds = u64::try_from(rounds).unwrap_or(1).max(1);
+        let rounds = |life: Duration| {
+            let rounds = life.as_nanos() / 4 / period;
+            u64::try_from(rounds).unwrap_or(1).max(1)
+        };
+        let usual = rounds(cx.config.unused_log_expiry.min(cx.config.log_expiry));
+        let unwritten = rounds(cx.config.unused_topic_log_expiry());
         if hooks::checks_now_and_then(cx.flaws) {
             self.checks.owed += self.logs.len() as u128 * STEP.as_nanos();
         }
@@ -170,10 +173,18 @@ impl Followers {
             if !is_urgent {
                 self.rest(cx, log);
             }
+            let rounds = match self.unwritten.contains(&log) {
+                true => unwritten,
+                false => usual,
+            };
             if self.checks.round.is_multiple_of(rounds) {
                 self.read_one_at_least(log);
             } else {
-                self.ask_head(membership, log);
+                let asked = match is_urgent {
+                    true => HeadAsked::InDoubt,
+                    false => HeadAsked::ByTurn,
+                };
+                self.ask_head(membership, log, asked);
             }
         }
         // What a step cannot do is not owed for ever.
@@ -211,13 +222,13 @@ impl Followers {
     }
 
     /// Asks for the head of a log, to compare it with where its followers stand.
-    pub(super) fn ask_head(&self, membership: &mut Membership, log: LogKey) {
+    pub(super) fn ask_head(&self, membership: &mut Membership, log: LogKey, asked: HeadAsked) {
         if let Some(followed) = self.logs.get(log) {
             let operation = Operation::Log {
                 channel: followed.channel.clone(),
                 operation: LogOperation::Head,
             };
-            membership.ask(operation, FollowPurpose::Head { log });
+            membership.ask(operation, FollowPurpose::Head { log, asked });
         }
     }
 

@@ -78,6 +78,8 @@ pub(crate) struct Followers {
     /// Logs whose heads are to be compared at the end of the turn, behind what was asked in it.
     comparing: BTreeSet<LogKey>,
     replays: Replays,
+    /// Logs of topics that had no record when they were read last: the directory forgets these soon.
+    unwritten: BTreeSet<LogKey>,
     checks: Checks,
     /// Logs with records held back, in the order of the moment at which these are given up.
     holding: VecDeque<(Instant, LogKey)>,
@@ -102,6 +104,7 @@ impl Followers {
             logs: FollowedLogs::new(hash),
             comparing: BTreeSet::new(),
             replays: Replays::new(config),
+            unwritten: BTreeSet::new(),
             checks: Checks::new(),
             holding: VecDeque::new(),
             release: Alarm::UNSET,
@@ -179,6 +182,9 @@ impl Followers {
             self.replays.forget(follower.read, waits);
         }
         self.logs.leave(key.log, key.connection);
+        if self.crew(key.log) == 0 {
+            self.unwritten.remove(&key.log);
+        }
         follower.into_waiting().collect()
     }
 
@@ -404,6 +410,7 @@ impl Followers {
         self.followers.len() == 0
             && self.logs.len() == 0
             && self.comparing.is_empty()
+            && self.unwritten.is_empty()
             && self.replays.len() == 0
     }
 
@@ -555,6 +562,7 @@ impl Fingerprint for Followers {
             self.comparing.hash(hasher);
         }
         self.replays.fingerprint(now, hasher);
+        self.unwritten.hash(hasher);
         self.checks.fingerprint(now, hasher);
         self.holding.fingerprint(now, hasher);
     }

@@ -1,8 +1,10 @@
 //! Reading the log for followers: so many at a time, first come first served, and what the answers mean.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash as _, Hasher};
+use std::time::Duration;
 
+use super::followed::FollowedLog;
 use super::follower::{Follower, Grant, Mode, Reading, Stand, Waits};
 use super::{Followers, hooks};
 use crate::base::alarm::Alarm;
@@ -12,7 +14,7 @@ use crate::context::Context;
 use crate::directory::log::{LogOperation, LogPart, LogReply, LogStart, Place, Record};
 use crate::directory::{Operation, Reply};
 use crate::frame::{Attached, LogNews, Pushed, Recovery};
-use crate::id::FollowerKey;
+use crate::id::{FollowerKey, LogKey};
 use crate::membership::Membership;
 use crate::membership::trips::{Conclusion, Unknown};
 use crate::message::Outcome;
@@ -21,13 +23,16 @@ use crate::stats::GapReason;
 use crate::terminals::Terminals;
 use crate::time::Instant;
 use crate::vocabulary::delivery::ChainedRecord;
-use crate::vocabulary::purpose::{FollowPurpose, ReadId};
+use crate::vocabulary::purpose::{FollowPurpose, HeadAsked, ReadId};
 use crate::vocabulary::timer::FollowTimer;
 
 /// Records that one read returns, at most.
 const READ_RECORDS: u32 = 20;
 /// Bytes of their content, at most.
 const READ_BYTES: u32 = 64 << 10;
+
+/// How long a log in doubt whose head the directory has not told is left alone.
+const HEAD_PAUSE: Duration = Duration::from_secs(1);
 
 /// The reads under way, and those that wait.
 #[derive(Clone, Debug)]
@@ -44,6 +49,8 @@ pub(super) struct Replays {
     paused: BTreeMap<(Instant, ReadId), FollowerKey>,
     /// When that is, by these reads.
     resumes: BTreeMap<ReadId, Instant>,
+    /// Logs whose heads could not be compared, and when that is tried again.
+    heads: BTreeSet<(Instant, LogKey)>,
     pause: Alarm,
 }
 
@@ -56,6 +63,7 @@ impl Replays {
             waiting: BTreeMap::new(),
             paused: BTreeMap::new(),
             resumes: BTreeMap::new(),
+            heads: BTreeSet::new(),
             pause: Alarm::UNSET,
         }
     }
@@ -136,7 +144,7 @@ impl Followers {
             self.ask(cx, membership, key, (read, Reading::Next), start);
         }
         for log in std::mem::take(&mut self.comparing) {
-            self.ask_head(membership, log);
+            self.ask_head(membership, log, HeadAsked::InDoubt);
         }
     }
 
@@ -201,12 +209,18 @@ impl Followers {
                 }
                 self.turn_is_over(terminals, key.connection);
             }
-            FollowPurpose::Head { log } => {
-                // Without an answer the next round comes to it.
-                if let Some(Reply::Log(LogReply::Head(head))) = reply {
-                    self.head_read(cx, log, head);
+            FollowPurpose::Head { log, asked } => match (reply, asked) {
+                (Some(Reply::Log(LogReply::Head(head))), _) => self.head_read(cx, log, head),
+                (_, HeadAsked::ByTurn) => {}
+                (_, HeadAsked::InDoubt) if lost => {
+                    self.comparing.insert(log);
                 }
-            }
+                (_, HeadAsked::InDoubt) => {
+                    let until = cx.now.mono + HEAD_PAUSE;
+                    self.replays.heads.insert((until, log));
+                    cx.set(&mut self.replays.pause, until, FollowTimer::Pause);
+                }
+            },
         }
     }
 
@@ -223,6 +237,7 @@ impl Followers {
             if let Some(follower) = self.followers.get_mut(key) {
                 follower.was_read();
             }
+            self.note_whether_written(key.log, &answer);
             self.read_answered(cx, membership, terminals, (key, reading), answer);
         } else if lost {
             if hooks::repeats_a_lost_read(cx.flaws) {
@@ -230,6 +245,16 @@ impl Followers {
             }
         } else {
             self.pause(cx, key);
+        }
+    }
+
+    /// The directory has told of a log whether there was ever a record in it.
+    fn note_whether_written(&mut self, log: LogKey, answer: &LogPart) {
+        let is_topic = |followed: &FollowedLog| followed.channel.topic().is_some();
+        if answer.head == answer.base && self.logs.get(log).is_some_and(is_topic) {
+            self.unwritten.insert(log);
+        } else {
+            self.unwritten.remove(&log);
         }
     }
 
@@ -249,6 +274,14 @@ impl Followers {
     pub(super) fn pauses_due(&mut self, cx: &mut Context<'_>) {
         if !self.replays.pause.rings(cx.now.mono) {
             return;
+        }
+        while let Some(&(until, log)) = self.replays.heads.first() {
+            if until > cx.now.mono {
+                cx.set(&mut self.replays.pause, until, FollowTimer::Pause);
+                break;
+            }
+            self.replays.heads.pop_first();
+            self.comparing.insert(log);
         }
         while let Some(first) = self.replays.paused.first_entry() {
             let &(until, read) = first.key();
@@ -513,6 +546,10 @@ impl Fingerprint for Replays {
         for ((until, read), key) in &self.paused {
             until.fingerprint(now, hasher);
             (read, key).hash(hasher);
+        }
+        for (until, log) in &self.heads {
+            until.fingerprint(now, hasher);
+            log.hash(hasher);
         }
     }
 }

@@ -57,7 +57,7 @@ use lane::{Lane, PartId, Sequence, in_log_by};
 use logs::LogCalls;
 use receipt::OpenPush;
 use replicas::AwaitedReplicas;
-use topics::TopicPushes;
+use topics::{TopicPushes, TopicRecordId};
 use waiting::WaitsForView;
 
 /// The pushes and questions of this instance.
@@ -103,8 +103,8 @@ pub(crate) struct Publish {
 enum Unappended {
     /// A part, to the log of its user.
     Part(PartId),
-    /// A push to a topic, to the log of that.
-    Topic(PushKey),
+    /// A push to topics, to the log of one of them.
+    Topic(TopicRecordId),
 }
 
 /// What is kept of a delivery until it is answered.
@@ -179,7 +179,7 @@ impl Publish {
                 self.appended(cx, wings, PartId { key, sequence }, reply);
             }
             (PublishPurpose::AppendToTopic { push, topic }, Reply::Log(reply)) => {
-                self.topic_appended(cx, wings, push, topic, reply);
+                self.topic_appended(cx, wings, TopicRecordId { push, topic }, reply);
             }
             (PublishPurpose::Log { call }, Reply::Log(reply)) => {
                 self.log_answered(cx, wings, call, reply)
@@ -214,8 +214,8 @@ impl Publish {
                 let sequence = Sequence::new(part);
                 self.append_unknown(cx, wings, &PartId { key, sequence });
             }
-            PublishPurpose::AppendToTopic { push, .. } => {
-                self.topic_append_unknown(cx, wings, push);
+            PublishPurpose::AppendToTopic { push, topic } => {
+                self.topic_append_unknown(cx, wings, TopicRecordId { push, topic });
             }
             PublishPurpose::Log { call } => {
                 self.log_refused(cx, wings, call, LogRefused::NoAnswer);
@@ -242,8 +242,8 @@ impl Publish {
                 let sequence = Sequence::new(part);
                 self.append_refused(cx, wings, &PartId { key, sequence }, refusal);
             }
-            PublishPurpose::AppendToTopic { push, .. } => {
-                self.not_appended_to_topic(cx, push, in_log_by(refusal));
+            PublishPurpose::AppendToTopic { push, topic } => {
+                self.not_appended_to_topic(cx, &TopicRecordId { push, topic }, in_log_by(refusal));
             }
             PublishPurpose::Log { call } => {
                 self.log_refused(cx, wings, call, logs::refused_by(refusal));
@@ -281,8 +281,8 @@ impl Publish {
                 // An answer of another kind says that something was executed.
                 self.append_unknown(cx, wings, &PartId { key, sequence });
             }
-            PublishPurpose::AppendToTopic { push, .. } => {
-                self.topic_append_unknown(cx, wings, push);
+            PublishPurpose::AppendToTopic { push, topic } => {
+                self.topic_append_unknown(cx, wings, TopicRecordId { push, topic });
             }
         }
     }

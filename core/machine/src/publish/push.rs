@@ -145,7 +145,7 @@ impl Publish {
                 }
                 Logging::Wanted(durable) => {
                     let record = PartRecord::wanted(cx.config, durable);
-                    self.push_to_log_of_topic(cx, wings, push, (topics, except), (by, record));
+                    self.push_to_logs_of_topics(cx, wings, push, (topics, except), (by, record));
                 }
             },
             Search::Everywhere => self.push_to_everyone(cx, wings, push),
@@ -167,13 +167,8 @@ impl Publish {
         if push.durable.is_some() {
             match (&push.to, &push.action) {
                 (Audience::User(_) | Audience::Users(_), Action::Frame(_))
-                | (Audience::User(_), Action::Join(_) | Action::Leave(_)) => {}
-                (Audience::Topics { topics, .. }, Action::Frame(_)) => {
-                    let others = |topic| Some(topic) != topics.first();
-                    if topics.iter().any(others) {
-                        return Err(PushRefused::SeveralLogs);
-                    }
-                }
+                | (Audience::User(_), Action::Join(_) | Action::Leave(_))
+                | (Audience::Topics { .. }, Action::Frame(_)) => {}
                 (Audience::User(_), Action::Close(_) | Action::List { .. })
                 | (
                     Audience::Users(_),

@@ -106,7 +106,15 @@ impl Publish {
         };
         open.receipt.degraded |= !outcome.answered;
         open.receipt.counts.merge(&outcome.counts);
-        open.receipt.instances.push(outcome);
+        // A push that is a record of several topics is answered for each.
+        let same = |other: &&mut InstanceOutcome| other.instance == instance;
+        match open.receipt.instances.iter_mut().find(same) {
+            Some(before) => {
+                before.answered &= outcome.answered;
+                before.counts.merge(&outcome.counts);
+            }
+            None => open.receipt.instances.push(outcome),
+        }
         self.one_finished(cx, push);
     }
 
@@ -265,7 +273,7 @@ impl Publish {
             // A push to everyone that has waited for a view in vain, or one to topics for rows or for a place in the log.
             open.receipt.degraded = true;
             open.unfinished = 1;
-            self.topic_record_due(push);
+            self.topic_records_due(cx, wings, push);
             self.one_finished(cx, push);
             self.topics_due(cx, wings, push);
             return;
@@ -280,6 +288,7 @@ impl Publish {
                 self.instance_answered(cx, push, delivery.to, None);
             }
         }
+        self.topic_records_due(cx, wings, push);
         for part in parts {
             self.part_due(cx, wings, &part);
         }

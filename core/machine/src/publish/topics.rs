@@ -15,7 +15,7 @@ use std::hash::{Hash as _, Hasher};
 
 use crate::base::fingerprint::Fingerprint;
 use crate::context::Context;
-use crate::delivery::{Addressees, Delivery, Recorded};
+use crate::delivery::{Addressees, Breadth, Delivery, Recorded};
 use crate::directory::{Keeping, Operation};
 use crate::id::{ConnectionId, DeliveryId, Epoch, InstanceId, PushKey, TopicId};
 use crate::key::Key;
@@ -39,7 +39,7 @@ pub(super) struct TopicPushes {
     /// By their numbers, in the order in which they were handed in.
     waiting: BTreeMap<u64, TopicPush>,
     /// Those that are records of logs: the order of these is that of the log, and no other waits for them.
-    pub(super) records: BTreeMap<PushKey, TopicPush>,
+    pub(super) records: BTreeMap<PushKey, BTreeMap<TopicId, TopicPush>>,
     numbers: BTreeMap<PushKey, u64>,
     next: u64,
     /// Who waits for the rows of a topic that were asked for in a turn. Those of one turn share a lookup.
@@ -47,7 +47,23 @@ pub(super) struct TopicPushes {
     of_the_living: hooks::RowsOfTheLiving,
 }
 
-/// One push to topics that is not routed.
+/// What is routed by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum TopicPushId {
+    /// A push to topics.
+    Plain(PushKey),
+    /// What a push is to the log of a topic.
+    Record(TopicRecordId),
+}
+
+/// A push that is to be a record of the log of a topic. One to several topics is a record of each.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct TopicRecordId {
+    pub(super) push: PushKey,
+    pub(super) topic: TopicId,
+}
+
+/// One push to topics that is not routed, or one record.
 #[derive(Clone, Debug)]
 pub(super) struct TopicPush {
     pub(super) push: PushKey,
@@ -59,6 +75,7 @@ pub(super) struct TopicPush {
     pub(super) stage: TopicStage,
     /// What it is to the log of its topic. One that is to be a record has one topic.
     pub(super) record: PartRecord,
+    pub(super) breadth: Breadth,
     /// Instances with members, once its rows are judged.
     pub(super) targets: BTreeSet<InstanceId>,
     /// Rows that were found dead then.
@@ -97,6 +114,7 @@ impl TopicPush {
             rows: BTreeMap::new(),
             stage,
             record: PartRecord::Plain,
+            breadth: Breadth::OneTopic,
             targets: BTreeSet::new(),
             dead: Vec::new(),
         }
@@ -110,6 +128,7 @@ impl TopicPush {
                 except: self.except,
                 by: self.by,
                 record: Recorded { place, until },
+                breadth: self.breadth,
             },
             (None, _) | (_, None) => Addressees::Members {
                 topics: self.topics.clone(),
@@ -130,11 +149,34 @@ impl TopicPush {
 }
 
 impl TopicPushes {
-    fn get_mut(&mut self, push: PushKey) -> Option<&mut TopicPush> {
-        match self.numbers.get(&push) {
-            Some(number) => self.waiting.get_mut(number),
-            None => self.records.get_mut(&push),
+    fn get_mut(&mut self, id: &TopicPushId) -> Option<&mut TopicPush> {
+        match id {
+            TopicPushId::Plain(push) => self.waiting.get_mut(self.numbers.get(push)?),
+            TopicPushId::Record(record) => self.record_mut(record),
         }
+    }
+
+    pub(super) fn record_mut(&mut self, id: &TopicRecordId) -> Option<&mut TopicPush> {
+        self.records.get_mut(&id.push)?.get_mut(&id.topic)
+    }
+
+    pub(super) fn remove_record(&mut self, id: &TopicRecordId) -> Option<TopicPush> {
+        let of_push = self.records.get_mut(&id.push)?;
+        let removed = of_push.remove(&id.topic);
+        if of_push.is_empty() {
+            self.records.remove(&id.push);
+        }
+        removed
+    }
+
+    /// The records that a push is to be, and that are not routed.
+    pub(super) fn records_of(&self, push: PushKey) -> Vec<TopicRecordId> {
+        let topics = self.records.get(&push).into_iter().flat_map(BTreeMap::keys);
+        let id = |topic: &TopicId| TopicRecordId {
+            push,
+            topic: topic.clone(),
+        };
+        topics.map(id).collect()
     }
 
     fn insert(&mut self, waiting: TopicPush) {
@@ -167,7 +209,8 @@ impl TopicPushes {
     }
 
     pub(super) fn count(&self, tables: &mut Tables) {
-        tables.topic_pushes = self.waiting.len() + self.records.len();
+        let records = self.records.values().map(BTreeMap::len);
+        tables.topic_pushes = self.waiting.len() + records.sum::<usize>();
         tables.topic_lookups = self.lookups.len();
     }
 
@@ -287,8 +330,9 @@ impl Publish {
         let waited = self.topics.lookups.remove(&looked_up);
         let (_, topic) = looked_up;
         for push in waited.into_iter().flatten() {
+            let id = TopicPushId::Plain(push);
             // It may have been routed without.
-            let Some(waiting) = self.topics.get_mut(push) else {
+            let Some(waiting) = self.topics.get_mut(&id) else {
                 continue;
             };
             match &rows {
@@ -296,7 +340,7 @@ impl Publish {
                     waiting.rows.insert(topic.clone(), rows.clone());
                     let is_complete = waiting.rows.len() == waiting.topics.len();
                     if is_complete && waiting.stage == TopicStage::LookingUp {
-                        self.judge_topics(cx, wings, push);
+                        self.judge_topics(cx, wings, &id);
                     }
                 }
                 None => waiting.stage = TopicStage::Unknown,
@@ -310,9 +354,9 @@ impl Publish {
         &mut self,
         cx: &mut Context<'_>,
         wings: &mut Wings<'_>,
-        push: PushKey,
+        id: &TopicPushId,
     ) {
-        let Some(waiting) = self.topics.get_mut(push) else {
+        let Some(waiting) = self.topics.get_mut(id) else {
             return;
         };
         let is_open = |standing| match (standing, waiting.stage) {
@@ -325,7 +369,7 @@ impl Publish {
             .any(|(instance, _)| is_open(wings.membership.standing(cx, *instance, waiting.since)))
         {
             waiting.stage = TopicStage::Unjudged;
-            self.wait_for_view(cx, wings, WaitsForView::Topics(push));
+            self.wait_for_view(cx, wings, WaitsForView::Topics(id.clone()));
             return;
         }
         waiting.stage = TopicStage::Ready;
@@ -348,13 +392,12 @@ impl Publish {
         &mut self,
         cx: &mut Context<'_>,
         wings: &mut Wings<'_>,
-        push: PushKey,
+        id: &TopicPushId,
     ) {
         let unjudged = |waiting: &mut TopicPush| waiting.stage == TopicStage::Unjudged;
-        if self.topics.get_mut(push).is_some_and(unjudged) {
-            self.judge_topics(cx, wings, push);
-            self.route_topic_record(cx, wings, push);
-            self.advance_topics(cx, wings);
+        if self.topics.get_mut(id).is_some_and(unjudged) {
+            self.judge_topics(cx, wings, id);
+            self.advance(cx, wings, id);
         }
     }
 
@@ -363,12 +406,18 @@ impl Publish {
         &mut self,
         cx: &mut Context<'_>,
         wings: &mut Wings<'_>,
-        push: PushKey,
+        id: &TopicPushId,
     ) {
-        if let Some(waiting) = self.topics.get_mut(push) {
+        if let Some(waiting) = self.topics.get_mut(id) {
             waiting.stage = TopicStage::Unknown;
-            self.route_topic_record(cx, wings, push);
-            self.advance_topics(cx, wings);
+            self.advance(cx, wings, id);
+        }
+    }
+
+    fn advance(&mut self, cx: &mut Context<'_>, wings: &mut Wings<'_>, id: &TopicPushId) {
+        match id {
+            TopicPushId::Plain(_) => self.advance_topics(cx, wings),
+            TopicPushId::Record(record) => self.route_topic_record(cx, wings, record),
         }
     }
 
@@ -381,7 +430,10 @@ impl Publish {
         push: PushKey,
     ) {
         let Some(&number) = self.topics.numbers.get(&push) else {
-            return self.topic_record_hurries(cx, wings, push);
+            for record in self.topics.records_of(push) {
+                self.topic_record_hurries(cx, wings, &record);
+            }
+            return;
         };
         for (_, earlier) in self.topics.waiting.range_mut(..=number) {
             match earlier.stage {
@@ -529,11 +581,13 @@ impl Fingerprint for TopicPushes {
                 .hash(hasher);
             waiting.since.fingerprint(now, hasher);
         }
-        for (push, record) in &self.records {
+        for (push, records) in &self.records {
             push.fingerprint(now, hasher);
-            (&record.topics, record.except, &record.rows, record.stage).hash(hasher);
-            (record.by, record.record).hash(hasher);
-            record.since.fingerprint(now, hasher);
+            for record in records.values() {
+                (&record.topics, record.except, &record.rows, record.stage).hash(hasher);
+                (record.by, record.record, record.breadth).hash(hasher);
+                record.since.fingerprint(now, hasher);
+            }
         }
         self.lookups.hash(hasher);
     }

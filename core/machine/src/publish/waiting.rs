@@ -5,6 +5,7 @@ use crate::directory::Row;
 use crate::id::{CallId, ConnectionId, PushKey};
 use crate::key::Key;
 use crate::publish::lane::PartId;
+use crate::publish::topics::TopicPushId;
 use crate::publish::{Publish, list};
 use crate::time::Instant;
 use crate::wings::Wings;
@@ -16,8 +17,8 @@ pub(super) enum WaitsForView {
     Lane(Key),
     /// A push to everyone.
     Everyone(PushKey),
-    /// A push to topics, whose rows have come.
-    Topics(PushKey),
+    /// A push to topics, or its record in the log of one, whose rows have come.
+    Topics(TopicPushId),
     /// The rows that came with the record of a part.
     Record {
         part: PartId,
@@ -60,7 +61,7 @@ impl Publish {
             match waits {
                 WaitsForView::Lane(key) => self.judge_lane(cx, wings, &key),
                 WaitsForView::Everyone(push) => self.send_to_everyone(cx, wings, since, push),
-                WaitsForView::Topics(push) => self.topics_judged(cx, wings, push),
+                WaitsForView::Topics(push) => self.topics_judged(cx, wings, &push),
                 WaitsForView::Record { part, rows } => self.judge_record(cx, wings, part, rows),
                 WaitsForView::List {
                     call,
@@ -78,8 +79,10 @@ impl Publish {
             match waits {
                 WaitsForView::Lane(key) => self.lookup_failed(cx, wings, &key),
                 WaitsForView::Everyone(push) => self.send_to_everyone(cx, wings, since, push),
-                WaitsForView::Topics(push) => self.topics_unjudged(cx, wings, push),
-                WaitsForView::Record { part, .. } => self.record_unjudged(cx, wings, &part),
+                WaitsForView::Topics(push) => self.topics_unjudged(cx, wings, &push),
+                WaitsForView::Record { part, rows } => {
+                    self.record_unjudged(cx, wings, &part, &rows);
+                }
                 WaitsForView::List { call, key, .. } => {
                     list::connections_unknown(cx, wings, call, &key);
                 }

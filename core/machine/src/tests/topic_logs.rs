@@ -1,5 +1,6 @@
 //! Members of topics that follow the topics' logs, and durable pushes to topics.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::pair;
@@ -8,10 +9,11 @@ use crate::directory::log::{Content, LogOperation, LogReply, Retention};
 use crate::directory::{Operation, OperationError, OperationResult, Reply};
 use crate::event::{Answer, Event, Follow, Handshake};
 use crate::frame::{HelloLog, LogNews, Outgoing, Payload};
-use crate::id::{CallId, ConnectionId, ConnectionKey, PushId, TopicId, UserId};
+use crate::id::{CallId, ConnectionId, ConnectionKey, Epoch, InstanceId, PushId, TopicId, UserId};
 use crate::logs::{LogAnswer, LogQuery, LogRefused, LogRequest};
 use crate::message::{
-    Audience, Counts, Durability, Durable, InLog, Push, PushRefused, PushedBy, Until, WithoutLog,
+    Audience, ChannelLog, Counts, Durability, Durable, InLog, Push, PushRefused, PushedBy, Until,
+    WithoutLog,
 };
 use crate::position::{Nonce, Position};
 use crate::testing::cluster::{Cluster, Server, Told, frame, user};
@@ -133,7 +135,7 @@ fn position(cluster: &Cluster, call: CallId) -> Position {
     }
 }
 
-fn written(written: u64) -> Counts {
+pub(super) fn written(written: u64) -> Counts {
     Counts {
         written,
         ..Counts::default()
@@ -598,32 +600,220 @@ fn an_append_that_was_not_answered_is_asked_for_again() {
     assert_eq!(told(&cluster, id)[2..], ["record news two"]);
 }
 
+/// A push to topics, of which each has a log.
+fn several(names: &[&str], text: &str, id: u128) -> Push {
+    let to = Audience::Topics {
+        topics: names.iter().map(|name| topic(name)).collect(),
+        except: None,
+    };
+    Push {
+        durable: Some(Durable::default()),
+        ..frame(to, text, id)
+    }
+}
+
+/// Where a push stands in each log, by the names of the topics.
+fn logs(cluster: &Cluster, call: CallId) -> BTreeMap<String, InLog> {
+    let logged = cluster.receipt(call).logged.iter();
+    let name = |log: &ChannelLog| log.channel.topic().expect("a topic").as_str().to_owned();
+    logged.map(|log| (name(log), log.logged)).collect()
+}
+
 #[test]
-fn a_durable_push_is_for_one_topic() {
-    let mut cluster = pair();
-    let both = Audience::Topics {
-        topics: vec![topic("news"), topic("other")],
-        except: None,
-    };
-    let push = Push {
-        durable: Some(Durable::default()),
-        ..frame(both, "one", 1)
-    };
-    let call = cluster.call_push(0, push);
-    let expected = Answer::Push(Err(PushRefused::SeveralLogs));
-    assert_eq!(cluster.answers.get(&call), Some(&expected));
-    // One that is named twice is one.
-    let twice = Audience::Topics {
-        topics: vec![topic("news"), topic("news")],
-        except: None,
-    };
-    let push = Push {
-        durable: Some(Durable::default()),
-        ..frame(twice, "two", 2)
-    };
-    let call = cluster.hand_in(0, push);
+fn a_durable_push_to_several_topics_is_a_record_of_each() {
+    let mut cluster = Cluster::new(&Config::default(), 3);
+    let (ann, both) = follower(&mut cluster, 0, "ann", "news", Follow::default());
+    ask(&mut cluster, 0, ann, "other", Follow::default());
+    let (_, one) = follower(&mut cluster, 1, "bob", "other", Follow::default());
+    let (zoe, plain) = connect(&mut cluster, 1, "zoe");
+    for name in ["news", "other", "third"] {
+        wish(&mut cluster, 1, zoe, TopicWish::Join(topic(name)));
+    }
     cluster.pass(SECOND);
+    // One that is named twice is one.
+    let names = ["other", "news", "third", "other"];
+    let call = cluster.call_push(2, several(&names, "one", 1));
+    cluster.pass(SECOND);
+    let at = logs(&cluster, call);
+    assert_eq!(at.keys().collect::<Vec<_>>(), ["news", "other", "third"]);
+    assert!(at.values().all(|log| matches!(log, InLog::At(_))), "{at:?}");
+    let receipt = cluster.receipt(call);
+    assert!(!receipt.degraded);
+    // Each instance is named once. A member of several is counted for each.
+    let instances = receipt.instances.iter();
+    let instances: Vec<_> = instances
+        .map(|one| (one.instance.get(), one.counts.written))
+        .collect();
+    assert_eq!(instances, [(1, 2), (2, 4)]);
+    let expected = [
+        "joined news Anew",
+        "joined other Anew",
+        "record news one",
+        "record other one",
+    ];
+    assert_eq!(told(&cluster, both), expected);
+    assert_eq!(
+        told(&cluster, one),
+        ["joined other Anew", "record other one"]
+    );
+    // Who follows none of them gets it once.
+    let words = told(&cluster, plain);
+    assert_eq!(words[3..], ["one"]);
+    // A repeat is told where they stand, and reaches nobody.
+    let again = cluster.call_push(0, several(&names, "one", 1));
+    cluster.pass(SECOND);
+    assert_eq!(logs(&cluster, again), logs(&cluster, call));
+    assert_eq!(cluster.receipt(again).counts, cluster.receipt(call).counts);
+    assert_eq!(told(&cluster, plain).len(), 4);
+    assert_eq!(told(&cluster, both).len(), 4);
+}
+
+fn has_no_log_of_other(operation: &Operation) -> Option<OperationResult> {
+    let is_other = matches!(operation, Operation::Log {
+        channel,
+        operation: LogOperation::Append { .. },
+    } if channel.topic() == Some(&topic("other")));
+    is_other.then(|| Err(OperationError::Refused("OOM".to_owned())))
+}
+
+/// What is wrong with one log is said of that one.
+#[test]
+fn a_log_that_is_refused_keeps_a_push_from_no_other_log() {
+    let mut cluster = pair();
+    let (_, ann) = follower(&mut cluster, 0, "ann", "news", Follow::default());
+    let (bob, other) = connect(&mut cluster, 0, "bob");
+    wish(&mut cluster, 0, bob, TopicWish::Join(topic("other")));
+    cluster.refuse(has_no_log_of_other, [1]);
+    let call = cluster.call_push(1, several(&["news", "other"], "one", 1));
+    cluster.pass(SECOND * 10);
+    let at = logs(&cluster, call);
+    assert!(matches!(at["news"], InLog::At(_)), "{at:?}");
+    assert_eq!(at["other"], InLog::Refused);
+    assert!(cluster.receipt(call).degraded);
+    assert_eq!(cluster.receipt(call).counts, written(1));
+    assert_eq!(told(&cluster, ann)[1..], ["record news one"]);
+    assert_eq!(told(&cluster, other), ["joined other"]);
+    // The repeat is a record there as well, and is told to those who have not got it.
+    cluster.refuses = None;
+    let again = cluster.call_push(1, several(&["news", "other"], "one", 1));
+    cluster.pass(SECOND);
+    assert!(
+        logs(&cluster, again)
+            .values()
+            .all(|log| matches!(log, InLog::At(_)))
+    );
+    assert_eq!(told(&cluster, ann)[1..], ["record news one"]);
+    assert_eq!(told(&cluster, other), ["joined other", "one"]);
+}
+
+/// What is not known at the deadline is said of each log, and nothing is left of it.
+#[test]
+fn a_push_to_several_logs_is_answered_at_its_deadline() {
+    let mut cluster = pair();
+    follower(&mut cluster, 0, "ann", "news", Follow::default());
+    cluster.server = Server::Waits;
+    let call = cluster.hand_in(1, several(&["news", "other"], "one", 1));
+    cluster.pass(SECOND * 31);
+    let unknown = |name: &str| (name.to_owned(), InLog::Unknown);
+    let expected = BTreeMap::from([unknown("news"), unknown("other")]);
+    assert_eq!(logs(&cluster, call), expected);
+    assert!(cluster.receipt(call).degraded);
+    assert_eq!(cluster.instances[1].tables().topic_pushes, 0);
+}
+
+/// It is not known in time whether an instance lives that has members: those that follow do not wait for a check.
+#[test]
+fn a_record_whose_rows_are_not_judged_in_time_is_named_to_their_instances() {
+    let mut cluster = pair();
+    let (_, id) = follower(&mut cluster, 0, "ann", "news", Follow::default());
+    cluster.pass(SECOND);
+    let stranger = Operation::EnterTopic {
+        topic: topic("news"),
+        instance: InstanceId::new(99),
+        epoch: Epoch::new(1),
+    };
+    let entered = cluster.directory.execute(cluster.now.mono, &stranger);
+    entered.expect("it is a row");
+    cluster.server = Server::Waits;
+    let push = Push {
+        deadline: SECOND * 3 / 2,
+        ..durable_push("news", "one", 1, Durable::default())
+    };
+    let call = cluster.hand_in(1, push);
+    // It is a record when it has waited for as long as the directory has, but not for as long as the view may take.
+    cluster.pass(SECOND * 7 / 10);
+    cluster.answer_held_and(Server::Waits);
+    cluster.pass(SECOND * 85 / 100);
     assert!(matches!(logged(&cluster, call), InLog::At(_)));
+    assert!(cluster.receipt(call).degraded);
+    assert_eq!(told(&cluster, id), ["joined news Anew"]);
+    cluster.answer_held();
+    cluster.pass(SECOND * 2);
+    assert_eq!(told(&cluster, id), ["joined news Anew", "record news one"]);
+}
+
+/// A repeat that waits for confirmations asks for those that were given to nobody, and a repeat that does not tells of those
+/// that were given.
+#[test]
+fn a_repeat_tells_of_confirmations_and_asks_for_them_once_more() {
+    let mut cluster = pair();
+    let (ann, id) = follower(&mut cluster, 0, "ann", "news", Follow::default());
+    let (_, _) = follower(&mut cluster, 0, "bob", "news", Follow::default());
+    let (zoe, plain) = connect(&mut cluster, 0, "zoe");
+    wish(&mut cluster, 0, zoe, TopicWish::Join(topic("news")));
+    let until_acked = Durable {
+        until: Until::Acked,
+        ..Durable::default()
+    };
+    let first = durable(&mut cluster, 1, "news", "one", 1);
+    assert_eq!(cluster.receipt(first).counts, written(3));
+    let again = cluster.hand_in(1, durable_push("news", "one", 1, until_acked));
+    cluster.pass(SECOND / 10);
+    assert!(!cluster.answers.contains_key(&again));
+    let ack = TopicWish::Ack(topic("news"), position(&cluster, first));
+    wish(&mut cluster, 0, ann, ack);
+    cluster.pass(SECOND * 10);
+    let confirmed = Counts {
+        acked: 1,
+        ..written(2)
+    };
+    assert_eq!(cluster.receipt(again).counts, confirmed);
+    // Who does not wait is told as well, over a link and here.
+    for instance in [0, 1] {
+        let call = durable(&mut cluster, instance, "news", "one", 1);
+        assert_eq!(cluster.receipt(call).counts, confirmed, "{instance}");
+    }
+    assert_eq!(told(&cluster, id)[1..], ["record news one"]);
+    assert_eq!(told(&cluster, plain)[1..], ["one"]);
+    assert_eq!(cluster.instances[0].tables().inbound, 0);
+}
+
+/// So does a repeat that comes while the first one is under way, and has to wait for it.
+#[test]
+fn a_repeat_that_waits_for_the_first_one_asks_for_confirmations_then() {
+    let mut cluster = pair();
+    let (ann, id) = follower(&mut cluster, 0, "ann", "news", Follow::default());
+    cluster.stalled.insert(id);
+    let first = cluster.hand_in(1, durable_push("news", "one", 1, Durable::default()));
+    cluster.pass(SECOND / 10);
+    let until_acked = Durable {
+        until: Until::Acked,
+        ..Durable::default()
+    };
+    let again = cluster.hand_in(1, durable_push("news", "one", 1, until_acked));
+    cluster.pass(SECOND / 10);
+    cluster.read_again();
+    cluster.pass(SECOND / 10);
+    assert_eq!(cluster.receipt(first).counts, written(1));
+    assert!(!cluster.answers.contains_key(&again));
+    let ack = TopicWish::Ack(topic("news"), position(&cluster, first));
+    wish(&mut cluster, 0, ann, ack);
+    cluster.pass(SECOND / 10);
+    let confirmed = Counts {
+        acked: 1,
+        ..Counts::default()
+    };
+    assert_eq!(cluster.receipt(again).counts, confirmed);
 }
 
 /// What is left out of a plain push is no hole in a log.
@@ -648,39 +838,6 @@ fn a_connection_that_is_left_out_gets_the_record_if_it_follows() {
     let records = ["joined news Anew", "record news 1", "record news 2"];
     assert_eq!(told(&cluster, ann), records);
     assert_eq!(told(&cluster, plain), ["joined news", "1"]);
-}
-
-/// A topic with more members than are served at once is walked over, and each follower gets its records in their order.
-#[test]
-fn a_large_topic_is_served_in_steps() {
-    let mut cluster = pair();
-    let ids: Vec<_> = (0..300)
-        .map(|number| {
-            follower(
-                &mut cluster,
-                0,
-                &format!("user{number}"),
-                "news",
-                Follow::default(),
-            )
-            .1
-        })
-        .collect();
-    let calls: Vec<_> = (1..=3)
-        .map(|number| {
-            let text = number.to_string();
-            cluster.hand_in(1, durable_push("news", &text, number, Durable::default()))
-        })
-        .collect();
-    cluster.pass(SECOND * 10);
-    for call in calls {
-        let counts = cluster.receipt(call).counts;
-        assert_eq!(counts.written + counts.kept, 300, "{counts:?}");
-    }
-    for id in ids {
-        let records = ["1", "2", "3"].map(|number| format!("record news {number}"));
-        assert_eq!(told(&cluster, id)[1..], records);
-    }
 }
 
 #[test]

@@ -3,12 +3,16 @@
 use std::time::Duration;
 
 use super::pair;
-use super::topic_logs::{ask, connect, durable, durable_push, follower, told, topic};
+use super::topic_logs::{
+    append, ask, connect, durable, durable_push, follower, told, topic, written,
+};
 use crate::config::Config;
+use crate::directory::log::{LogOperation, LogReply};
+use crate::directory::{Operation, OperationError, OperationResult, Reply};
 use crate::event::{Event, Follow};
 use crate::id::{ConnectionId, ConnectionKey};
-use crate::message::{Durable, Push, PushedBy};
-use crate::testing::cluster::Cluster;
+use crate::message::{Audience, Durable, Push, PushedBy};
+use crate::testing::cluster::{Cluster, frame};
 use crate::topic::TopicWish;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -33,6 +37,42 @@ fn expect_records(cluster: &Cluster, ids: &[(ConnectionKey, ConnectionId)], text
     for (_, id) in ids {
         assert_eq!(told(cluster, *id)[1..], expected);
     }
+}
+
+/// A topic with more members than are served at once is walked over, and each follower gets its records in their order, without
+/// reading the log for that.
+#[test]
+fn a_large_topic_is_served_in_steps() {
+    let config = Config {
+        broadcast_rate: 2_000,
+        ..Config::default()
+    };
+    let mut cluster = Cluster::new(&config, 2);
+    let ids = many(&mut cluster);
+    let reads = cluster.instances[0].stats().log_reads;
+    let calls = [1, 2, 3].map(|number| {
+        let text = number.to_string();
+        cluster.hand_in(1, durable_push("news", &text, number, Durable::default()))
+    });
+    let served = |cluster: &Cluster| {
+        let served = ids.iter().filter(|(_, id)| told(cluster, *id).len() > 1);
+        served.count()
+    };
+    let mut steps = Vec::new();
+    while steps.last() != Some(&MANY) {
+        cluster.pass(SECOND / 50);
+        steps.push(served(&cluster));
+        assert!(steps.len() < 100, "it is never over");
+    }
+    // None of them serves all.
+    steps.dedup();
+    assert!(steps.len() >= 3, "{steps:?}");
+    cluster.pass(SECOND);
+    for call in calls {
+        assert_eq!(cluster.receipt(call).counts, written(MANY as u64));
+    }
+    expect_records(&cluster, &ids, &["1", "2", "3"]);
+    assert_eq!(cluster.instances[0].stats().log_reads, reads);
 }
 
 /// What a terminal has published stands before what the application pushes then, and goes before it.
@@ -76,7 +116,7 @@ fn only_those_who_were_visited_read_what_they_may_lack() {
     let mut cluster = pair();
     let ids = many(&mut cluster);
     let reads = cluster.instances[0].stats().log_reads;
-    super::topic_logs::append(&mut cluster, "news", "lost", 7);
+    append(&mut cluster, "news", "lost", 7);
     cluster.hand_in(1, durable_push("news", "next", 1, Durable::default()));
     cluster.pass(SECOND * 10);
     expect_records(&cluster, &ids, &["lost", "next"]);
@@ -192,4 +232,93 @@ fn the_turn_of_a_log_that_is_left_is_the_next_ones() {
         2,
         "{words:?}"
     );
+}
+
+fn has_no_head(operation: &Operation) -> Option<OperationResult> {
+    let is_head = matches!(
+        operation,
+        Operation::Log {
+            operation: LogOperation::Head,
+            ..
+        }
+    );
+    is_head.then(|| Err(OperationError::Refused("busy".to_owned())))
+}
+
+/// A head that is compared because members may have missed something is asked for until it is told.
+#[test]
+fn the_head_of_a_log_in_doubt_is_asked_for_until_it_is_told() {
+    let mut cluster = pair();
+    let ids = many(&mut cluster);
+    append(&mut cluster, "news", "one", 1);
+    cluster.refuse(has_no_head, [0]);
+    let at = cluster.now;
+    cluster.instances[0].lose_lease(at);
+    cluster.pass(SECOND * 5);
+    assert_eq!(told(&cluster, ids[0].1).len(), 1);
+    cluster.refuses = None;
+    // Long before its turn comes among all logs.
+    cluster.pass(SECOND * 3);
+    expect_records(&cluster, &ids, &["one"]);
+}
+
+/// Members that follow the log get a record whatever walks there are: it is not lost on them.
+#[test]
+fn members_that_follow_are_not_said_to_fail_where_no_walk_has_room() {
+    let config = Config {
+        broadcasts: 1,
+        broadcast_rate: 200,
+        ..Config::default()
+    };
+    let mut cluster = Cluster::new(&config, 2);
+    let ids = many(&mut cluster);
+    let before = Push {
+        deadline: SECOND,
+        ..frame(Audience::Everyone, "before", 1)
+    };
+    cluster.hand_in(0, before);
+    cluster.pass(SECOND / 10);
+    let call = cluster.hand_in(1, durable_push("news", "one", 2, Durable::default()));
+    cluster.pass(SECOND * 20);
+    let counts = cluster.receipt(call).counts;
+    assert_eq!(
+        (counts.kept, counts.failed()),
+        (MANY as u64, 0),
+        "{counts:?}"
+    );
+    for (_, id) in &ids {
+        assert!(told(&cluster, *id).contains(&"record news one".to_owned()));
+    }
+}
+
+/// A log of a topic to which nobody has written is not kept for long: terminals choose the names of topics.
+#[test]
+fn the_log_of_a_topic_without_records_ends_soon_unless_it_is_followed() {
+    let mut cluster = pair();
+    let (ann, id) = follower(&mut cluster, 0, "ann", "news", Follow::default());
+    let (bob, _) = follower(&mut cluster, 0, "bob", "other", Follow::default());
+    cluster.disconnect(0, bob);
+    let head = |cluster: &Cluster, name: &str| {
+        let operation = Operation::Log {
+            channel: topic(name).into(),
+            operation: LogOperation::Head,
+        };
+        let mut directory = cluster.directory.clone();
+        match directory.execute(cluster.now.mono, &operation) {
+            Ok(Reply::Log(LogReply::Head(head))) => head,
+            other => panic!("{other:?}"),
+        }
+    };
+    let begun = head(&cluster, "news");
+    assert!(begun.is_some() && head(&cluster, "other").is_some());
+    for _ in 0..40 {
+        cluster.pass(SECOND * 60);
+    }
+    assert_eq!(head(&cluster, "other"), None);
+    assert_eq!(head(&cluster, "news"), begun);
+    durable(&mut cluster, 1, "news", "one", 1);
+    assert_eq!(told(&cluster, id), ["joined news Anew", "record news one"]);
+    cluster.disconnect(0, ann);
+    cluster.pass(SECOND);
+    assert!(cluster.instances[0].is_at_rest());
 }

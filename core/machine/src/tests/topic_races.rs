@@ -159,7 +159,11 @@ fn a_terminal_that_is_closed_by_what_it_is_told_of_topics_leaves_no_degradation(
             },
         );
     }
+    assert_eq!(cluster.instances[0].tables().members, 2);
     cluster.pass(3 * SECOND);
+    // It was to be told that it is a degraded member, and takes nothing.
+    assert_eq!(cluster.instances[0].tables().members, 0);
+    assert_eq!(cluster.instances[0].tables().degraded, 0);
 }
 
 #[test]

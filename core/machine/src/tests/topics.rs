@@ -526,7 +526,6 @@ fn a_push_that_topics_cannot_take_is_refused() {
         except: None,
     };
     let join = Action::Join(topic("news"));
-    let durable = frame(topics(&["news", "other"]), "kept", 3).durable();
     let cases = [
         (frame(to(vec![]), "", 1), PushRefused::NoTopics),
         (
@@ -536,7 +535,6 @@ fn a_push_that_topics_cannot_take_is_refused() {
                 limit: 100,
             },
         ),
-        (durable, PushRefused::SeveralLogs),
         (
             Push {
                 action: join,

@@ -207,7 +207,8 @@ crate::settings! {
                     "must be at least `log_age_max` and four times `log_check`";
 
             /// How long the directory remembers the position of a log to which nothing was ever written, after the
-            /// last terminal that follows it has gone.
+            /// last terminal that follows it has gone. Of the log of a topic 10 min at most, or four rounds of checks
+            /// if these take longer.
             #[serde(with = "duration")]
             unused_log_expiry: Duration as Time = DirectorySettings::UNUSED_LOG,
                 scope: Cluster(7),
@@ -395,7 +396,15 @@ impl Config {
             repeat_memory: self.repeat_memory,
             used_log: self.log_expiry,
             unused_log: self.unused_log_expiry,
+            unused_topic_log: self.unused_topic_log_expiry(),
         }
+    }
+
+    /// How long the directory remembers the position of a topic's log to which nothing was ever written. One that is followed
+    /// is read in a fourth of this time, which prolongs its life.
+    pub(crate) fn unused_topic_log_expiry(&self) -> Duration {
+        let shortest = DirectorySettings::UNUSED_TOPIC_LOG.max(4 * self.log_check);
+        self.unused_log_expiry.min(shortest)
     }
 
     /// Broadcasts that wait to be written at an instance and that terminals have published, at most.

@@ -65,6 +65,8 @@ pub(crate) enum Addressees {
         by: PushedBy,
         /// What the push is in the log.
         record: Recorded,
+        /// For how many topics it is.
+        breadth: Breadth,
     },
     /// The terminal that names itself so: it has said the frame, and is to be heard.
     Session(SessionName),
@@ -90,6 +92,16 @@ pub(crate) struct Recorded {
     pub(crate) place: Place,
     /// When a follower's outcome is final.
     pub(crate) until: Until,
+}
+
+/// For how many topics a push is that is a record of one topic's log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Hash)]
+pub(crate) enum Breadth {
+    /// For this one alone.
+    OneTopic,
+    /// For others as well, in deliveries of their own: an instance remembers which terminals it has reached, so that a
+    /// member of several gets one plain push.
+    SeveralTopics,
 }
 
 /// The terminals to be served although no row names them.

@@ -463,7 +463,7 @@ pub enum PushRefused {
     #[error("the deadline must be between 10ms and 30s")]
     Deadline,
     /// The caller's: everyone, or some connections of a user, have no log.
-    #[error("a durable push is for users that are named, or for a topic")]
+    #[error("a durable push is for users that are named, or for topics")]
     NotForUsers,
     /// The caller's: a log would keep more or less than the settings allow.
     #[error(
@@ -507,9 +507,6 @@ pub enum PushRefused {
     /// The caller's: a topic has no members that could join or leave another one.
     #[error("terminals of users join and leave topics, not those of topics or of everyone")]
     NotForTopics,
-    /// The caller's: each topic has a log of its own.
-    #[error("a durable push is for one topic: push to each of several by itself")]
-    SeveralLogs,
 }
 
 /// The connections of a user.

@@ -110,7 +110,16 @@ pub(crate) enum FollowPurpose {
     /// What comes after the position of a follower.
     Read { key: FollowerKey, read: ReadId } = Number::Read as isize,
     /// Where a log ends.
-    Head { log: LogKey } = Number::Head as isize,
+    Head { log: LogKey, asked: HeadAsked } = Number::Head as isize,
+}
+
+/// Why the head of a log is compared with where its followers stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum HeadAsked {
+    /// It is its turn: without an answer the next round comes to it.
+    ByTurn,
+    /// They may have missed something: without an answer it is asked for again.
+    InDoubt,
 }
 
 /// Names one read of a follower.

@@ -25,8 +25,10 @@ pub(super) struct Logs {
     repeat_memory: Duration,
     /// When a log ends to which somebody has written.
     used: Duration,
-    /// When a log ends to which nobody has written.
+    /// When the log of a user ends to which nobody has written.
     unused: Duration,
+    /// The same of the log of a topic.
+    unused_topic: Duration,
     flaws: Flaws,
 }
 
@@ -78,6 +80,7 @@ impl Logs {
             repeat_memory: settings.repeat_memory,
             used: settings.used_log,
             unused: settings.unused_log,
+            unused_topic: settings.unused_topic_log,
             flaws: Flaws::NONE,
         }
     }
@@ -252,7 +255,11 @@ impl Logs {
         nonce: Nonce,
     ) -> LogResult {
         self.kept.sweep(now);
-        let (used, unused, flaws) = (self.used, self.unused, self.flaws);
+        let unused = match channel {
+            Channel::User(_) => self.unused,
+            Channel::Topic(_) => self.unused_topic,
+        };
+        let (used, flaws) = (self.used, self.flaws);
         let log = match self.kept.get_mut(now, channel) {
             Some(log) => log,
             None => {

@@ -73,7 +73,7 @@ impl LogOperation {
                 keys: vec![meta, records, pushes],
                 args: vec![
                     records::nonce_bytes(*nonce),
-                    millis(settings.unused_log),
+                    millis(settings.unused(channel)),
                     millis(settings.used_log),
                     text(limit),
                     text(bytes),

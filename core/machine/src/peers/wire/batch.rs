@@ -138,7 +138,9 @@ mod tests {
 
     use super::*;
     use crate::channel::Channel;
-    use crate::delivery::{Addressee, Addressees, Ask, Delivered, Delivery, Outcomes, Recorded};
+    use crate::delivery::{
+        Addressee, Addressees, Ask, Breadth, Delivered, Delivery, Outcomes, Recorded,
+    };
     use crate::directory::log::Place;
     use crate::frame::{CloseCode, FrameKind, Payload};
     use crate::id::{ConnectionId, DeliveryId, PushId, SessionName, TopicId, UserId};
@@ -431,17 +433,25 @@ mod tests {
         prop_oneof![
             4 => vec(addressee(), 0..5).prop_map(Addressees::Keys),
             1 => Just(Addressees::Everyone),
-            1 => (topic(), proptest::option::of(connection()), recorded()).prop_map(
-                |(topic, except, record)| Addressees::Record {
-                    topic,
-                    except,
-                    by: PushedBy::Application,
-                    record,
-                }
-            ),
+            1 => to_record(),
             1 => members(),
             1 => any::<[u8; 16]>().prop_map(|name| Addressees::Session(SessionName::new(name))),
         ]
+    }
+
+    fn to_record() -> impl Strategy<Value = Addressees> {
+        let except = proptest::option::of(connection());
+        let by = select(vec![PushedBy::Application, PushedBy::Terminal]);
+        let breadth = select(vec![Breadth::OneTopic, Breadth::SeveralTopics]);
+        (topic(), except, by, recorded(), breadth).prop_map(
+            |(topic, except, by, record, breadth)| Addressees::Record {
+                topic,
+                except,
+                by,
+                record,
+                breadth,
+            },
+        )
     }
 
     fn members() -> impl Strategy<Value = Addressees> {

@@ -218,7 +218,7 @@ fn addressees_size(to: &Addressees) -> usize {
         Addressees::Members { topics, .. } => {
             3 * TAG + NUMBER + topics.iter().map(topic_size).sum::<usize>() + ID
         }
-        Addressees::Record { topic, .. } => 4 * TAG + topic_size(topic) + ID + 2 * POSITION,
+        Addressees::Record { topic, .. } => 5 * TAG + topic_size(topic) + ID + 2 * POSITION,
     }
 }
 

@@ -5,16 +5,16 @@
 //! by the log, and those that follow it are sent nothing out of it. An append whose outcome is unknown is
 //! asked again, under the push's id, by which the directory knows it, and with a nonce of its own.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::sending::tell_missed;
+use super::sending::tell_all_missed;
 use super::{PartRecord, PartStage, remove_dead_row};
 use crate::channel::Channel;
 use crate::context::Context;
 use crate::directory::log::{ChannelRows, Content, LogOperation, LogReply, Logged};
 use crate::directory::{Operation, OperationError, Row};
 use crate::id::ConnectionId;
+use crate::key::Key;
 use crate::message::{Action, InLog};
 use crate::publish::lane::PartId;
 use crate::publish::route;
@@ -98,7 +98,7 @@ impl Publish {
         for unappended in std::mem::take(&mut self.unappended) {
             match unappended {
                 Unappended::Part(part) => self.append(cx, wings, &part),
-                Unappended::Topic(push) => self.append_to_topic(cx, wings, push),
+                Unappended::Topic(record) => self.append_to_topic(cx, wings, &record),
             }
         }
     }
@@ -124,14 +124,8 @@ impl Publish {
         let bytes = self.payload_bytes(&id);
         let part = self.part_mut(&id.key, id.sequence);
         let Some(part) = part.filter(|part| part.stage == PartStage::Appending) else {
-            // The receipt has said that it is unknown. Those that follow the log need not wait for a check.
-            let here = cx.identity.instance;
-            let there = rows.iter().map(|(_, row)| row.instance);
-            let instances: BTreeSet<_> = there.chain([here]).collect();
-            for instance in instances {
-                tell_missed(cx, wings, instance, &Channel::from(&id.key));
-            }
-            return;
+            // The receipt has said that it is unknown.
+            return record_missed(cx, wings, &id.key, &rows);
         };
         part.record = PartRecord::answered(cx, logged, part.started, bytes);
         let (push, since) = (part.push, part.started);
@@ -196,7 +190,7 @@ impl Publish {
         rows: Vec<(ConnectionId, Row)>,
     ) {
         let Some(since) = self.appending_since(&part) else {
-            return;
+            return record_missed(cx, wings, &part.key, &rows);
         };
         let is_outdated = |(_, row): &(_, Row)| {
             wings.membership.standing(cx, row.instance, since) == Standing::Outdated
@@ -214,9 +208,10 @@ impl Publish {
         cx: &mut Context<'_>,
         wings: &mut Wings<'_>,
         part: &PartId,
+        rows: &[(ConnectionId, Row)],
     ) {
         if self.appending_since(part).is_none() {
-            return;
+            return record_missed(cx, wings, &part.key, rows);
         }
         let PartId { key, sequence } = part;
         self.serve_part_here(cx, wings, key, *sequence);
@@ -244,10 +239,10 @@ impl Publish {
             | WaitsForView::Topics(_)
             | WaitsForView::List { .. } => false,
         };
-        let waiting = self.waiting.len();
-        self.waiting.retain(|(_, other)| !waits(other));
-        if self.waiting.len() < waiting {
-            self.record_unjudged(cx, wings, id);
+        let at = self.waiting.iter().position(|(_, other)| waits(other));
+        if let Some((_, WaitsForView::Record { part, rows })) = at.map(|at| self.waiting.remove(at))
+        {
+            self.record_unjudged(cx, wings, &part, &rows);
         }
     }
 
@@ -347,4 +342,15 @@ impl Publish {
         self.end_part(cx, key, *sequence);
         self.advance_lane(cx, wings, key);
     }
+}
+
+/// A record was not delivered, because its push has ended. Those that follow the log need not wait for a check.
+fn record_missed(
+    cx: &mut Context<'_>,
+    wings: &mut Wings<'_>,
+    key: &Key,
+    rows: &[(ConnectionId, Row)],
+) {
+    let there = rows.iter().map(|(_, row)| row.instance);
+    tell_all_missed(cx, wings, there, &Channel::from(key));
 }

@@ -31,7 +31,7 @@ mod targets;
 pub(super) use append::in_log_by;
 pub(super) use part::{Lane, Part, PartId, PartRecord, Sequence};
 use part::{Lookup, PartStage, Round, Target};
-pub(super) use sending::tell_missed;
+pub(super) use sending::tell_all_missed;
 
 impl Publish {
     /// Begins the parts that wait, if the lane is free for them, and ends the lane if it is empty.

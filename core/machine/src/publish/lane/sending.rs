@@ -1,5 +1,7 @@
 //! How a part leaves: what its plan calls for, in deliveries that it shares with other parts of its push.
 
+use std::collections::BTreeSet;
+
 use crate::channel::Channel;
 use crate::context::Context;
 use crate::delivery::{Addressee, Addressees, Ask, Delivery, Recorded};
@@ -179,13 +181,22 @@ impl Publish {
     }
 }
 
-/// A record is not delivered to an instance that may have followers of it: they read it.
-pub(in crate::publish) fn tell_missed(
+/// A record is not delivered to these instances, nor here: whoever follows its log reads it.
+pub(in crate::publish) fn tell_all_missed(
     cx: &mut Context<'_>,
     wings: &mut Wings<'_>,
-    to: InstanceId,
+    there: impl Iterator<Item = InstanceId>,
     channel: &Channel,
 ) {
+    let here = cx.identity.instance;
+    let instances: BTreeSet<_> = there.chain([here]).collect();
+    for instance in instances {
+        tell_missed(cx, wings, instance, channel);
+    }
+}
+
+/// A record is not delivered to an instance that may have followers of it: they read it.
+fn tell_missed(cx: &mut Context<'_>, wings: &mut Wings<'_>, to: InstanceId, channel: &Channel) {
     if to == cx.identity.instance {
         wings.follow.check_logs(cx, [channel]);
     } else {

@@ -299,10 +299,16 @@ impl Cluster {
 
     /// The directory answers what it has held back.
     pub(crate) fn answer_held(&mut self) {
+        self.answer_held_and(Server::Answers);
+    }
+
+    /// The same, and does this with what it is asked then.
+    pub(crate) fn answer_held_and(&mut self, then: Server) {
         self.server = Server::Answers;
         for (index, trip) in std::mem::take(&mut self.held) {
             self.ask_directory(index, trip);
         }
+        self.server = then;
         self.settle_down();
     }
 }
