@@ -17,21 +17,21 @@ pub(crate) fn measure(adapter: Adapter, terminals: usize) {
     println!("resident memory of both servers for an idle terminal, of {terminals}:");
     let plain = idle(adapter, terminals, ("", "false"));
     let follower = idle(adapter, terminals, ("&log=1", "true"));
-    let sent = format!("after {RECORDS} pushes");
-    for (what, plain, follower) in [
-        ("before any push", plain.0, follower.0),
-        (&sent, plain.1, follower.1),
-    ] {
-        println!(
-            "  {what:<18}plain {plain} B, follower {follower} B: {:+} B",
-            follower - plain
-        );
-    }
+    println!(
+        "  idle            plain {} B, follower {} B: {:+} B",
+        plain.0,
+        follower.0,
+        follower.0 - plain.0
+    );
+    println!(
+        "  {RECORDS} more pushes    plain {:+} B, follower, to which they are records, {:+} B",
+        plain.1, follower.1
+    );
     in_redis(&Testbed::start(adapter));
 }
 
-/// What each of so many terminals adds to servers that have had some already, before anything is pushed to it and
-/// after, when pushes are forgotten.
+/// What each of so many terminals adds to servers that have had some already, and then pushes to it that are durable or
+/// not, when all that passes is forgotten. Plain pushes have been before, for which servers have made room.
 fn idle(adapter: Adapter, terminals: usize, (query, durable): (&str, &str)) -> (i64, i64) {
     let place = Testbed::start_with(adapter, |settings| {
         settings.with("repeat_memory", format!("{}s", REPEATS.as_secs()))
@@ -44,23 +44,26 @@ fn idle(adapter: Adapter, terminals: usize, (query, durable): (&str, &str)) -> (
             .collect()
     };
     // Those that come first pay for tables and threads.
+    let all = terminals + terminals / 10;
     crowd.connect(queries(0, terminals / 10), ONE_BY_ONE);
     let before = place.settled_memory();
-    crowd.connect(
-        queries(terminals / 10, terminals + terminals / 10),
-        ONE_BY_ONE,
-    );
-    let after = place.settled_memory();
-    let texts = crowd.texts();
-    for _ in 0..RECORDS {
-        push_to_all(&place, terminals + terminals / 10, durable);
-    }
-    let frames = if durable == "true" { 2 } else { 1 };
-    crowd.await_texts(texts + RECORDS * frames * (terminals + terminals / 10));
-    thread::sleep(REPEATS * 3);
-    let later = place.settled_memory();
-    let each = |memory: u64| (memory as i64 - before as i64) / terminals as i64;
-    (each(after), each(later))
+    crowd.connect(queries(terminals / 10, all), ONE_BY_ONE);
+    let idle = place.settled_memory();
+    let pushed = |durable: &str| {
+        // A record is announced by a frame of its own.
+        let frames = if durable == "true" { 2 } else { 1 };
+        let texts = crowd.texts();
+        for _ in 0..RECORDS {
+            push_to_all(&place, all, durable);
+        }
+        crowd.await_texts(texts + RECORDS * frames * all);
+        thread::sleep(REPEATS * 3);
+        place.settled_memory()
+    };
+    let plain = pushed("false");
+    let later = pushed(durable);
+    let each = |from: u64, to: u64, by: usize| (to as i64 - from as i64) / by as i64;
+    (each(before, idle, terminals), each(plain, later, all))
 }
 
 /// A push to each of these users.
