@@ -1,13 +1,19 @@
 //! Names that people and applications choose: of users and of topics.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
-use bytes::Bytes;
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The longest name, in bytes: it is a part of directory keys and of URLs.
 const MAX_BYTES: usize = 128;
+
+#[expect(
+    clippy::disallowed_types,
+    reason = "nobody changes what is shared here, as with the bytes of a payload"
+)]
+type SharedText = std::sync::Arc<str>;
 
 /// What is wrong with a text as a name.
 enum Fault {
@@ -17,7 +23,7 @@ enum Fault {
     DotSegment,
 }
 
-fn check(text: &str) -> Result<Bytes, Fault> {
+fn check(text: &str) -> Result<SharedText, Fault> {
     if text.is_empty() {
         return Err(Fault::Empty);
     }
@@ -30,7 +36,7 @@ fn check(text: &str) -> Result<Bytes, Fault> {
     if text.split(['/', '\\']).any(is_dot_segment) {
         return Err(Fault::DotSegment);
     }
-    Ok(Bytes::copy_from_slice(text.as_bytes()))
+    Ok(SharedText::from(text))
 }
 
 /// Whether a part of a path is resolved rather than kept, by browsers and HTTP libraries (the URL
@@ -57,8 +63,8 @@ macro_rules! name {
         ///
         /// An opaque string of 1 to 128 bytes without control characters, in which no part between
         /// slashes is `.` or `..`. A clone costs no allocation.
-        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(Bytes);
+        #[derive(Clone, Eq, PartialOrd, Ord)]
+        pub struct $name(SharedText);
 
         impl $name {
             /// The longest one, in bytes: it is a part of directory keys and of URLs.
@@ -76,12 +82,27 @@ macro_rules! name {
 
             /// The name as it was given, which is UTF-8.
             pub fn as_str(&self) -> &str {
-                std::str::from_utf8(&self.0).unwrap_or_default()
+                &self.0
             }
 
             /// The UTF-8 of the name, at most [`Self::MAX_BYTES`].
             pub fn as_bytes(&self) -> &[u8] {
-                &self.0
+                self.0.as_bytes()
+            }
+        }
+
+        /// Most that are compared are clones of each other.
+        impl PartialEq for $name {
+            fn eq(&self, other: &Self) -> bool {
+                std::ptr::eq(self.as_bytes(), other.as_bytes())
+                    || self.as_bytes() == other.as_bytes()
+            }
+        }
+
+        /// As its bytes.
+        impl Hash for $name {
+            fn hash<H: Hasher>(&self, hasher: &mut H) {
+                self.as_bytes().hash(hasher);
             }
         }
 

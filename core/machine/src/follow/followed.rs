@@ -284,6 +284,6 @@ mod tests {
 
     #[test]
     fn what_is_kept_of_a_log_with_one_follower_is_small() {
-        assert_eq!(Slots::<LogKey, FollowedLog>::BYTES, 72);
+        assert_eq!(Slots::<LogKey, FollowedLog>::BYTES, 56);
     }
 }
