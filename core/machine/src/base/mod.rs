@@ -2,6 +2,7 @@
 
 pub(crate) mod alarm;
 pub mod channel;
+pub(crate) mod few;
 pub(crate) mod fingerprint;
 #[doc(hidden)]
 pub mod flaws;

@@ -4,6 +4,7 @@
 use std::hash::Hasher;
 use std::time::Duration;
 
+use crate::base::few::Few;
 use crate::base::fingerprint::Fingerprint;
 use crate::base::flaws::Flaws;
 use crate::channel::Channel;
@@ -58,7 +59,7 @@ pub(super) enum InboundProgress {
     /// Terminals of keys.
     Keys {
         /// The terminals, in the order they were found.
-        served: Vec<ServedTerminal>,
+        served: Few<ServedTerminal>,
         /// How many have no outcome yet.
         open: usize,
     },
@@ -159,7 +160,7 @@ impl Deliveries {
             from,
             answer_by,
             progress: InboundProgress::Keys {
-                served: Vec::new(),
+                served: Few::new(),
                 open: 0,
             },
         };
@@ -209,10 +210,10 @@ impl Deliveries {
                 for (index, addressee) in (0..).zip(addressees) {
                     let found_by = (Some(&addressee.key), None);
                     let deed = Deed::new(cx.flaws, delivery.push, found_by, &delivery.action);
-                    let channel = Channel::from(&addressee.key);
-                    let log = addressee.record.and_then(|_| follow.find(&channel));
+                    let channel = || Channel::from(&addressee.key);
+                    let log = addressee.record.and_then(|_| follow.find(&channel()));
                     let record = addressee.record.and_then(|recorded| {
-                        record(delivery.push, channel, recorded, &delivery.action)
+                        record(delivery.push, channel(), recorded, &delivery.action)
                     });
                     let share = Share {
                         delivery: key,
@@ -358,9 +359,11 @@ impl Deliveries {
             push: share.push,
         };
         *open += 1;
-        let found = terminals.find(connection, share.key).zip(share.log);
-        let follower = found.map(|(connection, log)| FollowerKey { connection, log });
-        let follower = share.record.zip(follower.filter(|key| follow.has(*key)));
+        let follower = share.record.zip(share.log).and_then(|(record, log)| {
+            let connection = terminals.find(connection, share.key)?;
+            let follower = FollowerKey { connection, log };
+            follow.has(follower).then_some((record, follower))
+        });
         served.push(ServedTerminal {
             addressee: share.addressee,
             connection,

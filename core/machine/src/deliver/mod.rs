@@ -17,6 +17,7 @@ use std::collections::VecDeque;
 use std::hash::Hasher;
 
 use crate::base::alarm::Alarm;
+use crate::base::few::Few;
 use crate::base::fingerprint::Fingerprint;
 use crate::base::rng::SeededHash;
 use crate::base::slots::Slots;
@@ -48,7 +49,7 @@ pub(crate) struct Deliveries {
     repeats: Repeats,
     /// Answers to this instance's own deliveries, taken up at the end of the turn, when nothing is
     /// half done.
-    answers_here: Vec<Delivered>,
+    answers_here: Few<Delivered>,
 }
 
 impl Deliveries {
@@ -59,7 +60,7 @@ impl Deliveries {
             free: VecDeque::new(),
             step: Alarm::UNSET,
             repeats: Repeats::new(config.repeat_memory, config.repeat_entries, hash),
-            answers_here: Vec::new(),
+            answers_here: Few::new(),
         }
     }
 
@@ -109,7 +110,7 @@ impl Deliveries {
     }
 
     /// Takes the answers to this instance's own deliveries.
-    pub(crate) fn take_answers_here(&mut self) -> Vec<Delivered> {
+    pub(crate) fn take_answers_here(&mut self) -> Few<Delivered> {
         std::mem::take(&mut self.answers_here)
     }
 

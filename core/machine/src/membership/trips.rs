@@ -9,9 +9,10 @@
 //! Nothing here knows what an operation is for. The wing that asks says so with a purpose of a type of its
 //! own, and gets it back with the end of the operation.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::hash::{Hash, Hasher};
 
+use crate::base::few::Few;
 use crate::base::fingerprint::Fingerprint;
 use crate::command::{Command, Log, RoundTrip, TripKind};
 use crate::config::Config;
@@ -32,7 +33,8 @@ pub(crate) struct RoundTrips<P> {
     queue: VecDeque<(Operation, P)>,
     /// Operations that wait for a replica.
     for_replica: Vec<(Operation, P)>,
-    in_flight: BTreeMap<OpId, Trip<P>>,
+    /// In the order in which they were asked; there are few.
+    in_flight: VecDeque<(OpId, Trip<P>)>,
     next: OpId,
     /// A trip is wanted for the evidence alone.
     evidence: bool,
@@ -42,8 +44,11 @@ pub(crate) struct RoundTrips<P> {
 struct Trip<P> {
     kind: TripKind,
     asked: Instant,
-    purposes: Vec<P>,
+    purposes: Purposes<P>,
 }
+
+/// A push asks for one operation, and the evidence comes on top.
+type Purposes<P> = Few<P, 2>;
 
 /// The end of an operation.
 #[derive(Debug)]
@@ -92,7 +97,7 @@ impl<P: Judging> RoundTrips<P> {
         Self {
             queue: VecDeque::new(),
             for_replica: Vec::new(),
-            in_flight: BTreeMap::new(),
+            in_flight: VecDeque::new(),
             next: OpId::new(1),
             evidence: false,
         }
@@ -139,7 +144,7 @@ impl<P: Judging> RoundTrips<P> {
 
     /// Trips under way that wait for nothing.
     fn ordered(&self) -> impl Iterator<Item = &Trip<P>> {
-        let trips = self.in_flight.values();
+        let trips = self.in_flight.iter().map(|(_, trip)| trip);
         trips.filter(|trip| trip.kind == TripKind::Ordered)
     }
 
@@ -161,7 +166,7 @@ impl<P: Judging> RoundTrips<P> {
     /// Operations that wait or are under way.
     #[cfg(test)]
     pub(crate) fn open(&self) -> usize {
-        let in_flight = self.in_flight.values().map(|trip| trip.purposes.len());
+        let in_flight = (self.in_flight.iter()).map(|(_, trip)| trip.purposes.len());
         self.queue.len() + self.for_replica.len() + in_flight.sum::<usize>()
     }
 
@@ -176,19 +181,34 @@ impl<P: Judging> RoundTrips<P> {
             self.evidence = false;
             let count = self.queue.len().min(TRIP_OPERATIONS);
             // The evidence comes on top.
-            let asked: Vec<_> = self.queue.drain(..count).chain(evidence()).collect();
-            if !asked.is_empty() {
-                self.start(cx, asked, TripKind::Ordered);
+            let mut operations = Vec::with_capacity(count + 1);
+            let mut purposes = Purposes::with_capacity(count + 1);
+            for (operation, purpose) in self.queue.drain(..count) {
+                operations.push(operation);
+                purposes.push(purpose);
             }
+            if let Some((operation, purpose)) = evidence() {
+                operations.push(operation);
+                purposes.push(purpose);
+            }
+            self.start(cx, operations, purposes, TripKind::Ordered);
         }
         if !self.for_replica.is_empty() {
-            let asked = std::mem::take(&mut self.for_replica);
-            self.start(cx, asked, TripKind::ForReplica);
+            let (operations, purposes) = self.for_replica.drain(..).unzip();
+            self.start(cx, operations, purposes, TripKind::ForReplica);
         }
     }
 
-    fn start(&mut self, cx: &mut Context<'_>, asked: Vec<(Operation, P)>, kind: TripKind) {
-        let (operations, purposes): (Vec<_>, Vec<_>) = asked.into_iter().unzip();
+    fn start(
+        &mut self,
+        cx: &mut Context<'_>,
+        operations: Vec<Operation>,
+        purposes: Purposes<P>,
+        kind: TripKind,
+    ) {
+        if operations.is_empty() {
+            return;
+        }
         let op = self.next;
         self.next = OpId::new(op.get() + 1);
         cx.stats.trips += 1;
@@ -199,7 +219,7 @@ impl<P: Judging> RoundTrips<P> {
             asked,
             purposes,
         };
-        self.in_flight.insert(op, trip);
+        self.in_flight.push_back((op, trip));
         cx.arm(
             asked + cx.config.directory_timeout,
             MembershipTimer::Trip(op),
@@ -219,7 +239,7 @@ impl<P: Judging> RoundTrips<P> {
         op: OpId,
         outcomes: Result<Vec<OperationResult>, TripLost>,
     ) -> TripEnd<P> {
-        let Some(trip) = self.in_flight.remove(&op) else {
+        let Some(trip) = self.end(op) else {
             cx.stats.late_answers += 1;
             return TripEnd::Ended(Vec::new());
         };
@@ -259,20 +279,27 @@ impl<P: Judging> RoundTrips<P> {
 
     /// A trip's deadline has come. Returns what ends with it, which is nothing if it was answered.
     pub(crate) fn due(&mut self, cx: &mut Context<'_>, op: OpId) -> Vec<Completion<P>> {
-        let Some(trip) = self.in_flight.remove(&op) else {
+        let Some(trip) = self.end(op) else {
             return Vec::new();
         };
         cx.stats.trips_timed_out += 1;
         trip.lost(Unknown::TimedOut)
     }
 
+    /// A trip is under way no longer.
+    fn end(&mut self, op: OpId) -> Option<Trip<P>> {
+        let at = self.in_flight.iter().position(|(of, _)| *of == op)?;
+        let (_, trip) = self.in_flight.remove(at)?;
+        Some(trip)
+    }
+
     /// The link is gone: nothing that was asked, or waits, has a known outcome.
     pub(crate) fn link_lost(&mut self) -> Vec<Completion<P>> {
         self.evidence = false;
-        let in_flight = std::mem::take(&mut self.in_flight).into_values();
+        let in_flight = std::mem::take(&mut self.in_flight).into_iter();
         let queued = std::mem::take(&mut self.queue).into_iter();
         let for_replica = std::mem::take(&mut self.for_replica).into_iter();
-        (in_flight.flat_map(|trip| trip.purposes))
+        (in_flight.flat_map(|(_, trip)| trip.purposes))
             .chain(queued.chain(for_replica).map(|(_, purpose)| purpose))
             .map(|purpose| Completion::unknown(purpose, Unknown::LinkLost))
             .collect()
@@ -409,7 +436,13 @@ mod tests {
     }
 
     fn asked(trips: &RoundTrips<Named>, op: u64) -> Vec<&'static str> {
-        let purposes = trips.in_flight[&OpId::new(op)].purposes.iter();
+        let under_way = |(of, _): &&(OpId, _)| *of == OpId::new(op);
+        let (_, trip) = trips
+            .in_flight
+            .iter()
+            .find(under_way)
+            .expect("it is under way");
+        let purposes = trip.purposes.iter();
         purposes.map(|(name, _)| *name).collect()
     }
 

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::wire::{Batch, MAX_BATCH_BYTES, MAX_BATCH_MESSAGES, Message, Pulse, decode_batch};
+use crate::base::few::Few;
 use crate::channel::Channel;
 use crate::delivery::{Addressee, Addressees, Ask, Delivered, Delivery, Outcomes};
 use crate::frame::Payload;
@@ -149,7 +150,7 @@ impl Forgery {
                         Outcomes::Keys(_) => Outcomes::Counted(Counts::default()),
                         Outcomes::Counted(_) => Outcomes::Listed(1, Vec::new()),
                         Outcomes::Listed(..) | Outcomes::Confirmed(..) => {
-                            Outcomes::Keys(Vec::new())
+                            Outcomes::Keys(Few::new())
                         }
                     },
                     ..answer
@@ -215,7 +216,7 @@ fn large() -> Delivery {
         push: PushId::new(Uuid::max()),
         within: Duration::ZERO,
         action: Action::Frame(Payload::binary(vec![0; LARGE].into())),
-        to: Addressees::Keys(Vec::new()),
+        to: Addressees::Keys(Few::new()),
     }
 }
 
@@ -239,7 +240,7 @@ fn miscounted(outcomes: Outcomes) -> Outcomes {
     match outcomes {
         Outcomes::Keys(_) => {
             let beyond = [0, 1, u32::MAX].map(|index| (index, nobody, Outcome::Gone));
-            Outcomes::Keys(beyond.to_vec())
+            Outcomes::Keys(beyond.as_slice().into())
         }
         Outcomes::Counted(_) => Outcomes::Counted(Counts {
             gone: u64::MAX,
@@ -274,11 +275,11 @@ fn written(outcomes: Outcomes) -> Outcomes {
 
 /// Names the connections of each key under the next one, and one that never was; and asks for nobody else.
 fn lead_astray(keys: &mut [Addressee]) {
-    let named: Vec<Vec<ConnectionId>> = (keys.iter_mut())
+    let named: Vec<Few<ConnectionId>> = (keys.iter_mut())
         .map(|addressee| std::mem::take(&mut addressee.named))
         .collect();
     let others = match named.len() {
-        1 => vec![Vec::new()],
+        1 => vec![Few::new()],
         _ => named[1..].iter().chain(&named[..1]).cloned().collect(),
     };
     for (addressee, others) in keys.iter_mut().zip(others) {

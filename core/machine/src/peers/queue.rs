@@ -315,6 +315,8 @@ impl Fingerprint for QueuedDelivery {
 mod tests {
     use std::time::Duration;
 
+    use smallvec::smallvec;
+
     use super::*;
     use crate::frame::Payload;
     use crate::id::{ConnectionId, PushId, UserId};
@@ -326,7 +328,7 @@ mod tests {
     fn addressee(names: usize) -> Addressee {
         Addressee {
             key: UserId::new("ann").expect("a user").into(),
-            named: vec![ConnectionId::new(uuid::Uuid::nil()); names],
+            named: smallvec![ConnectionId::new(uuid::Uuid::nil()); names],
             ask: Ask::Nobody,
             record: None,
         }
@@ -338,7 +340,7 @@ mod tests {
             push: PushId::new(uuid::Uuid::nil()),
             within: Duration::ZERO,
             action: Action::Frame(Payload::binary(vec![0; 100].into())),
-            to: Addressees::Keys(vec![addressee(1)]),
+            to: Addressees::Keys(smallvec![addressee(1)]),
         }
     }
 

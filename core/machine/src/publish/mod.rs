@@ -2,7 +2,7 @@
 //!
 //! # From a push to its receipt
 //!
-//! A push is handed in for an audience, and the audience is taken apart into [keys](Key), each with
+//! A push is handed in for an audience, and the audience is taken apart into [keys](crate::key::Key), each with
 //! the connections of it that are meant ([`push`]). What the push is to one key is a *part*. The
 //! parts of a key stand in its *lane*, in the order in which they were handed in ([`lane`]); the
 //! lane looks up the rows of its key, and each part is *routed* by them: which instance is to be
@@ -33,15 +33,15 @@ use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 
 use crate::base::alarm::Alarm;
+use crate::base::few::Few;
 use crate::base::fingerprint::Fingerprint;
-use crate::base::rng::{SeededHash, SeededMap};
+use crate::base::rng::SeededHash;
 use crate::base::slots::Slots;
 use crate::config::Config;
 use crate::context::Context;
 use crate::delivery::{Delivered, Outcomes};
 use crate::directory::{OperationError, Reply};
 use crate::id::{DeliveryId, InstanceId, PushKey};
-use crate::key::Key;
 use crate::logs::LogRefused;
 use crate::membership::trips::Conclusion;
 use crate::message::{Action, Counts};
@@ -53,7 +53,7 @@ use crate::wings::Wings;
 
 pub(crate) use push::refuse;
 
-use lane::{Lane, PartId, Sequence, in_log_by};
+use lane::{Lanes, PartId, Sequence, in_log_by};
 use logs::LogCalls;
 use receipt::OpenPush;
 use replicas::AwaitedReplicas;
@@ -77,7 +77,7 @@ pub(crate) struct Publish {
     publications: usize,
     /// What is passed on for terminals of other instances among them. It takes no place of a push either.
     relays: usize,
-    lanes: SeededMap<Key, Lane>,
+    lanes: Lanes,
     /// Deliveries that were not answered.
     deliveries: BTreeMap<DeliveryId, OpenDelivery>,
     next_delivery: DeliveryId,
@@ -113,7 +113,7 @@ struct OpenDelivery {
     push: PushKey,
     to: InstanceId,
     /// The part of each addressee; none for a push to everyone or to topics.
-    parts: Vec<PartId>,
+    parts: Few<PartId>,
 }
 
 impl Publish {
@@ -123,7 +123,7 @@ impl Publish {
             readings: 0,
             publications: 0,
             relays: 0,
-            lanes: SeededMap::with_hasher(hash.clone()),
+            lanes: Lanes::new(hash),
             deliveries: BTreeMap::new(),
             next_delivery: DeliveryId::new(1),
             next_sequence: 0,
@@ -398,7 +398,6 @@ impl Publish {
     }
 
     /// How full its tables are; of the lanes, the longest.
-    #[expect(clippy::disallowed_methods, reason = "a maximum has no order")]
     pub(crate) fn levels(&self, config: &Config) -> [Level; 2] {
         [
             Level {
@@ -408,7 +407,7 @@ impl Publish {
             },
             Level {
                 setting: "pushes_per_user",
-                used: self.lanes.values().map(Lane::open).max().unwrap_or(0),
+                used: self.lanes.longest(),
                 limit: config.pushes_per_user,
             },
         ]

@@ -1,5 +1,6 @@
 //! Pushes as they are handed in: refused or begun, taken apart into keys, hurried.
 
+use crate::base::few::Few;
 use crate::channel::Channel;
 use crate::command::Command;
 use crate::config::Config;
@@ -9,7 +10,7 @@ use crate::event::Answer;
 use crate::id::{CallId, ConnectionId, DeliveryId, InstanceId, PushKey, TopicId};
 use crate::key::Key;
 use crate::message::{Action, Audience, Durable, InLog, Push, PushRefused, PushedBy, WithoutLog};
-use crate::publish::lane::{Lane, Part, PartId, PartRecord};
+use crate::publish::lane::{Part, PartId, PartRecord};
 use crate::publish::receipt::{Caller, OpenPush};
 use crate::publish::replicas::Replication;
 use crate::publish::route::Selection;
@@ -23,7 +24,7 @@ use crate::wings::Wings;
 /// Where the terminals of an audience are looked for.
 enum Search {
     /// By keys, each once, with the terminals of that key that are meant.
-    Keys(Vec<(Key, Selection)>),
+    Keys(Few<(Key, Selection)>),
     /// Where topics have members.
     Topics(Vec<TopicId>, Option<ConnectionId>),
     /// Everywhere.
@@ -33,9 +34,9 @@ enum Search {
 /// Takes an audience apart into what its terminals are found by.
 fn search(audience: Audience) -> Search {
     match audience {
-        Audience::User(user) => Search::Keys(vec![(user.into(), Selection::All)]),
+        Audience::User(user) => Search::Keys(Few::from_buf([(user.into(), Selection::All)])),
         Audience::Connections { user, connections } => {
-            Search::Keys(vec![(user.into(), Selection::Only(connections))])
+            Search::Keys(Few::from_buf([(user.into(), Selection::Only(connections))]))
         }
         Audience::Users(mut users) => {
             users.sort_unstable();
@@ -242,7 +243,7 @@ impl Publish {
         cx: &mut Context<'_>,
         wings: &mut Wings<'_>,
         push: PushKey,
-        keys: Vec<(Key, Selection)>,
+        keys: Few<(Key, Selection)>,
         logging: Logging,
     ) {
         let record = match logging {
@@ -253,14 +254,11 @@ impl Publish {
             }
             Logging::Wanted(durable) => PartRecord::wanted(cx.config, durable),
         };
-        let next = &mut self.next_sequence;
-        let mut begun = Vec::with_capacity(keys.len());
+        let mut begun = Few::with_capacity(keys.len());
         for (key, selection) in keys {
-            let lane = (self.lanes)
-                .entry(key.clone())
-                .or_insert_with(|| Lane::new(*next));
+            let lane = self.lanes.begin(&key, self.next_sequence);
             let sequence = lane.push(Part::new(push, selection, record, cx.now.mono));
-            *next = lane.next().max(*next);
+            self.next_sequence = lane.next().max(self.next_sequence);
             begun.push(PartId { key, sequence });
         }
         if let Some(open) = self.open.get_mut(push) {
@@ -352,7 +350,7 @@ impl Publish {
         let (id, action, due) = (open.receipt.push, open.action.clone(), open.due);
         for to in instances {
             let delivery = Delivery {
-                id: self.begin_delivery(push, to, Vec::new()),
+                id: self.begin_delivery(push, to, Few::new()),
                 push: id,
                 within: due.since(cx.now.mono),
                 action: action.clone(),
@@ -367,7 +365,7 @@ impl Publish {
         &mut self,
         push: PushKey,
         to: InstanceId,
-        parts: Vec<PartId>,
+        parts: Few<PartId>,
     ) -> DeliveryId {
         let delivery = self.next_delivery;
         self.next_delivery = DeliveryId::new(delivery.get() + 1);

@@ -2,9 +2,11 @@
 
 use std::hash::{Hash, Hasher};
 
+use crate::base::few::Few;
 use crate::base::fingerprint::Fingerprint;
 use crate::channel::Channel;
 use crate::command::Command;
+use crate::config::Config;
 use crate::context::Context;
 use crate::event::Answer;
 use crate::id::{CallId, ConnectionId, DeliveryId, InstanceId, PushId, PushKey, TopicId};
@@ -33,9 +35,9 @@ pub(super) struct OpenPush {
     pub(super) receipt: Receipt,
     /// Parts, or instances of a push to everyone or to topics, that are not over.
     pub(super) unfinished: usize,
-    pub(super) parts: Vec<PartId>,
+    pub(super) parts: Few<PartId>,
     /// All that were sent for it, answered or not.
-    pub(super) deliveries: Vec<DeliveryId>,
+    pub(super) deliveries: Few<DeliveryId, 2>,
 }
 
 /// Who is told what became of a push.
@@ -81,8 +83,32 @@ impl OpenPush {
                 instances: Vec::new(),
             },
             unfinished: 0,
-            parts: Vec::new(),
-            deliveries: Vec::new(),
+            parts: Few::new(),
+            deliveries: Few::new(),
+        }
+    }
+
+    /// Takes the outcomes of a part that has ended into the receipt.
+    pub(super) fn take_into_receipt(
+        &mut self,
+        config: &Config,
+        key: &Key,
+        terminals: impl Iterator<Item = (ConnectionId, Outcome)>,
+        degraded: bool,
+    ) {
+        let receipt = &mut self.receipt;
+        receipt.degraded |= degraded;
+        for (connection, outcome) in terminals {
+            receipt.counts.add(outcome);
+            if receipt.terminals.len() >= config.receipt_terminals {
+                receipt.truncated = true;
+                continue;
+            }
+            receipt.terminals.push(TerminalOutcome {
+                user: key.user().clone(),
+                connection,
+                outcome,
+            });
         }
     }
 }
@@ -142,44 +168,16 @@ impl Publish {
         self.instance_answered(cx, push, instance, Some(counts));
     }
 
-    /// Takes the outcomes of a part that has ended into the receipt.
-    pub(super) fn take_into_receipt(
-        &mut self,
-        cx: &Context<'_>,
-        push: PushKey,
-        key: &Key,
-        terminals: impl Iterator<Item = (ConnectionId, Outcome)>,
-        degraded: bool,
-    ) {
-        let Some(open) = self.open.get_mut(push) else {
-            return;
-        };
-        let receipt = &mut open.receipt;
-        receipt.degraded |= degraded;
-        for (connection, outcome) in terminals {
-            receipt.counts.add(outcome);
-            if receipt.terminals.len() >= cx.config.receipt_terminals {
-                receipt.truncated = true;
-                continue;
-            }
-            receipt.terminals.push(TerminalOutcome {
-                user: key.user().clone(),
-                connection,
-                outcome,
-            });
-        }
-    }
-
     /// Takes down what is known of a durable push in a log.
     pub(super) fn log_into_receipt(
         &mut self,
         push: PushKey,
-        channel: Channel,
+        channel: impl Into<Channel>,
         in_log: Option<InLog>,
     ) {
         if let (Some(open), Some(logged)) = (self.open.get_mut(push), in_log) {
             open.receipt.logged.push(ChannelLog {
-                channel,
+                channel: channel.into(),
                 logged,
                 replicated: None,
             });

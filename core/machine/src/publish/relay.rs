@@ -4,6 +4,7 @@
 //! It needs no row, and nothing of it waits for the directory. A link that breaks behind it leaves open whether it has
 //! come: it is not sent again, because it would count twice.
 
+use crate::base::few::Few;
 use crate::command::Command;
 use crate::config::Config;
 use crate::context::Context;
@@ -48,7 +49,7 @@ impl Publish {
             open.unfinished = 1;
         }
         let delivery = Delivery {
-            id: self.begin_delivery(push, to, Vec::new()),
+            id: self.begin_delivery(push, to, Few::new()),
             push: id,
             within: Config::RELAY_DEADLINE,
             action,

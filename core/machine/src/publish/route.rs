@@ -3,6 +3,7 @@
 //! A row is live if its instance's lease has not run out and the row's epoch is not below the
 //! lease's floor. Nothing else decides: no clock of the writer, no expiry of the row.
 
+use crate::base::few::Few;
 use crate::directory::Row;
 use crate::id::{ConnectionId, InstanceId};
 use crate::vocabulary::selected::Selected;
@@ -34,7 +35,7 @@ pub(super) struct Route {
     pub(super) instance: InstanceId,
     /// The selected connections that live rows place there, in the order of their ids, with the
     /// rows as they were read.
-    pub(super) named: Vec<(ConnectionId, Row)>,
+    pub(super) named: Few<(ConnectionId, Row)>,
     /// The instance is doubtful: it is also asked for what no row names.
     pub(super) ask: bool,
 }
@@ -43,7 +44,7 @@ pub(super) struct Route {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Plan {
     /// One for each target instance, in the order of their ids.
-    pub(super) routes: Vec<Route>,
+    pub(super) routes: Few<Route>,
     /// Dead rows, selected or not, in the order of their connections. They are to be removed by
     /// comparison with the row that was read.
     pub(super) dead: Vec<(ConnectionId, Row)>,
@@ -99,7 +100,7 @@ impl Plan {
         let at = at.unwrap_or_else(|at| {
             let route = Route {
                 instance,
-                named: Vec::new(),
+                named: Few::new(),
                 ask: false,
             };
             self.routes.insert(at, route);
@@ -131,7 +132,7 @@ mod tests {
         let rows = [row(1, 10, 1), row(2, 20, 1), row(3, 10, 1)];
         let plan = plan(&rows, &Selection::All, &[], |_| live(1));
         assert_eq!(
-            plan.routes,
+            *plan.routes,
             [
                 route(10, vec![rows[0], rows[2]], false),
                 route(20, vec![rows[1]], false),
@@ -151,7 +152,7 @@ mod tests {
         };
         for selection in [Selection::All, Selection::Only(vec![connection(2)])] {
             let plan = plan(&rows, &selection, &[], standing);
-            assert_eq!(plan.routes, [route(10, vec![rows[1]], false)]);
+            assert_eq!(*plan.routes, [route(10, vec![rows[1]], false)]);
             assert_eq!(plan.dead, [rows[0], rows[2]]);
         }
     }
@@ -166,7 +167,7 @@ mod tests {
             doubtful: true,
         });
         assert_eq!(
-            plan.routes,
+            *plan.routes,
             [route(5, vec![], true), route(10, vec![rows[0]], true)]
         );
     }
@@ -299,7 +300,7 @@ mod tests {
     fn route(instance: u64, named: Vec<(ConnectionId, Row)>, ask: bool) -> Route {
         Route {
             instance: InstanceId::new(instance),
-            named,
+            named: named.into(),
             ask,
         }
     }

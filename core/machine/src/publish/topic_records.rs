@@ -188,7 +188,7 @@ impl Publish {
     fn topic_record_due(&mut self, id: &TopicRecordId) -> Option<TopicPush> {
         let record = self.topics.remove_record(id)?;
         let in_log = record.record.in_log();
-        self.log_into_receipt(id.push, id.topic.clone().into(), in_log);
+        self.log_into_receipt(id.push, id.topic.clone(), in_log);
         Some(record)
     }
 

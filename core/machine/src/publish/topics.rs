@@ -13,6 +13,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash as _, Hasher};
 
+use crate::base::few::Few;
 use crate::base::fingerprint::Fingerprint;
 use crate::context::Context;
 use crate::delivery::{Addressees, Breadth, Delivery, Recorded};
@@ -528,7 +529,7 @@ impl Publish {
         let (id, action, due) = (open.receipt.push, open.action.clone(), open.due);
         let to_members = routed.addressees(open.until);
         for to in instances {
-            let delivery = self.begin_delivery(push, to, Vec::new());
+            let delivery = self.begin_delivery(push, to, Few::new());
             (self.topics.of_the_living).note(cx.flaws, delivery, || routed.rows_of(to));
             let delivery = Delivery {
                 id: delivery,

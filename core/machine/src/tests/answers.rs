@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use smallvec::smallvec;
+
 use super::strangers::{batch, enlist, greeted, hello, linked, receive};
 use super::{heartbeat, pair};
 use crate::config::Config;
@@ -21,9 +23,9 @@ fn delivery(id: u64, push: u128, name: &str, named: Vec<ConnectionId>, ask: Ask)
         push: PushId::new(uuid::Uuid::from_u128(push)),
         within: Config::DEADLINE_DEFAULT,
         action: frame(user(name), "hello", push).action,
-        to: Addressees::Keys(vec![Addressee {
+        to: Addressees::Keys(smallvec![Addressee {
             key: UserId::new(name).expect("a user").into(),
-            named,
+            named: named.into(),
             ask,
             record: None,
         }]),
@@ -42,7 +44,7 @@ fn said_on(cluster: &mut Cluster, link: LinkKey) -> Vec<Message> {
 fn queued(id: u64, connection: ConnectionId) -> Message {
     Message::Delivered(Delivered {
         delivery: DeliveryId::new(id),
-        outcomes: Outcomes::Keys(vec![(0, connection, Outcome::Queued)]),
+        outcomes: Outcomes::Keys(smallvec![(0, connection, Outcome::Queued)]),
     })
 }
 

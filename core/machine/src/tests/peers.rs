@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use smallvec::smallvec;
+
 use super::feeder::{Feeder, action, push_id, user_id};
 use super::heartbeat;
 use super::steps::{PeerSays, PushedTo};
@@ -122,7 +124,7 @@ impl Feeder {
                 push: push_id(*push),
                 within: Duration::from_millis((*millis).into()),
                 action: action(*kick, 5),
-                to: Addressees::Keys(vec![Addressee {
+                to: Addressees::Keys(smallvec![Addressee {
                     key: user_id(*user).into(),
                     named: named.iter().map(id).collect(),
                     ask: match ask % 3 {

@@ -4,8 +4,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use smallvec::smallvec;
 
 use super::{heartbeat, outcomes, pair};
+use crate::base::few::Few;
 use crate::command::Log;
 use crate::config::{ClusterSecret, Config};
 use crate::delivery::{Addressee, Addressees, Ask, Delivered, Delivery, Outcomes};
@@ -300,7 +302,7 @@ fn an_answer_of_the_wrong_kind_ends_the_link_and_not_the_push() {
     receive(
         &mut cluster,
         link,
-        answer(&asked, Outcomes::Keys(Vec::new())),
+        answer(&asked, Outcomes::Keys(smallvec![])),
     );
     assert!(cluster.loose_closed.contains(&link));
     wait(&mut cluster, call);
@@ -351,7 +353,7 @@ fn an_answer_that_points_nowhere_does_no_harm() {
     let link = linked(&mut cluster);
     let call = cluster.push_user(0, "ann", "hello");
     let asked = delivery(&mut cluster);
-    let found = vec![
+    let found: Few<_> = smallvec![
         (7, id, Outcome::Written),
         (0, id, Outcome::Written),
         (0, id, Outcome::Gone),
@@ -382,7 +384,7 @@ fn a_delivery_that_names_a_connection_twice_writes_once() {
         };
         let addressee = Addressee {
             key: UserId::new("ann").expect("a user").into(),
-            named: vec![ann, ann],
+            named: smallvec![ann, ann],
             ask: Ask::All,
             record: None,
         };
@@ -391,7 +393,7 @@ fn a_delivery_that_names_a_connection_twice_writes_once() {
             push: PushId::new(uuid::Uuid::from_u128(1)),
             within: Duration::from_secs(1),
             action: Action::Frame(payload),
-            to: Addressees::Keys(vec![addressee.clone(), addressee]),
+            to: Addressees::Keys(smallvec![addressee.clone(), addressee]),
         };
         receive(
             &mut cluster,

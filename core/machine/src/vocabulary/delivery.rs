@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::few::{self, Few};
 use crate::base::fingerprint::Fingerprint;
 use crate::directory::log::Place;
 use crate::frame::{CloseCode, Pushed};
@@ -42,7 +43,7 @@ pub(crate) struct Delivery {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Hash)]
 pub(crate) enum Addressees {
     /// Terminals of these keys.
-    Keys(Vec<Addressee>),
+    Keys(#[serde(deserialize_with = "few::read")] Few<Addressee>),
     /// All terminals of the instance.
     Everyone,
     /// Members of topics.
@@ -78,7 +79,8 @@ pub(crate) struct Addressee {
     /// What its terminals are found by.
     pub(crate) key: Key,
     /// Connections that rows name. Each is answered, with `gone` if it is not there.
-    pub(crate) named: Vec<ConnectionId>,
+    #[serde(deserialize_with = "few::read")]
+    pub(crate) named: Few<ConnectionId>,
     /// Other terminals to be served, which only the instance itself knows.
     pub(crate) ask: Ask,
     /// What the push is in the log of the key, if it is durable.
@@ -129,7 +131,7 @@ pub(crate) struct Delivered {
 pub(crate) enum Outcomes {
     /// Each terminal, with the index of its key among the addressees. The index is the peer's
     /// word: it may point nowhere.
-    Keys(Vec<(u32, ConnectionId, Outcome)>),
+    Keys(#[serde(deserialize_with = "few::read")] Few<(u32, ConnectionId, Outcome)>),
     /// Of a delivery to everyone, or to members of topics: how many.
     Counted(Counts),
     /// Of a list: how many there are, and the first of them, in their order.

@@ -431,7 +431,7 @@ mod tests {
 
     fn addressees() -> impl Strategy<Value = Addressees> {
         prop_oneof![
-            4 => vec(addressee(), 0..5).prop_map(Addressees::Keys),
+            4 => vec(addressee(), 0..5).prop_map(|keys| Addressees::Keys(keys.into())),
             1 => Just(Addressees::Everyone),
             1 => to_record(),
             1 => members(),
@@ -476,7 +476,7 @@ mod tests {
         (key(), vec(connection(), 0..4), ask, record).prop_map(|(key, named, ask, record)| {
             Addressee {
                 key,
-                named,
+                named: named.into(),
                 ask,
                 record,
             }
@@ -532,7 +532,8 @@ mod tests {
             )
         };
         prop_oneof![
-            vec((any::<u32>(), connection(), outcome), 0..8).prop_map(Outcomes::Keys),
+            vec((any::<u32>(), connection(), outcome), 0..8)
+                .prop_map(|keys| Outcomes::Keys(keys.into())),
             (counts(), any::<u64>()).prop_map(|(counts, acked)| Outcomes::Confirmed(counts, acked)),
             counts().prop_map(Outcomes::Counted),
         ]

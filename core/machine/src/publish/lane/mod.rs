@@ -10,6 +10,7 @@
 //! a fraction of the deadline: from there on everybody is asked by key, so that a directory that hangs
 //! costs a push no terminal.
 
+use crate::base::few::Few;
 use crate::context::Context;
 use crate::directory::{Operation, Row};
 use crate::id::{ConnectionId, DeliveryId};
@@ -24,13 +25,16 @@ use crate::vocabulary::standing::{Doubt, Sight, Standing};
 use crate::wings::Wings;
 
 mod append;
+mod lanes;
 mod part;
 mod sending;
 mod targets;
 
 pub(super) use append::in_log_by;
-pub(super) use part::{Lane, Part, PartId, PartRecord, Sequence};
+pub(super) use lanes::Lanes;
+use part::Lane;
 use part::{Lookup, PartStage, Round, Target};
+pub(super) use part::{Part, PartId, PartRecord, Sequence};
 pub(super) use sending::tell_all_missed;
 
 impl Publish {
@@ -52,7 +56,7 @@ impl Publish {
         }
         if lane.parts.is_empty() {
             if lane.lookup == Lookup::None {
-                self.lanes.remove(key);
+                self.lanes.end(key);
             }
             return;
         }
@@ -105,7 +109,7 @@ impl Publish {
             return;
         };
         let selected = part.selection.selected();
-        let named: Vec<_> = (wings.terminals.greeted_of(key))
+        let named: Few<_> = (wings.terminals.greeted_of(key))
             .map(|found| found.id)
             .filter(|connection| selected.contains(*connection))
             .filter(|connection| !part.targets.has(*connection))
@@ -239,7 +243,7 @@ impl Publish {
         let routes = (everybody.into_iter())
             .map(|instance| Route {
                 instance,
-                named: Vec::new(),
+                named: Few::new(),
                 ask: true,
             })
             .collect();
@@ -379,18 +383,18 @@ impl Publish {
             return;
         };
         lane.end(sequence);
-        let Some(part) = lane.get_mut(sequence) else {
+        let Some(part) = lane.get(sequence) else {
             return;
         };
-        let (push, degraded, in_log) = (part.push, part.degraded, part.record.in_log());
-        let terminals: Vec<_> = (part.targets.iter())
-            .map(|target| {
+        let (push, in_log) = (part.push, part.record.in_log());
+        if let Some(open) = self.open.get_mut(push) {
+            let terminals = part.targets.iter().map(|target| {
                 let outcome = target.outcome.unwrap_or(Outcome::Unreachable);
                 (target.connection, outcome)
-            })
-            .collect();
-        self.take_into_receipt(cx, push, key, terminals.into_iter(), degraded);
-        self.log_into_receipt(push, key.into(), in_log);
+            });
+            open.take_into_receipt(cx.config, key, terminals, part.degraded);
+        }
+        self.log_into_receipt(push, key, in_log);
         self.one_finished(cx, push);
     }
 }

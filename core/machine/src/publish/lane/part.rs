@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::hash::{Hash, Hasher};
 
 use super::targets::Targets;
+use crate::base::few::Few;
 use crate::base::fingerprint::Fingerprint;
 use crate::config::Config;
 use crate::context::Context;
@@ -205,7 +206,7 @@ pub(super) struct Target {
 }
 
 impl Part {
-    pub(in crate::publish) const fn new(
+    pub(in crate::publish) fn new(
         push: PushKey,
         selection: Selection,
         record: PartRecord,
@@ -238,16 +239,22 @@ impl Part {
 }
 
 impl Lane {
-    /// A lane whose first part has this number. No number is used twice, so that an
-    /// answer that comes late with one finds nothing.
-    pub(in crate::publish) fn new(first: u64) -> Self {
+    pub(super) const fn new() -> Self {
         Self {
             parts: VecDeque::new(),
-            first,
-            unserved: first,
+            first: 0,
+            unserved: 0,
             ended: 0,
             lookup: Lookup::None,
         }
+    }
+
+    /// It begins, and its first part has this number.
+    pub(super) fn begin(&mut self, first: u64) {
+        self.first = first;
+        self.unserved = first;
+        self.ended = 0;
+        self.lookup = Lookup::None;
     }
 
     /// The number after those that were given.
@@ -316,7 +323,7 @@ impl Lane {
     }
 
     /// The parts up to this one that have not been routed, in order.
-    pub(super) fn unrouted_up_to(&self, sequence: Sequence) -> Vec<Sequence> {
+    pub(super) fn unrouted_up_to(&self, sequence: Sequence) -> Few<Sequence, 4> {
         (self.first..=sequence.0)
             .zip(&self.parts)
             .filter(|(_, part)| part.stage.is_unrouted() && part.stage != PartStage::Appending)
@@ -324,7 +331,7 @@ impl Lane {
             .collect()
     }
 
-    pub(super) fn at_stage(&self, stage: PartStage) -> Vec<Sequence> {
+    pub(super) fn at_stage(&self, stage: PartStage) -> Few<Sequence, 4> {
         (self.first..)
             .zip(&self.parts)
             .filter(|(_, part)| part.stage == stage)

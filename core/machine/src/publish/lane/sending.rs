@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::base::few::Few;
 use crate::channel::Channel;
 use crate::context::Context;
 use crate::delivery::{Addressee, Addressees, Ask, Delivery, Recorded};
@@ -22,7 +23,7 @@ impl Publish {
         wings: &mut Wings<'_>,
         key: &Key,
         sequence: Sequence,
-        routes: Vec<Route>,
+        routes: Few<Route>,
     ) {
         let here = cx.identity.instance;
         let keeps_order = hooks::keeps_order_at_second_lookup(cx.flaws);
@@ -42,7 +43,7 @@ impl Publish {
             let Some(part) = lane.get(sequence) else {
                 return;
             };
-            let mut named = Vec::new();
+            let mut named = Few::new();
             if !route.named.is_empty() {
                 // A record has its place in the log, whatever came before it.
                 let later = match part.record.place() {
@@ -77,7 +78,7 @@ impl Publish {
         key: &Key,
         sequence: Sequence,
         to: InstanceId,
-        named: Vec<(ConnectionId, Option<Row>)>,
+        named: Few<(ConnectionId, Option<Row>)>,
         ask: bool,
     ) {
         let Some(part) = self.part_mut(key, sequence) else {
@@ -128,14 +129,14 @@ impl Publish {
                 };
                 let (push_id, due) = (open.receipt.push, open.due);
                 let action = open.action.clone();
-                let id = self.begin_delivery(push, to, vec![part]);
+                let id = self.begin_delivery(push, to, Few::from_buf([part]));
                 self.note_targets(key, sequence, id, named);
                 let delivery = Delivery {
                     id,
                     push: push_id,
                     within: due.since(cx.now.mono),
                     action,
-                    to: Addressees::Keys(vec![addressee]),
+                    to: Addressees::Keys(Few::from_buf([addressee])),
                 };
                 send(cx, wings, to, delivery, due);
             }
@@ -147,7 +148,7 @@ impl Publish {
         key: &Key,
         sequence: Sequence,
         delivery: DeliveryId,
-        named: Vec<(ConnectionId, Option<Row>)>,
+        named: Few<(ConnectionId, Option<Row>)>,
     ) {
         if let Some(part) = self.part_mut(key, sequence) {
             for (connection, row) in named {

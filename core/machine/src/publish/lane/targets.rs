@@ -9,6 +9,7 @@ use std::hash::{Hash, Hasher};
 use std::ops::Range;
 
 use super::part::Target;
+use crate::base::few::Few;
 use crate::id::{ConnectionId, DeliveryId};
 
 /// Up to this many a look at each is as quick as a search, and costs no memory.
@@ -17,19 +18,19 @@ const FEW: usize = 16;
 /// The terminals, in the order in which they were found.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Targets {
-    list: Vec<Target>,
+    list: Few<Target>,
     /// Their places in the list, if they are more than a few.
     places: BTreeMap<ConnectionId, usize>,
     /// The places that each delivery serves. A delivery may have several.
-    deliveries: Vec<(DeliveryId, Range<usize>)>,
+    deliveries: Few<(DeliveryId, Range<usize>)>,
 }
 
 impl Targets {
-    pub(super) const fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
-            list: Vec::new(),
+            list: Few::new(),
             places: BTreeMap::new(),
-            deliveries: Vec::new(),
+            deliveries: Few::new(),
         }
     }
 

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::hash::{Hash, Hasher};
 
+use crate::base::few::Few;
 use crate::base::fingerprint::Fingerprint;
 use crate::config::{Config, SlowConsumer};
 use crate::frame::{HelloLog, LogNews, Messages, Outgoing, Pushed};
@@ -237,16 +238,18 @@ impl Outbound {
     }
 
     /// The batch with the driver is written: its tickets, in order.
-    pub(crate) fn written(&mut self) -> Vec<Ticket> {
+    pub(crate) fn written(&mut self) -> Few<Ticket> {
         let batch = std::mem::take(&mut self.in_flight);
-        let mut tickets = Vec::with_capacity(batch);
+        let mut tickets = Few::with_capacity(batch);
         let mut greeted = false;
         for _ in 0..batch {
             let Some(queued) = self.queue.pop_front() else {
                 break;
             };
             greeted |= matches!(queued, Queued::Hello { .. });
-            tickets.extend(self.let_go(&queued));
+            if let Some(ticket) = self.let_go(&queued) {
+                tickets.push(ticket);
+            }
         }
         if self.queue.is_empty() {
             if greeted {
@@ -415,9 +418,9 @@ mod tests {
     fn one_batch_at_a_time_is_with_the_driver() {
         let mut outbound = filled(&config(SlowConsumer::Close));
         assert_eq!(outbound.next_batch().count(), 0);
-        assert_eq!(outbound.written(), vec![ticket(0)]);
+        assert_eq!(*outbound.written(), [ticket(0)]);
         assert_eq!(outbound.next_batch().count(), 2);
-        assert_eq!(outbound.written(), vec![ticket(1), ticket(2)]);
+        assert_eq!(*outbound.written(), [ticket(1), ticket(2)]);
         assert_eq!((outbound.bytes(), outbound.frames()), (0, 0));
     }
 
@@ -460,7 +463,7 @@ mod tests {
         assert_eq!(batch, [hello, pushed(10), pushed(10), pushed(10)]);
         let offered = outbound.offer(push(10), 10, ticket(4), config.slow_consumer, &config);
         assert_eq!(offered, Offered::Refused, "the batch is with the driver");
-        assert_eq!(outbound.written(), [1, 2, 3].map(ticket));
+        assert_eq!(*outbound.written(), [1, 2, 3].map(ticket));
         assert_eq!((outbound.bytes(), outbound.frames()), (0, 0));
     }
 
@@ -477,7 +480,7 @@ mod tests {
         assert!(outbound.answer(sent(1)));
         assert!((2..=5000).all(|message| !outbound.answer(sent(message))));
         assert_eq!((outbound.bytes(), outbound.frames()), (30, 3));
-        assert_eq!(outbound.written(), vec![ticket(0)]);
+        assert_eq!(*outbound.written(), [ticket(0)]);
         let batch: Vec<_> = outbound.next_batch().collect();
         assert_eq!(
             batch,
@@ -489,13 +492,13 @@ mod tests {
         );
         let offered = outbound.offer(push(10), 10, ticket(3), config.slow_consumer, &config);
         assert_eq!(offered, Offered::Queued(vec![]));
-        assert_eq!(outbound.written(), vec![ticket(1), ticket(2)]);
+        assert_eq!(*outbound.written(), [ticket(1), ticket(2)]);
         assert_eq!(first(&mut outbound), Some(pushed(10)));
-        assert_eq!(outbound.written(), vec![ticket(3)]);
+        assert_eq!(*outbound.written(), [ticket(3)]);
         assert!(outbound.is_empty());
         assert!(outbound.answer(sent(5002)) && !outbound.is_empty());
         assert_eq!(first(&mut outbound), Some(Outgoing::Received(sent(5002))));
-        assert_eq!(outbound.written(), []);
+        assert_eq!(*outbound.written(), []);
         assert_eq!((outbound.bytes(), outbound.frames()), (0, 0));
     }
 

@@ -504,11 +504,12 @@ impl Terminals {
         tickets: impl IntoIterator<Item = Ticket>,
         outcome: Outcome,
     ) {
-        let resolved = tickets.into_iter().map(|ticket| FrameOutcome {
-            connection,
-            ticket,
-            outcome,
-        });
-        self.outcomes.extend(resolved);
+        for ticket in tickets {
+            self.outcomes.push_back(FrameOutcome {
+                connection,
+                ticket,
+                outcome,
+            });
+        }
     }
 }
