@@ -24,7 +24,7 @@ pub(crate) fn measure(adapter: Adapter, terminals: usize) {
         follower.0 - plain.0
     );
     println!(
-        "  {RECORDS} more pushes    plain {:+} B, follower, to which they are records, {:+} B",
+        "  {RECORDS} more pushes   plain {:+} B, follower, to which they are records, {:+} B",
         plain.1, follower.1
     );
     in_redis(&Testbed::start(adapter));
