@@ -19,9 +19,6 @@ impl Session {
         if !self.may(&topic, TopicAct::Publish) || !self.subscriptions.has(&topic) {
             return self.refuse(id, ErrorCode::PermissionDenied);
         }
-        if data.is_empty() {
-            return self.refuse(id, ErrorCode::BadRequest);
-        }
         self.asked = Some(Asked::Publish { id });
         let payload = self.payload(data);
         match self.settings.namespaces.is_recovered(&topic) {
@@ -72,11 +69,11 @@ impl Session {
 
     /// It has a new token for a topic.
     pub(super) fn renew(&mut self, id: u32, topic: TopicId, token: String) -> Option<Deed> {
-        if token.is_empty() {
-            return Some(self.refuse(id, ErrorCode::BadRequest));
-        }
         if !self.subscriptions.has(&topic) {
             return Some(self.refuse(id, ErrorCode::PermissionDenied));
+        }
+        if token.is_empty() {
+            return Some(self.refuse(id, ErrorCode::BadRequest));
         }
         let user = self.member()?.user.clone();
         let judged = topic.clone();
@@ -117,7 +114,7 @@ impl Session {
         self.subscriptions.ends(&topic, end);
         if let Some(request) = brought {
             self.brings(&topic, &request);
-            self.subscriptions.asks(topic.clone(), id);
+            self.subscriptions.asks(topic.clone(), id, &request);
             return Some(Deed::Topic(self.wish_to_join(&topic, TopicJoin::Allowed)));
         }
         Some(Deed::Tell(self.encoding.encode(&Reply {

@@ -312,7 +312,7 @@ impl Session {
                 Told::Close(CloseCode::PositionLost)
             }
             Some(
-                Subscription::Asked(_)
+                Subscription::Asked { .. }
                 | Subscription::Leaving(_)
                 | Subscription::Expired
                 | Subscription::Lost,

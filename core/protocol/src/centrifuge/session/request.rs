@@ -22,7 +22,9 @@ enum Channel {
     Own,
     /// That of everyone.
     Everyone,
-    /// That of another user, or no channel at all.
+    /// That of another user.
+    Others,
+    /// No channel at all.
     Unknown,
     Topic(TopicId),
 }
@@ -38,7 +40,15 @@ impl Session {
             self.asked = Some(Asked::Refresh { id });
             return Some(Deed::Refresh(refresh.token, user));
         }
-        if channel_of(&command).is_some_and(|channel| channel.len() > CHANNEL_BYTES) {
+        match channel_of(&command) {
+            Some("") => return self.violation(),
+            // Nobody is subscribed to it.
+            Some(long) if long.len() > CHANNEL_BYTES && command.unsubscribe.is_none() => {
+                return Some(self.refuse(id, ErrorCode::BadRequest));
+            }
+            Some(_) | None => {}
+        }
+        if matches!(&command.publish, Some(request) if request.data.is_empty()) {
             return Some(self.refuse(id, ErrorCode::BadRequest));
         }
         let channel = channel_of(&command).map(|channel| self.channel(channel));
@@ -50,7 +60,12 @@ impl Session {
             }
             Some(Channel::Own) => self.about_own(id, &command),
             Some(Channel::Everyone) => Some(self.about_served(id, &command)),
-            Some(Channel::Unknown) => Some(self.about_unknown(id, &command)),
+            Some(Channel::Others) => {
+                Some(self.about_closed(id, &command, ErrorCode::PermissionDenied))
+            }
+            Some(Channel::Unknown) => {
+                Some(self.about_closed(id, &command, ErrorCode::UnknownChannel))
+            }
         }
     }
 
@@ -63,7 +78,7 @@ impl Session {
         }
         match TopicId::new(name) {
             // It would be mistaken for the channel of a user.
-            Ok(_) if name.starts_with('#') => Channel::Unknown,
+            Ok(_) if name.starts_with('#') => Channel::Others,
             Ok(topic) => Channel::Topic(topic),
             Err(_) => Channel::Unknown,
         }
@@ -121,15 +136,12 @@ impl Session {
         self.refuse(id, error)
     }
 
-    fn about_unknown(&self, id: u32, command: &Command) -> Deed {
-        if command.unsubscribe.is_some() {
-            return Deed::Tell(self.unsubscribed(id));
+    /// What a terminal may do with a channel to which nobody like it can be subscribed.
+    fn about_closed(&self, id: u32, command: &Command, error: ErrorCode) -> Deed {
+        match command.unsubscribe.is_some() {
+            true => Deed::Tell(self.unsubscribed(id)),
+            false => self.refuse(id, error),
         }
-        let error = match command.subscribe.is_some() {
-            true => ErrorCode::UnknownChannel,
-            false => ErrorCode::NotAvailable,
-        };
-        self.refuse(id, error)
     }
 
     fn about_topic(&mut self, id: u32, command: Command, topic: TopicId) -> Option<Deed> {

@@ -63,8 +63,8 @@ impl Waiting {
 pub(super) enum Subscription {
     /// The server has subscribed it, or is about to: it was told so.
     ByServer,
-    /// It has asked for it in this command.
-    Asked(u32),
+    /// It has asked for it in this command, and wants to go on where it was.
+    Asked { id: u32, recovers: bool },
     /// It has subscribed itself.
     ByItself,
     /// It has asked in this command to be subscribed no longer.
@@ -88,7 +88,7 @@ impl Subscriptions {
         match self.topics.get(topic) {
             Some(Subscription::ByServer | Subscription::ByItself) => true,
             Some(
-                Subscription::Asked(_)
+                Subscription::Asked { .. }
                 | Subscription::Leaving(_)
                 | Subscription::Expired
                 | Subscription::Lost,
@@ -111,8 +111,9 @@ impl Subscriptions {
     }
 
     /// It asks for a topic in this command.
-    pub(super) fn asks(&mut self, topic: TopicId, id: u32) {
-        self.topics.insert(topic, Subscription::Asked(id));
+    pub(super) fn asks(&mut self, topic: TopicId, id: u32, request: &SubscribeRequest) {
+        let recovers = request.recover;
+        (self.topics).insert(topic, Subscription::Asked { id, recovers });
     }
 
     /// Its subscription to a topic ends then, or not by itself.
@@ -159,7 +160,7 @@ impl Subscriptions {
     fn is_pending(&self, topic: &TopicId) -> bool {
         match self.topics.get(topic) {
             Some(
-                Subscription::Asked(_)
+                Subscription::Asked { .. }
                 | Subscription::Leaving(_)
                 | Subscription::Expired
                 | Subscription::Lost,
@@ -203,7 +204,7 @@ impl Session {
             return self.subscribe_by(id, topic, request);
         }
         self.brings(&topic, &request);
-        self.subscriptions.asks(topic.clone(), id);
+        self.subscriptions.asks(topic.clone(), id, &request);
         let join = match self.may(&topic, TopicAct::Subscribe) {
             true => TopicJoin::Allowed,
             false => TopicJoin::ByRight,
@@ -222,7 +223,7 @@ impl Session {
             }
             // It would have waited.
             Some(
-                Subscription::Asked(_)
+                Subscription::Asked { .. }
                 | Subscription::Leaving(_)
                 | Subscription::Expired
                 | Subscription::Lost,
@@ -235,15 +236,17 @@ impl Session {
     pub(super) fn joined(&mut self, topic: &TopicId, log: Option<&HelloLog>) -> Told {
         let before = self.subscriptions.topics.get(topic).copied();
         let (now, told) = match before {
-            Some(Subscription::Asked(id)) if self.is_unrecovered(topic, log) => {
+            Some(Subscription::Asked { id, .. }) if self.is_unrecovered(topic, log) => {
                 self.wishes.push_back(TopicWish::Lapse(topic.clone()));
                 let refusal = self.refusal(id, ErrorCode::UnrecoverablePosition);
                 (Subscription::Lost, Told::Frame(refusal))
             }
-            Some(Subscription::Asked(id)) => {
+            Some(Subscription::Asked { id, recovers }) => {
                 let stand = self.stand_told(topic, log);
                 let end = self.subscriptions.ends.get(topic);
                 let result = SubscribeResult {
+                    // Also where nothing is recovered: it has to know that it may have missed something.
+                    was_recovering: recovers,
                     expires: end.is_some(),
                     ttl: end.map_or(0, |end| end.ttl),
                     ..stand
@@ -315,7 +318,7 @@ impl Session {
                 Told::Nothing
             }
             // It was taken back before it counted.
-            Some(Subscription::Asked(id)) => {
+            Some(Subscription::Asked { id, .. }) => {
                 self.subscriptions.remove(topic);
                 Told::Frame(self.refusal(id, ErrorCode::PermissionDenied))
             }
@@ -326,7 +329,7 @@ impl Session {
     /// The terminal does not become a member of a topic.
     pub(super) fn not_joined(&mut self, topic: &TopicId, why: NotJoined) -> Told {
         match self.subscriptions.topics.get(topic).copied() {
-            Some(Subscription::Asked(id)) => {
+            Some(Subscription::Asked { id, .. }) => {
                 self.subscriptions.remove(topic);
                 let error = match why {
                     NotJoined::NotAllowed => ErrorCode::PermissionDenied,

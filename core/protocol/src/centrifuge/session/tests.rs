@@ -445,6 +445,28 @@ fn a_terminal_joins_a_topic_and_leaves_it() {
     );
 }
 
+/// It may have missed something.
+#[test]
+fn who_wants_to_go_on_is_told_so_also_where_nothing_is_recovered() {
+    let mut session = live();
+    let again = r#"{"id":2,"subscribe":{"channel":"chat","recover":true,"offset":7,"epoch":"1"}}"#;
+    says(&mut session, again);
+    let chat = topic("chat");
+    assert_eq!(
+        deeds(&mut session),
+        [Deed::Topic(TopicWish::Join(chat.clone()))]
+    );
+    let joined = Outgoing::Joined {
+        topic: chat,
+        degraded: false,
+        log: None,
+    };
+    assert_eq!(
+        told(&mut session, &joined),
+        json!({"id": 2, "subscribe": {"was_recovering": true}})
+    );
+}
+
 /// Clients do not wait for the answer to what they said before of a topic.
 #[test]
 fn what_is_said_at_once_of_a_topic_is_answered_in_its_order() {
@@ -782,12 +804,12 @@ fn what_there_is_not_is_answered() {
     for (command, code) in [
         (r##"{"id":2,"subscribe":{"channel":"#ann"}}"##, 105),
         (r##"{"id":2,"subscribe":{"channel":"#"}}"##, 105),
-        (r##"{"id":2,"subscribe":{"channel":"#bob"}}"##, 102),
-        (r#"{"id":2,"subscribe":{"channel":""}}"#, 102),
+        (r##"{"id":2,"subscribe":{"channel":"#bob"}}"##, 103),
         (r##"{"id":2,"unsubscribe":{"channel":"#ann"}}"##, 103),
         (r##"{"id":2,"publish":{"channel":"#ann","data":1}}"##, 103),
         (r#"{"id":2,"publish":{"channel":"chat","data":1}}"#, 103),
-        (r##"{"id":2,"presence":{"channel":"#bob"}}"##, 108),
+        (r##"{"id":2,"presence":{"channel":"#bob"}}"##, 103),
+        (r##"{"id":2,"publish":{"channel":"#bob","data":1}}"##, 103),
         (r##"{"id":2,"history":{"channel":"#"}}"##, 108),
         (r#"{"id":2,"presence":{"channel":"chat"}}"#, 108),
         (
@@ -802,6 +824,22 @@ fn what_there_is_not_is_answered() {
     let long = "x".repeat(256);
     let command = json!({"id": 2, "subscribe": {"channel": long}}).to_string();
     assert_eq!(error_of(&mut session, &command), 107);
+}
+
+#[test]
+fn nobody_is_subscribed_to_what_cannot_be() {
+    let long = "x".repeat(256);
+    for channel in ["#bob", "chat", &long] {
+        let mut session = live();
+        let command = json!({"id": 2, "unsubscribe": {"channel": channel}}).to_string();
+        assert!(
+            answered(&mut session, &command)["unsubscribe"].is_object(),
+            "{channel}"
+        );
+    }
+    let mut session = live();
+    says(&mut session, r#"{"id":2,"subscribe":{"channel":""}}"#);
+    assert_eq!(deeds(&mut session), [Deed::Close(CloseCode::ProtocolError)]);
 }
 
 #[test]
