@@ -20,6 +20,7 @@ pub mod matrix;
 pub mod measure;
 pub mod patience;
 mod process;
+mod random;
 pub mod raw;
 pub mod relay;
 pub mod sentinel;

@@ -1,8 +1,14 @@
 //! Clients of the Centrifuge protocol, in JSON and in Protobuf, whose messages a test writes as JSON.
 
+pub mod difference;
+pub mod listener;
+mod notes;
+pub mod player;
 mod protobuf;
+pub mod sequence;
+pub mod transcript;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -35,6 +41,8 @@ pub struct Client {
     encoding: Encoding,
     socket: WebSocket<TcpStream>,
     commands: u64,
+    /// The channels of commands that were about one, by their ids.
+    channels: BTreeMap<u64, String>,
     /// What was read and not asked for.
     heard: VecDeque<Value>,
     /// Pings that were read.
@@ -72,6 +80,7 @@ impl Client {
             encoding,
             socket: WebSocket::from_partially_read(stream, unread, Role::Client, None),
             commands: 0,
+            channels: BTreeMap::new(),
             heard: VecDeque::new(),
             pings: 0,
             answers_pings: true,
@@ -100,10 +109,15 @@ impl Client {
     /// If the connection is broken.
     #[track_caller]
     pub fn ask(&mut self, name: &str, request: Value) -> u64 {
-        self.commands += 1;
-        let id = self.commands;
+        let id = self.next_id();
         self.say(&json!({"id": id, (name): request}));
         id
+    }
+
+    /// The id of the next command.
+    pub const fn next_id(&mut self) -> u64 {
+        self.commands += 1;
+        self.commands
     }
 
     /// Sends a command as it is.
@@ -113,11 +127,37 @@ impl Client {
     /// If the connection is broken.
     #[track_caller]
     pub fn say(&mut self, command: &Value) {
-        let message = match self.encoding {
-            Encoding::Json => Message::text(command.to_string()),
-            Encoding::Protobuf => Message::binary(protobuf::command(command)),
-        };
-        self.send(message);
+        self.say_all(std::slice::from_ref(command));
+    }
+
+    /// Sends commands as they are, in one frame. Without any nothing is sent.
+    ///
+    /// # Panics
+    ///
+    /// If the connection is broken.
+    #[track_caller]
+    pub fn say_all(&mut self, commands: &[Value]) {
+        if commands.is_empty() {
+            return;
+        }
+        for command in commands {
+            let requests = command.as_object().into_iter().flatten();
+            let channel = requests.filter_map(|(_, request)| request["channel"].as_str());
+            if let (Some(id), Some(channel)) = (command["id"].as_u64(), channel.last()) {
+                self.channels.insert(id, channel.to_owned());
+            }
+        }
+        let frame = listener::bytes(self.encoding, commands);
+        self.send(match self.encoding {
+            Encoding::Json => Message::text(String::from_utf8_lossy(&frame).into_owned()),
+            Encoding::Protobuf => Message::binary(frame),
+        });
+    }
+
+    /// The channel that the command of a reply was about.
+    pub fn asked_about(&self, reply: &Value) -> Option<&str> {
+        let id = reply["id"].as_u64()?;
+        self.channels.get(&id).map(String::as_str)
     }
 
     /// Sends a frame as it is.
@@ -250,6 +290,24 @@ impl Client {
             self.read(end);
             assert_eq!(self.ending, None);
         }
+    }
+
+    /// Reads for so long, or until the connection ends.
+    pub fn hear_for(&mut self, span: Duration) {
+        let end = Instant::now() + span;
+        while self.ending.is_none() && Instant::now() < end {
+            self.read(end);
+        }
+    }
+
+    /// How the connection has ended, if it has.
+    pub const fn ending(&self) -> Option<&Ending> {
+        self.ending.as_ref()
+    }
+
+    /// Leaves out some of what was read and not asked for.
+    pub fn forget(&mut self, which: impl Fn(&Value) -> bool) {
+        self.heard.retain(|said| !which(said));
     }
 
     /// What was read and not asked for.

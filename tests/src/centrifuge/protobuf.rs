@@ -95,6 +95,8 @@ const REPLY: &[Field] = &[
             Field(6, "subs", Kind::Map(SUBSCRIBED)),
             Field(7, "ping", Number),
             Field(8, "pong", Flag),
+            Field(9, "session", Text),
+            Field(10, "node", Text),
         ]),
     ),
     Field(6, "subscribe", Message(SUBSCRIBED)),
@@ -197,6 +199,27 @@ pub(super) fn replies(frame: &[u8]) -> Vec<Value> {
         replies.push(read(REPLY, take(&mut rest)));
     }
     replies
+}
+
+/// The first reply of some, if it has come all.
+pub(super) fn next_reply(bytes: &mut Vec<u8>) -> Option<Value> {
+    // A length that has not come all ends with a byte that says so.
+    bytes.iter().find(|byte| **byte & 0x80 == 0)?;
+    let mut rest = bytes.as_slice();
+    let length = take_varint(&mut rest) as usize;
+    let reply = read(REPLY, rest.get(..length)?);
+    let read = bytes.len() - rest.len() + length;
+    bytes.drain(..read);
+    Some(reply)
+}
+
+/// Commands on another connection than that of their client.
+pub(super) fn relayed(node: &str, session: &str, commands: &[u8]) -> Vec<u8> {
+    let parts = [node.as_bytes(), session.as_bytes(), commands];
+    let fields = parts.into_iter().zip(1_u64..);
+    fields
+        .flat_map(|(bytes, number)| [varint(number << 3 | 2), delimited(bytes)].concat())
+        .collect()
 }
 
 fn message(fields: &[Field], value: &Value) -> Vec<u8> {

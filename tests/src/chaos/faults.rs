@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use super::channel::Channel;
 use super::history::{Histories, Since};
-use super::random::Random;
 use super::{Place, Plan};
 use crate::matrix::Fleet;
+use crate::random::Random;
 use crate::sentinel::{Disk, Replicated};
 use crate::server::Server;
 use crate::settings::Settings;

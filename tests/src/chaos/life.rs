@@ -16,8 +16,8 @@ use super::Place;
 use super::channel::Channel;
 use super::heard::{Heard, Word};
 use super::position::Position;
-use super::random::Random;
 use super::terminals::{Event, Seat};
+use crate::random::Random;
 use crate::socket::{Socket, open};
 
 /// Positions that a terminal holds on to, of each log.

@@ -14,7 +14,6 @@ mod judge;
 mod life;
 mod position;
 mod producers;
-mod random;
 mod report;
 mod terminals;
 mod walk;
@@ -32,11 +31,11 @@ use crate::sentinel::Replicated;
 use crate::server::Server;
 use crate::settings::Settings;
 
+use crate::random::Random;
 use channel::Channel;
 use faults::{Killer, RedisFaults};
 use history::{Histories, Since};
 use producers::Producers;
-use random::Random;
 pub use report::Report;
 use terminals::Terminals;
 

@@ -13,10 +13,10 @@ use uuid::Uuid;
 
 use super::channel::Channel;
 use super::position::Position;
-use super::random::Random;
 use super::{Place, Plan};
 use crate::api::{Api, Publisher, Receipt, push};
 use crate::http::{Request, Response};
+use crate::random::Random;
 
 /// A push, and what was said of it.
 #[derive(Clone, Debug)]

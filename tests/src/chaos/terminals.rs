@@ -9,8 +9,8 @@ use uuid::Uuid;
 use super::channel::Channel;
 use super::life::Life;
 use super::position::Position;
-use super::random::Random;
 use super::{Place, Plan};
+use crate::random::Random;
 
 /// All terminals, served by two threads.
 pub(super) struct Terminals {

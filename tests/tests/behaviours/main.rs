@@ -4,6 +4,7 @@ mod acks;
 mod api_errors;
 mod centrifuge;
 mod centrifuge_logs;
+mod centrifugo;
 mod chaos;
 mod check;
 mod command_line;
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
         acks::LIST,
         centrifuge::LIST,
         centrifuge_logs::LIST,
+        centrifugo::LIST,
         connections::LIST,
         workers::LIST,
         links::LIST,

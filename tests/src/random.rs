@@ -7,11 +7,11 @@ use rand_chacha::rand_core::{Rng as _, SeedableRng};
 
 /// Random numbers of one of those that take part.
 #[derive(Debug)]
-pub(super) struct Random(ChaCha8Rng);
+pub(crate) struct Random(ChaCha8Rng);
 
 impl Random {
     /// Those of a seed, for the one of this role and number.
-    pub(super) fn new(seed: u64, role: &str, number: usize) -> Self {
+    pub(crate) fn new(seed: u64, role: &str, number: usize) -> Self {
         let mut bytes = [0; 32];
         bytes[..8].copy_from_slice(&seed.to_le_bytes());
         bytes[8..16].copy_from_slice(&(number as u64).to_le_bytes());
@@ -22,23 +22,23 @@ impl Random {
     }
 
     /// A number below a limit, which is above zero.
-    pub(super) fn below(&mut self, limit: usize) -> usize {
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
         let number = self.0.next_u64() % limit as u64;
         usize::try_from(number).expect("below a usize")
     }
 
     /// A time below a limit.
-    pub(super) fn time(&mut self, limit: Duration) -> Duration {
+    pub(crate) fn time(&mut self, limit: Duration) -> Duration {
         let part = f64::from(self.0.next_u32()) / f64::from(u32::MAX);
         limit.mul_f64(part)
     }
 
-    pub(super) fn number(&mut self) -> u128 {
+    pub(crate) fn number(&mut self) -> u128 {
         u128::from(self.0.next_u64()) << 64 | u128::from(self.0.next_u64())
     }
 
     /// In this order or in another.
-    pub(super) fn shuffle<T>(&mut self, all: &mut [T]) {
+    pub(crate) fn shuffle<T>(&mut self, all: &mut [T]) {
         for last in (1..all.len()).rev() {
             all.swap(last, self.below(last + 1));
         }
