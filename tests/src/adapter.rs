@@ -4,6 +4,7 @@ use std::env;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::str::FromStr;
 use std::sync::OnceLock;
 
 use serde_json::Value;
@@ -47,6 +48,17 @@ impl fmt::Display for Adapter {
             Self::Tokio => "tokio",
             Self::Smol => "smol",
         })
+    }
+}
+
+impl FromStr for Adapter {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let named = Self::ALL.iter().find(|adapter| adapter.to_string() == text);
+        named
+            .copied()
+            .ok_or_else(|| "must be tokio or smol".to_owned())
     }
 }
 

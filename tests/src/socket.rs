@@ -18,8 +18,17 @@ pub type Socket = WebSocketStream<TokioAdapter<TcpStream>>;
 ///
 /// What is wrong, for people; the answer of a server that refuses begins with `refused`.
 pub async fn open(server: SocketAddr, query: &str) -> Result<Socket, String> {
+    open_at(server, "/connect", query).await
+}
+
+/// Connects to a path of a server, with this query.
+///
+/// # Errors
+///
+/// What is wrong, for people; the answer of a server that refuses begins with `refused`.
+pub async fn open_at(server: SocketAddr, path: &str, query: &str) -> Result<Socket, String> {
     let told = |error: &dyn fmt::Display| error.to_string();
-    let request = format!("ws://{server}/connect?{query}").into_client_request();
+    let request = format!("ws://{server}{path}?{query}").into_client_request();
     let request = request.map_err(|error| told(&error))?;
     let stream = TcpStream::connect(server).await;
     let stream = TokioAdapter::new(stream.map_err(|error| told(&error))?);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::herd::{HERD, Herd, Newcomer, Says};
+use super::herd::{HERD, Herd, Newcomer, Says, Speaks};
 use super::testbed::Testbed;
 use crate::server::Server;
 
@@ -15,6 +15,7 @@ use crate::server::Server;
 #[derive(Debug)]
 pub struct Crowd {
     servers: Vec<SocketAddr>,
+    speaks: Speaks,
     herds: Mutex<Vec<Herd>>,
 }
 
@@ -31,8 +32,15 @@ impl Crowd {
     pub fn of(servers: &[Server]) -> Self {
         Self {
             servers: servers.iter().map(Server::terminals).collect(),
+            speaks: Speaks::Plain,
             herds: Mutex::default(),
         }
+    }
+
+    /// The same, speaking this protocol. Without it they speak the plain one.
+    #[must_use]
+    pub fn speaking(self, speaks: Speaks) -> Self {
+        Self { speaks, ..self }
     }
 
     /// Connects terminals with these queries, so far apart. Returns when each has its hello.
@@ -53,6 +61,7 @@ impl Crowd {
         let mut newcomers: Vec<_> = queries
             .map(|(number, query)| Newcomer {
                 server: self.servers[number % self.servers.len()],
+                speaks: self.speaks,
                 query,
                 due: apart * u32::try_from(number).expect("not so many"),
                 says: says(number),

@@ -20,7 +20,7 @@ use tokio::time::{Instant, Interval, interval_at, sleep, sleep_until};
 use tungstenite::Message;
 
 use crate::process::ends_with_its_parent;
-use crate::socket::open;
+use crate::socket::open_at;
 
 /// Terminals of one process: descriptors are limited by process, to 20,000 in many places.
 pub(super) const HERD: usize = 9500;
@@ -38,10 +38,42 @@ const AGAIN: Duration = Duration::from_secs(1);
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Newcomer {
     pub(super) server: SocketAddr,
+    pub(super) speaks: Speaks,
     pub(super) query: String,
     /// So long after it was told.
     pub(super) due: Duration,
     pub(super) says: Says,
+}
+
+/// The protocol of terminals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Speaks {
+    /// The plain one.
+    Plain,
+    /// That of Centrifuge's clients, in JSON.
+    Centrifuge,
+}
+
+impl Speaks {
+    const fn path(self) -> &'static str {
+        match self {
+            Self::Plain => "/connect",
+            Self::Centrifuge => "/connection/websocket",
+        }
+    }
+
+    /// What a terminal says before it is greeted.
+    const fn first(self) -> Option<&'static str> {
+        match self {
+            Self::Plain => None,
+            Self::Centrifuge => Some(r#"{"id":1,"connect":{}}"#),
+        }
+    }
+
+    /// Whether a text is a ping, which is answered by the same.
+    fn is_ping(self, text: &str) -> bool {
+        self == Self::Centrifuge && text == "{}"
+    }
 }
 
 /// What a terminal says when it is greeted, and later.
@@ -183,6 +215,7 @@ fn tell(progress: &Progress) {
 async fn lives(newcomer: Newcomer, now: Instant, turns: Arc<Semaphore>, progress: Arc<Progress>) {
     let Newcomer {
         server,
+        speaks,
         query,
         due,
         says,
@@ -190,7 +223,7 @@ async fn lives(newcomer: Newcomer, now: Instant, turns: Arc<Semaphore>, progress
     sleep_until(now + due).await;
     let mut socket = loop {
         let turn = turns.acquire().await;
-        let opened = open(server, &query).await;
+        let opened = open_at(server, speaks.path(), &query).await;
         drop(turn);
         match opened {
             Ok(socket) => break socket,
@@ -198,6 +231,11 @@ async fn lives(newcomer: Newcomer, now: Instant, turns: Arc<Semaphore>, progress
             Err(_) => sleep(AGAIN).await,
         }
     };
+    if let Some(first) = speaks.first()
+        && socket.send(Message::text(first)).await.is_err()
+    {
+        return;
+    }
     let mut heard = 0;
     let there = match &says {
         Says::Nothing => 1,
@@ -215,7 +253,13 @@ async fn lives(newcomer: Newcomer, now: Instant, turns: Arc<Semaphore>, progress
             }
         };
         let Some(Ok(message)) = message else { return };
-        if !matches!(message, Message::Text(_)) {
+        let Message::Text(text) = message else {
+            continue;
+        };
+        if speaks.is_ping(&text) {
+            if socket.send(Message::Text(text)).await.is_err() {
+                return;
+            }
             continue;
         }
         heard += 1;

@@ -5,7 +5,7 @@ mod herd;
 mod testbed;
 
 pub use crowd::{Crowd, ONE_BY_ONE};
-pub use herd::{Says, serve_herd_if_asked};
+pub use herd::{Says, Speaks, serve_herd_if_asked};
 pub use testbed::Testbed;
 
 /// The one in the middle.

@@ -19,7 +19,7 @@ use switchboard_tests::measure::{Testbed, serve_herd_if_asked};
 #[command(name = "switchboard-durable", version)]
 struct Options {
     /// The servers' runtime: tokio or smol
-    #[arg(long = "servers", value_parser = adapter, default_value = "tokio")]
+    #[arg(long = "servers", default_value_t = Adapter::Tokio)]
     adapter: Adapter,
     /// Pushes of each kind in a turn
     #[arg(long, default_value_t = 10_000)]
@@ -65,11 +65,4 @@ fn main() -> ExitCode {
         );
     }
     ExitCode::SUCCESS
-}
-
-fn adapter(text: &str) -> Result<Adapter, String> {
-    let named = Adapter::ALL.iter().find(|a| a.to_string() == text);
-    named
-        .copied()
-        .ok_or_else(|| "must be tokio or smol".to_owned())
 }

@@ -20,7 +20,7 @@ use switchboard_tests::measure::{Testbed, serve_herd_if_asked};
 #[command(name = "switchboard-topics", version)]
 struct Options {
     /// The servers' runtime: tokio or smol
-    #[arg(long = "servers", value_parser = adapter, default_value = "tokio")]
+    #[arg(long = "servers", default_value_t = Adapter::Tokio)]
     adapter: Adapter,
     /// Members of the large topic, half of them at each server
     #[arg(long, default_value_t = 38_000)]
@@ -65,11 +65,4 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS
-}
-
-fn adapter(text: &str) -> Result<Adapter, String> {
-    let named = Adapter::ALL.iter().find(|a| a.to_string() == text);
-    named
-        .copied()
-        .ok_or_else(|| "must be tokio or smol".to_owned())
 }
