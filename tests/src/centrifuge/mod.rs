@@ -142,8 +142,8 @@ impl Client {
         }
         for command in commands {
             let requests = command.as_object().into_iter().flatten();
-            let channel = requests.filter_map(|(_, request)| request["channel"].as_str());
-            if let (Some(id), Some(channel)) = (command["id"].as_u64(), channel.last()) {
+            let mut channels = requests.filter_map(|(_, request)| request["channel"].as_str());
+            if let (Some(id), Some(channel)) = (command["id"].as_u64(), channels.next()) {
                 self.channels.insert(id, channel.to_owned());
             }
         }

@@ -28,8 +28,8 @@ impl Notes {
             };
             return Some(format!("error {}{temporary}", error["code"]));
         }
-        let fields = said.as_object()?.iter().filter(|(name, _)| *name != "id");
-        let (name, result) = fields.last()?;
+        let mut fields = said.as_object()?.iter().filter(|(name, _)| *name != "id");
+        let (name, result) = fields.next()?;
         let of = client.asked_about(said).map(|channel| self.place(channel));
         let of = of.map_or_else(String::new, |place| format!(" {place}"));
         let count = |name: &str| result[name].as_u64().unwrap_or(0);

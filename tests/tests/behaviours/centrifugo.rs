@@ -44,7 +44,6 @@ fn clients_are_told_what_centrifugo_tells_them(cell: Cell) {
             .with("namespaces", namespaces)
             .with("presence_grace", "1ms")
             .with("topic_publications", 1000)
-            .with("directory_timeout", "10s")
     });
     let application = Switchboard(&cluster[0]);
     let transcript = fs::read_to_string(TRANSCRIPT).expect("it is in the repository");

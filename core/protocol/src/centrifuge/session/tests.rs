@@ -445,28 +445,6 @@ fn a_terminal_joins_a_topic_and_leaves_it() {
     );
 }
 
-/// It may have missed something.
-#[test]
-fn who_wants_to_go_on_is_told_so_also_where_nothing_is_recovered() {
-    let mut session = live();
-    let again = r#"{"id":2,"subscribe":{"channel":"chat","recover":true,"offset":7,"epoch":"1"}}"#;
-    says(&mut session, again);
-    let chat = topic("chat");
-    assert_eq!(
-        deeds(&mut session),
-        [Deed::Topic(TopicWish::Join(chat.clone()))]
-    );
-    let joined = Outgoing::Joined {
-        topic: chat,
-        degraded: false,
-        log: None,
-    };
-    assert_eq!(
-        told(&mut session, &joined),
-        json!({"id": 2, "subscribe": {"was_recovering": true}})
-    );
-}
-
 /// Clients do not wait for the answer to what they said before of a topic.
 #[test]
 fn what_is_said_at_once_of_a_topic_is_answered_in_its_order() {
