@@ -3,6 +3,7 @@
 mod directories;
 mod neighbour;
 mod seen;
+mod workers;
 
 use std::time::Duration;
 

@@ -23,10 +23,13 @@ use switchboard_sim::schedule::Schedule;
 use crate::seen::{but_for_applications, first_difference, seen};
 
 /// Worlds for each thing that a neighbour may do.
-const SEEDS: u64 = 3;
+const SEEDS: u64 = 25;
+
+/// Worlds for each end of an instance.
+const ENDS: u64 = 10;
 
 /// A choice that hangs on the world and on what it is for.
-fn pick(seed: u64, what: u64, below: u64) -> u64 {
+pub(crate) fn pick(seed: u64, what: u64, below: u64) -> u64 {
     let mixed = (seed << 32 ^ what).wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -34,7 +37,7 @@ fn pick(seed: u64, what: u64, below: u64) -> u64 {
 }
 
 /// A moment of a schedule, in microseconds.
-fn moment(micros: u64) -> String {
+pub(crate) fn moment(micros: u64) -> String {
     format!("{}.{:06}s", micros / 1_000_000, micros % 1_000_000)
 }
 
@@ -219,6 +222,11 @@ fn burst(host: u64, nth: u64) -> String {
 }
 
 fn seen_by_others(text: &str) -> Vec<String> {
+    seen_where_pushes_are(Config::default().pushes, text)
+}
+
+/// What they see at instances that have so many pushes under way at most.
+fn seen_where_pushes_are(pushes: usize, text: &str) -> Vec<String> {
     let schedule = Schedule::parse(text).unwrap_or_else(|error| panic!("{error}\n{text}"));
     let lease = schedule.lease;
     let config = Config {
@@ -227,6 +235,7 @@ fn seen_by_others(text: &str) -> Vec<String> {
         view_interval: lease / 10,
         isolation: lease * 2,
         queue_frames: 64,
+        pushes,
         ..Config::default()
     };
     seen(schedule, config, "z")
@@ -235,17 +244,14 @@ fn seen_by_others(text: &str) -> Vec<String> {
 #[test]
 fn what_a_neighbour_does_changes_nobody_elses_trace() {
     let mut lines = 0;
-    for neighbour in Neighbour::ALL {
-        for seed in 0..SEEDS {
-            let alone = others(seed);
-            let beside = format!("{alone}{}", neighbour.items(seed));
-            let (alone, beside) = (seen_by_others(&alone), seen_by_others(&beside));
-            assert_eq!(
-                first_difference(&alone, &beside),
-                None,
-                "{neighbour:?}, seed {seed}"
-            );
-            lines += alone.len();
+    for seed in 0..SEEDS {
+        let alone = others(seed);
+        let seen_alone = seen_by_others(&alone);
+        for neighbour in Neighbour::ALL {
+            let seen_beside = seen_by_others(&format!("{alone}{}", neighbour.items(seed)));
+            let differs = first_difference(&seen_alone, &seen_beside);
+            assert_eq!(differs, None, "{neighbour:?}, seed {seed}");
+            lines += seen_alone.len();
         }
     }
     assert!(lines > 10_000, "too little was seen: {lines} lines");
@@ -261,7 +267,7 @@ fn the_end_of_a_neighbours_instance_changes_nothing_that_others_terminals_see() 
         "7s  pause i3 5s",
         "7s  drain i3 500ms 1s",
     ];
-    for seed in 0..SEEDS {
+    for seed in 0..ENDS {
         let alone = others(seed);
         let seen_alone = but_for_applications(seen_by_others(&alone));
         for end in ends {
@@ -293,4 +299,18 @@ fn what_an_instance_has_once_for_all_is_noticed_by_others() {
          7s    redis i1 refused OOM 5s
          7.1s  client z1 moves i1 clean",
     );
+}
+
+/// Where others share something with a neighbour that it fills, what it does is seen: so it would be if an instance
+/// had for all what it has for each.
+#[test]
+fn what_a_neighbour_fills_is_noticed_where_it_is_shared() {
+    let noticed = |seed, pushes| {
+        let alone = others(seed);
+        let beside = format!("{alone}{}", Neighbour::Stalls.items(seed));
+        let [alone, beside] = [&alone, &beside].map(|text| seen_where_pushes_are(pushes, text));
+        first_difference(&alone, &beside).is_some()
+    };
+    assert!((0..SEEDS).any(|seed| noticed(seed, 2)));
+    assert!(!noticed(0, Config::default().pushes));
 }
