@@ -17,6 +17,7 @@ mod deployments;
 mod directory;
 pub mod explain;
 mod fingerprint;
+pub mod forks;
 pub mod golden;
 mod hosts;
 mod network;

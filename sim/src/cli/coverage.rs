@@ -6,7 +6,7 @@ use std::sync::mpsc::channel;
 
 use clap::{Args, value_parser};
 use switchboard_sim::coverage::{Cells, Counted, CoverageTables};
-use switchboard_sim::swarm;
+use switchboard_sim::{coverage, swarm};
 
 use super::progress::{ProgressDisplay, interrupted, note_interrupts};
 use super::{CommandResult, CommandStatus, jobs};
@@ -94,9 +94,8 @@ impl Coverage {
             progress.end();
             let mut all = Cells::new();
             for counter in counters {
-                for (cell, times) in counter.join().expect("nothing panics but what is caught") {
-                    *all.entry(cell).or_default() += times;
-                }
+                let cells = counter.join().expect("nothing panics but what is caught");
+                coverage::add(&mut all, cells);
             }
             (all, seeds)
         })

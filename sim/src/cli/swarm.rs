@@ -6,7 +6,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
 use clap::{Args, value_parser};
+use switchboard_sim::forks::Forks;
 use switchboard_sim::report::Report;
+use switchboard_sim::schedule::Schedule;
 use switchboard_sim::totals::Totals;
 use switchboard_sim::{Trial, checkers, swarm};
 
@@ -18,7 +20,8 @@ use super::{CommandResult, CommandStatus, again, jobs, tell};
 /// Run schedules of many seeds; shrink and keep the first that fails
 ///
 /// Each seed gives a schedule: connections, pushes and faults, then everything heals and must
-/// converge. All checkers watch. The swarm ends when its time is over, or its seeds are, at Ctrl-C, or
+/// converge. All checkers watch. Some worlds are forked as well: from some moments of theirs, and from each at which
+/// they come by something that none before them has, everything heals and must come to rest. The swarm ends when its time is over, or its seeds are, at Ctrl-C, or
 /// when an invariant is violated; in any case it says what all seeds have shown together. It fails if an
 /// invariant was violated, if excuses explain more of the losses than a checker allows, or if too many
 /// runs proved nothing.
@@ -39,6 +42,9 @@ pub(crate) struct Swarm {
     /// Where to write the shrunk schedule if one fails
     #[arg(long, default_value = "failed.txt", value_name = "FILE")]
     out: PathBuf,
+    /// Fork the worlds of one seed in so many; 0: of none. With a factor that ten has, kinds of schedules are left out
+    #[arg(long, default_value_t = 17, value_name = "N")]
+    fork_one_in: u64,
     /// Write the schedule that fails as it is: to make it small takes longer than to find it
     #[arg(long)]
     unshrunk: bool,
@@ -54,32 +60,41 @@ impl Swarm {
         check_writable(&self.out)?;
         note_interrupts()?;
         let time = Stopwatch::start();
-        let (totals, failed) = self.run(time);
+        let Sums {
+            totals,
+            forks,
+            failed,
+        } = self.run(time);
         let overdrawn = tell_all(&totals, time);
-        let Some(report) = failed else {
+        println!("{forks} forks of worlds were healed");
+        let Some(ran) = failed else {
             println!("every invariant held");
             return Ok(match CommandStatus::held(!overdrawn) {
                 CommandStatus::Held if interrupted() => CommandStatus::Interrupted,
                 verdict => verdict,
             });
         };
-        tell(&format!("seed {}", report.seed), &report);
-        let replay = again(format_args!("replay {}", report.seed));
-        println!("again: {replay}");
-        let schedule = swarm::schedule(report.seed);
+        tell(&ran.name(), &ran.report);
+        let schedule = ran.schedule();
+        if let RunOf::Seed = ran.of {
+            let replay = again(format_args!("replay {}", ran.report.seed));
+            println!("again: {replay}");
+        }
         if self.unshrunk {
             write(&self.out, &schedule.to_string())?;
+            let replay = again(format_args!("replay {}", self.out.display()));
+            println!("again: {replay}");
         } else if keep_small(&schedule, &self.out)? == CommandStatus::Held {
             println!(
-                "seed {} is not deterministic: what was violated is not when it is run again",
-                report.seed
+                "{} is not deterministic: what was violated is not when it is run again",
+                ran.name()
             );
         }
         Ok(CommandStatus::Failed)
     }
 
     /// Runs seeds until their time is over, or all have run, and returns their sum and the first that failed.
-    fn run(&self, time: Stopwatch) -> (Totals, Option<Report>) {
+    fn run(&self, time: Stopwatch) -> Sums {
         let jobs = self.jobs as u64;
         let stop = AtomicBool::new(false);
         let (reports, inbox) = channel();
@@ -88,7 +103,7 @@ impl Swarm {
                 let (reports, stop) = (reports.clone(), &stop);
                 let seeds = (job..self.seeds.unwrap_or(u64::MAX)).step_by(self.jobs);
                 let seeds = seeds.map(|nth| self.from.wrapping_add(nth));
-                scope.spawn(move || run_seeds(seeds, &reports, stop));
+                scope.spawn(move || self.run_seeds(seeds, &reports, stop));
             }
             drop(reports);
             let found = self.watch(time, &inbox, &stop);
@@ -97,23 +112,49 @@ impl Swarm {
         })
     }
 
-    /// Adds up what the threads report.
-    fn watch(
+    /// Runs seeds and tells what came of each, and of its forks.
+    fn run_seeds(
         &self,
-        time: Stopwatch,
-        inbox: &Receiver<Report>,
+        seeds: impl Iterator<Item = u64>,
+        reports: &Sender<Ran>,
         stop: &AtomicBool,
-    ) -> (Totals, Option<Report>) {
+    ) {
+        let trial = Trial::new();
+        let mut forks = Forks::default();
+        let goes_on = |of, schedule: &Schedule| {
+            let report = trial.run(schedule);
+            reports.send(Ran { of, report }).is_ok() && !stop.load(Ordering::Relaxed)
+        };
+        for seed in seeds {
+            let schedule = swarm::schedule(seed);
+            if stop.load(Ordering::Relaxed) || !goes_on(RunOf::Seed, &schedule) {
+                return;
+            }
+            let forked = self.fork_one_in > 0 && seed.is_multiple_of(self.fork_one_in);
+            let moments = forked.then(|| forks.moments(&schedule));
+            for moment in moments.into_iter().flatten() {
+                if !goes_on(RunOf::Fork(moment), &swarm::healed_at(&schedule, moment)) {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Adds up what the threads report. What forks judge counts for nothing: they heal sooner than others.
+    fn watch(&self, time: Stopwatch, inbox: &Receiver<Ran>, stop: &AtomicBool) -> Sums {
         let mut progress = ProgressDisplay::of(self.seeds.unwrap_or(self.seconds * 1000));
-        let mut totals = Totals::default();
-        let mut failed: Option<Report> = None;
+        let (mut totals, mut forks) = (Totals::default(), 0);
+        let mut failed: Option<Ran> = None;
         loop {
             match inbox.recv_timeout(LOOK) {
-                Ok(report) => {
-                    totals.add(&report);
-                    let lower = |other: &Report| report.seed < other.seed;
-                    if report.violation.is_some() && failed.as_ref().is_none_or(lower) {
-                        failed = Some(report);
+                Ok(ran) => {
+                    match ran.of {
+                        RunOf::Seed => totals.add(&ran.report),
+                        RunOf::Fork(_) => forks += 1,
+                    }
+                    let lower = |other: &Ran| ran.report.seed < other.report.seed;
+                    if ran.report.violation.is_some() && failed.as_ref().is_none_or(lower) {
+                        failed = Some(ran);
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {}
@@ -136,16 +177,53 @@ impl Swarm {
             });
         }
         progress.end();
-        (totals, failed)
+        Sums {
+            totals,
+            forks,
+            failed,
+        }
     }
 }
 
-fn run_seeds(seeds: impl Iterator<Item = u64>, reports: &Sender<Report>, stop: &AtomicBool) {
-    let trial = Trial::new();
-    for seed in seeds {
-        if stop.load(Ordering::Relaxed) || reports.send(trial.run(&swarm::schedule(seed))).is_err()
-        {
-            return;
+/// What all runs have shown together.
+struct Sums {
+    /// Of the seeds.
+    totals: Totals,
+    /// How many worlds were healed before their time.
+    forks: u64,
+    /// The first that failed.
+    failed: Option<Ran>,
+}
+
+/// One run.
+struct Ran {
+    of: RunOf,
+    report: Report,
+}
+
+/// What was run.
+#[derive(Clone, Copy)]
+enum RunOf {
+    /// The schedule of a seed.
+    Seed,
+    /// The same up to a moment, at which everything heals.
+    Fork(Duration),
+}
+
+impl Ran {
+    fn schedule(&self) -> Schedule {
+        let schedule = swarm::schedule(self.report.seed);
+        match self.of {
+            RunOf::Seed => schedule,
+            RunOf::Fork(moment) => swarm::healed_at(&schedule, moment),
+        }
+    }
+
+    fn name(&self) -> String {
+        let seed = self.report.seed;
+        match self.of {
+            RunOf::Seed => format!("seed {seed}"),
+            RunOf::Fork(moment) => format!("seed {seed}, healed at {:.6}s", moment.as_secs_f64()),
         }
     }
 }

@@ -4,9 +4,11 @@
 
 mod watch;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
 
 use crate::checker::Checker;
 use crate::trial::Trial;
@@ -16,8 +18,29 @@ pub use watch::CoverageWatch;
 /// The file that is kept.
 const KEPT: &str = include_str!("../../coverage.txt");
 
-/// How often each cell was come by: by table, state and event.
-pub type Cells = BTreeMap<(&'static str, &'static str, String), u64>;
+/// A cell: the table, the state and the event.
+pub type Cell = (&'static str, &'static str, Cow<'static, str>);
+
+/// Each cell that was come by.
+pub type Cells = BTreeMap<Cell, Occurrences>;
+
+/// How a cell was come by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Occurrences {
+    /// How often.
+    pub times: u64,
+    /// After so much of a world's time at the earliest.
+    pub first: Duration,
+}
+
+/// Adds what was come by elsewhere.
+pub fn add(cells: &mut Cells, other: Cells) {
+    for (cell, met) in other {
+        let sum = cells.entry(cell).or_insert(Occurrences { times: 0, ..met });
+        sum.times += met.times;
+        sum.first = sum.first.min(met.first);
+    }
+}
 
 /// Where worlds say at their end what they have come by.
 #[derive(Debug)]
@@ -37,8 +60,8 @@ impl Counted {
     /// All that was counted since the last time.
     pub fn take(&self) -> Cells {
         let mut all = Cells::new();
-        for (cell, times) in self.heard.try_iter().flatten() {
-            *all.entry(cell).or_default() += times;
+        for cells in self.heard.try_iter() {
+            add(&mut all, cells);
         }
         all
     }
@@ -167,7 +190,7 @@ impl CoverageTables {
         let unknown = cells.keys().filter(|(table, state, event)| {
             let listed = self.0.iter().find(|one| one.name == *table);
             !listed.is_some_and(|one| {
-                one.states.iter().any(|it| it == state) && one.events.contains(event)
+                one.states.iter().any(|it| it == state) && one.events.iter().any(|it| it == event)
             })
         });
         wrong.extend(
@@ -204,7 +227,7 @@ impl CoverageTable {
         let found = cells
             .iter()
             .find(|((table, one, what), _)| *table == self.name && *one == state && what == event);
-        found.map_or(0, |(_, times)| *times)
+        found.map_or(0, |(_, met)| met.times)
     }
 
     fn exempt(&self, demand: Demand, text: &str) -> Result<Exempt, &'static str> {
@@ -274,10 +297,15 @@ mod tests {
     const TEXT: &str = "# a door\ntable door\nstates open shut\nevents opens shuts\n\
                         never open x opens: it is open\n";
 
+    const MET: Occurrences = Occurrences {
+        times: 3,
+        first: Duration::ZERO,
+    };
+
     fn cells(of: &[(&'static str, &str)]) -> Cells {
         let cells = of
             .iter()
-            .map(|(state, event)| (("door", *state, (*event).to_owned()), 3));
+            .map(|(state, event)| (("door", *state, (*event).to_owned().into()), MET));
         cells.collect()
     }
 

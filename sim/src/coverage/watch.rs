@@ -1,13 +1,16 @@
 //! What is counted: in which state of a part an event came, and what was under way when a fault began.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::Sender;
+use std::time::Duration;
 
 use switchboard_core::id::{CallId, ConnectionKey, OpId, TopicId};
 
-use super::Cells;
+use super::{Cells, Occurrences};
 use crate::boundary::{CallKind, Intake, LeaseStep, Met, Output, TripOutline};
 use crate::checker::{Checker, Watch};
+use crate::context::BEGIN;
 use crate::ledger::{Excuse, Scope};
 use crate::observed::{Life, Observed, Topic};
 
@@ -15,8 +18,15 @@ use crate::observed::{Life, Observed, Topic};
 #[derive(Clone, Debug)]
 pub struct CoverageWatch {
     said: Sender<Cells>,
-    counted: Cells,
+    counted: Count,
     running: BTreeMap<usize, Running>,
+}
+
+/// What was come by, and the moment.
+#[derive(Clone, Debug, Default)]
+struct Count {
+    cells: Cells,
+    passed: Duration,
 }
 
 /// What is under way at an instance.
@@ -38,7 +48,10 @@ impl CoverageWatch {
     pub(super) const fn new(said: Sender<Cells>) -> Self {
         Self {
             said,
-            counted: Cells::new(),
+            counted: Count {
+                cells: Cells::new(),
+                passed: Duration::ZERO,
+            },
             running: BTreeMap::new(),
         }
     }
@@ -47,7 +60,7 @@ impl CoverageWatch {
 impl Drop for CoverageWatch {
     fn drop(&mut self) {
         // Whoever does not listen any more wants to hear nothing.
-        let _ = self.said.send(std::mem::take(&mut self.counted));
+        let _ = self.said.send(std::mem::take(&mut self.counted.cells));
     }
 }
 
@@ -61,6 +74,7 @@ impl Checker for CoverageWatch {
     }
 
     fn on_event(&mut self, event: &Observed, watch: &mut Watch<'_>) {
+        self.counted.passed = watch.now().since(BEGIN);
         match event {
             Observed::Started(life) => {
                 self.running.insert(life.host, Running::default());
@@ -84,10 +98,10 @@ impl Checker for CoverageWatch {
 impl CoverageWatch {
     fn met(&mut self, life: Life, met: &Met) {
         match met {
-            Met::Link(state, event) => count(&mut self.counted, "links", state, event),
-            Met::Terminal(state, event) => count(&mut self.counted, "terminals", state, event),
-            Met::Topic(state, event) => count(&mut self.counted, "topics", state, event),
-            Met::Lease(state, event) => count(&mut self.counted, "leases", state, event),
+            Met::Link(state, event) => self.counted.add("links", state, *event),
+            Met::Terminal(state, event) => self.counted.add("terminals", state, *event),
+            Met::Topic(state, event) => self.counted.add("topics", state, *event),
+            Met::Lease(state, event) => self.counted.add("leases", state, *event),
             Met::Answer { lease, topics } => {
                 if let Some(running) = self.running.get_mut(&life.host) {
                     running.before = Some((lease, topics.clone()));
@@ -116,19 +130,15 @@ impl CoverageWatch {
         };
         if intake_is_loss(intake) {
             running.trips.clear();
-            count(&mut self.counted, "leases", lease, "trip-lost");
+            self.counted.add("leases", lease, "trip-lost");
             return;
         }
         let Some(outline) = outline else {
             return;
         };
         let step = outline.lease.map(|(_, step)| step);
-        count(
-            &mut self.counted,
-            "leases",
-            lease,
-            of_step(step, in_time, granted),
-        );
+        let event = of_step(step, in_time, granted);
+        self.counted.add("leases", lease, event);
         // Whoever finds a row of an instance that is gone removes it as well.
         let here = watch.scene().instance_of(life);
         for step in outline.topics.iter().filter(|step| step.instance == here) {
@@ -142,7 +152,7 @@ impl CoverageWatch {
                 (true, false, false) => "left",
                 (true, false, true) => "leave-refused",
             };
-            count(&mut self.counted, "topics", state, event);
+            self.counted.add("topics", state, event);
         }
     }
 
@@ -160,13 +170,23 @@ impl CoverageWatch {
             .flat_map(|(_, running)| running.phases())
             .collect();
         for phase in phases {
-            count(&mut self.counted, "faults", phase, &kind);
+            self.counted.add("faults", phase, kind.clone());
         }
     }
 }
 
-fn count(counted: &mut Cells, table: &'static str, state: &'static str, event: &str) {
-    *counted.entry((table, state, event.to_owned())).or_default() += 1;
+impl Count {
+    fn add(
+        &mut self,
+        table: &'static str,
+        state: &'static str,
+        event: impl Into<Cow<'static, str>>,
+    ) {
+        let first = self.passed;
+        let met = (self.cells.entry((table, state, event.into())))
+            .or_insert(Occurrences { times: 0, first });
+        met.times += 1;
+    }
 }
 
 /// Whether all trips end without an answer.

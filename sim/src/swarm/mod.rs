@@ -14,6 +14,7 @@ mod clients;
 mod extremes;
 mod faults;
 mod followers;
+mod heal;
 mod links;
 mod lone;
 mod mask;
@@ -24,6 +25,8 @@ mod topics;
 mod traffic;
 
 use mask::Kind;
+
+pub use heal::{healed_at, moments_to_heal};
 
 /// Faults happen from the first of these moments to the second.
 const FAULTS: (Duration, Duration) = (Duration::from_secs(4), Duration::from_secs(34));

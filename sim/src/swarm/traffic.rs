@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
+use super::heal::healing;
 use super::{AT_REST, CONVERGED, FAULTS, HEAL, LEAVE, ScheduleMaker, USERS};
-use crate::schedule::{Act, Host, HowClosed, NewAddress, To};
-
-/// So long after the heal those start again that are gone.
-const RESTARTED: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(25)];
+use crate::schedule::{Act, Host, HowClosed, To};
 
 impl ScheduleMaker {
     pub(super) fn pushes(&mut self) {
@@ -65,14 +63,7 @@ impl ScheduleMaker {
     }
 
     pub(super) fn end(&mut self) {
-        self.put(HEAL, Act::Heal);
-        // An instance that drains or stands still when all heals is gone by the second time.
-        for after in RESTARTED {
-            for host in (0..self.instances).map(Host) {
-                let address = NewAddress::Same;
-                self.put(HEAL + after, Act::Restart { host, address });
-            }
-        }
+        self.items.extend(healing(self.instances, HEAL));
         for client in 0..self.clients.min(4) {
             let act = Act::Move {
                 client: self.client_name(client),
