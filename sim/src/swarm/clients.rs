@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::faults::{FaultPlace, ms};
 use super::{FAULTS, HEAL, ScheduleMaker, USERS};
-use crate::schedule::{Act, Durability, Host, HowClosed, LateLogin, Sent, To};
+use crate::schedule::{Act, Durability, Host, HowClosed, Item, LateLogin, Sent, To};
 
 /// Clients are known to log in behind their handshakes before the first of them connects.
 const LATE_LOGINS: Duration = Duration::from_millis(400);
@@ -192,6 +192,25 @@ impl ScheduleMaker {
             let token = self.span(ms(1), ms(20_000), "prolonged", nth);
             let client = self.client_name(client);
             self.put(place.at + after, Act::Prolong { client, token });
+        }
+    }
+
+    /// In one of four schedules those who have just come show a new token, also while they wait for their rows.
+    pub(super) fn early_prolongations(&mut self) {
+        if self.below(4, "early prolongations", 0) > 0 {
+            return;
+        }
+        let connects = |item: &Item| match &item.act {
+            Act::Connect { client, .. } => Some((item.at, client.clone())),
+            _ => None,
+        };
+        let connects: Vec<_> = self.items.iter().filter_map(connects).collect();
+        for (nth, (at, client)) in (0..).zip(connects) {
+            if self.below(2, "prolongs early", nth) == 0 {
+                let after = self.span(ms(1), ms(5_000), "prolongs early", nth);
+                let token = self.span(ms(5_000), ms(120_000), "prolonged early", nth);
+                self.put(at + after, Act::Prolong { client, token });
+            }
         }
     }
 

@@ -169,6 +169,7 @@ fn made(seed: u64, focus: Focus) -> Schedule {
     maker.late_logins();
     if seed % 10 > LONE {
         maker.failed_upgrades();
+        maker.early_prolongations();
     }
     let mut log = LogSettings::DEFAULT;
     if maker.is_followed(focus) {

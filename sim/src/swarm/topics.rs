@@ -6,7 +6,8 @@ use super::faults::ms;
 use super::lone::{QUIET, SHOWN};
 use super::{CONVERGED, FAULTS, Focus, HEAL, ScheduleMaker};
 use crate::schedule::{
-    Act, Durability, Enrolment, ErrorReply, Host, Moment, OperationKind, To, TopicAct, TripFault,
+    Act, Durability, Enrolment, ErrorReply, Host, Item, Moment, OperationKind, To, TopicAct,
+    TripFault,
 };
 
 /// Tokens say this of topics before the first client connects.
@@ -24,6 +25,8 @@ const CLAIMS: [&[&str]; 6] = [
     &["sport"],
     &["room-*"],
 ];
+/// Rows are written and removed within milliseconds, and sometimes at once.
+const SHORTLY: Duration = Duration::from_micros(10);
 /// Pushes to topics of a world in which one thing goes wrong.
 const LONE_PUSHES: u64 = 24;
 
@@ -59,6 +62,7 @@ impl ScheduleMaker {
         for nth in 0..self.below(6, "when joined", 0) {
             self.push_when_joined(nth);
         }
+        self.wishes_at_kicks();
         for (index, topic) in TOPICS.into_iter().enumerate() {
             for host in (0..self.instances).map(Host) {
                 let at = CONVERGED + ms(200);
@@ -95,6 +99,51 @@ impl ScheduleMaker {
             let nth = self.one_of(&[1, 1, 1, 2, 5], "confirms nth", time);
             let at = self.near(FAULTS.0, HEAL, "confirms topic", time);
             self.of_topic(at, client, TopicAct::Confirm { topic, nth });
+        }
+        self.confirmations_at_borders();
+    }
+
+    /// Some confirm what they have of a topic while its row is written for them, or removed behind them.
+    fn confirmations_at_borders(&mut self) {
+        let crosses = |item: &Item| match &item.act {
+            Act::OfTopic {
+                client,
+                does: TopicAct::Join(topic) | TopicAct::Leave(topic),
+            } => Some((item.at, client.clone(), topic.clone())),
+            _ => None,
+        };
+        let borders: Vec<_> = self.items.iter().filter_map(crosses).collect();
+        for (number, (at, client, topic)) in (0..).zip(borders) {
+            if self.below(3, "confirms at border", number) == 0 {
+                let after = self.span(SHORTLY, ms(5), "confirms at border", number);
+                self.of_topic(at + after, client, TopicAct::Confirm { topic, nth: 1 });
+            }
+        }
+    }
+
+    /// Those who are kicked want something of topics until they hear of it.
+    fn wishes_at_kicks(&mut self) {
+        let kicked = |item: &Item| match &item.act {
+            Act::Kick {
+                to: To::User(user), ..
+            } => Some((item.at, user.clone())),
+            _ => None,
+        };
+        let kicks: Vec<_> = self.items.iter().filter_map(kicked).collect();
+        for (number, (at, user)) in (0..).zip(kicks) {
+            for client in 0..self.clients {
+                if self.user_of(client) != user {
+                    continue;
+                }
+                let nth = number * 100 + client;
+                let topic = self.one_of(&TOPICS, "wishes at kick", nth).to_owned();
+                let after = self.span(SHORTLY * 10, ms(30), "wishes at kick", nth);
+                let does = match self.below(2, "wishes what", nth) {
+                    0 => TopicAct::Join(topic),
+                    _ => TopicAct::Leave(topic),
+                };
+                self.of_topic(at + after, self.client_name(client), does);
+            }
         }
     }
 
