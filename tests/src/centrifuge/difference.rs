@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::player::Noted;
-use super::sequence::{ChannelToken, Held, Place, Said, Step, Token};
+use super::sequence::{ChannelKind, ChannelToken, Held, Phrase, Step, Token};
 
 /// A difference that is meant.
 pub struct Difference {
@@ -12,11 +12,11 @@ pub struct Difference {
     /// Whether a step is one where it shows.
     shows: fn(&Moment<'_>) -> bool,
     /// What is told then.
-    told: fn(&Moment<'_>) -> Told,
+    told: fn(&Moment<'_>) -> Otherwise,
 }
 
 /// What is told where there is a difference.
-enum Told {
+enum Otherwise {
     /// This, and all goes on as there.
     This(Noted),
     /// Something else, as the answer to a question, and all goes on as there.
@@ -29,12 +29,12 @@ enum Told {
 struct Moment<'a> {
     step: &'a Step,
     noted: &'a Noted,
-    state: &'a State,
+    state: &'a Standing,
 }
 
 /// What is known of clients, who stand here by their letters.
 #[derive(Default)]
-struct State {
+struct Standing {
     connected: BTreeSet<char>,
     /// The channels to which they are subscribed, and whether the server has subscribed them.
     subscribed: BTreeMap<(char, String), bool>,
@@ -45,7 +45,7 @@ struct State {
 /// What Switchboard is expected to tell in the steps of a sequence, up to the first after which the two servers are not in
 /// the same state.
 pub fn expected(steps: &[Step], noted: &[Noted]) -> Vec<Option<Noted>> {
-    let mut state = State::default();
+    let mut state = Standing::default();
     let mut expected = Vec::new();
     for (step, noted) in steps.iter().zip(noted) {
         let Some(here) = state.expected(step, noted) else {
@@ -57,7 +57,7 @@ pub fn expected(steps: &[Step], noted: &[Noted]) -> Vec<Option<Noted>> {
     expected
 }
 
-impl State {
+impl Standing {
     /// What is told in a step, if that is known. `None`: the servers are not in the same state then.
     fn expected(&self, step: &Step, noted: &Noted) -> Option<Option<Noted>> {
         let mut here = Some(noted.clone());
@@ -71,9 +71,9 @@ impl State {
                 continue;
             }
             match (difference.told)(&moment) {
-                Told::This(told) => here = here.map(|_| told),
-                Told::Else => here = None,
-                Told::Apart => return None,
+                Otherwise::This(told) => here = here.map(|_| told),
+                Otherwise::Else => here = None,
+                Otherwise::Apart => return None,
             }
         }
         Some(here)
@@ -138,7 +138,7 @@ pub const DIFFERENCES: &[Difference] = &[
     },
     Difference {
         reason: "who says nothing of who it is gets an error, by which it stays away as well",
-        shows: |moment| moment.says(|said| matches!(said, Said::Connect(Token::Missing, _))),
+        shows: |moment| moment.says(|said| matches!(said, Phrase::Connect(Token::Missing, _))),
         told: |moment| {
             moment.with(
                 |note| match is(note, "closed 3501") && !moment.is_connected(note) {
@@ -152,35 +152,36 @@ pub const DIFFERENCES: &[Difference] = &[
         reason: "topics need no namespace, and what is allowed nowhere is not allowed there",
         shows: |moment| {
             let is_unknown = moment.noted.iter().any(|note| is(note, "error 102"));
-            is_unknown && moment.says(|said| said.place() == Some(Place::Nowhere))
+            is_unknown && moment.says(|said| said.place() == Some(ChannelKind::Nowhere))
         },
-        told: |_| Told::Apart,
+        told: |_| Otherwise::Apart,
     },
     Difference {
         reason: "a token for another channel or user refuses the subscription, and does not end the connection",
-        shows: |moment| moment.is_closed(3500) && moment.says(Said::has_token_of_others),
-        told: |_| Told::Apart,
+        shows: |moment| moment.is_closed(3500) && moment.says(Phrase::has_token_of_others),
+        told: |_| Otherwise::Apart,
     },
     Difference {
         reason: "a message without an answer is for the application that embeds the server",
-        shows: |moment| moment.is_closed(3508) && moment.says(|said| matches!(said, Said::Send)),
-        told: |_| Told::Apart,
+        shows: |moment| moment.is_closed(3508) && moment.says(|said| matches!(said, Phrase::Send)),
+        told: |_| Otherwise::Apart,
     },
     Difference {
         reason: "a request that is not there is refused, and does not end the connection",
         shows: |moment| {
-            moment.is_closed(3501) && moment.says(|said| matches!(said, Said::Ping | Said::Nothing))
+            moment.is_closed(3501)
+                && moment.says(|said| matches!(said, Phrase::Ping | Phrase::Nothing))
         },
-        told: |_| Told::Apart,
+        told: |_| Otherwise::Apart,
     },
     Difference {
         reason: "a renewal without a token is refused, and does not end the connection",
         shows: |moment| {
             let is_renewal =
-                |said: &Said| matches!(said, Said::SubRefresh(_, ChannelToken::Missing));
+                |said: &Phrase| matches!(said, Phrase::SubRefresh(_, ChannelToken::Missing));
             moment.is_closed(3501) && moment.says(is_renewal)
         },
-        told: |_| Told::Apart,
+        told: |_| Otherwise::Apart,
     },
     Difference {
         reason: "clients do not leave the channels to which the server subscribes them",
@@ -190,7 +191,7 @@ pub const DIFFERENCES: &[Difference] = &[
                 .iter()
                 .any(|note| moment.leaves_by_itself(note))
         },
-        told: |_| Told::Apart,
+        told: |_| Otherwise::Apart,
     },
     Difference {
         reason: "who is not subscribed is not told that it is no longer",
@@ -210,13 +211,13 @@ pub const DIFFERENCES: &[Difference] = &[
         reason: "where something is missing, what is kept follows",
         shows: |moment| {
             moment.says(|said| match said {
-                Said::Subscribe(Place::Room, _, held) | Said::Connect(_, held) => {
+                Phrase::Subscribe(ChannelKind::Room, _, held) | Phrase::Connect(_, held) => {
                     matches!(held, Some(Held::Strange | Held::OtherEpoch))
                 }
                 _ => false,
             })
         },
-        told: |_| Told::Apart,
+        told: |_| Otherwise::Apart,
     },
     Difference {
         reason: "nobody can say whether something is missing since the beginning of time; what is kept follows",
@@ -236,34 +237,34 @@ pub const DIFFERENCES: &[Difference] = &[
         reason: "a history is not read backwards from a position",
         shows: |moment| {
             moment.says(|said| match said {
-                Said::History(_, history) => history.reverse && history.since.is_some(),
+                Phrase::History(_, history) => history.reverse && history.since.is_some(),
                 _ => false,
             })
         },
-        told: |_| Told::Else,
+        told: |_| Otherwise::Else,
     },
     Difference {
         reason: "a name that is too long is refused as such, whatever is asked",
         shows: |moment| {
             moment.says(|said| match said {
-                Said::Subscribe(..) | Said::Unsubscribe(_) => false,
-                other => other.place() == Some(Place::Long),
+                Phrase::Subscribe(..) | Phrase::Unsubscribe(_) => false,
+                other => other.place() == Some(ChannelKind::Long),
             })
         },
-        told: |_| Told::Apart,
+        told: |_| Otherwise::Apart,
     },
     Difference {
         reason: "no token is for the channel of another user",
         shows: |moment| {
-            moment.says(|said| matches!(said, Said::Subscribe(Place::Others, Some(_), _)))
+            moment.says(|said| matches!(said, Phrase::Subscribe(ChannelKind::Others, Some(_), _)))
         },
-        told: |_| Told::Apart,
+        told: |_| Otherwise::Apart,
     },
     Difference {
         reason: "a position that the log does not know is an error",
         shows: |moment| {
             moment.says(|said| match said {
-                Said::History(_, history) => history.since == Some(Held::Strange),
+                Phrase::History(_, history) => history.since == Some(Held::Strange),
                 _ => false,
             })
         },
@@ -277,16 +278,17 @@ pub const DIFFERENCES: &[Difference] = &[
     Difference {
         reason: "who comes and leaves at once is not told of",
         shows: |moment| {
-            let comes = moment.says(|said| matches!(said, Said::Subscribe(Place::Hall, ..)));
-            let leaves = moment.says(|said| matches!(said, Said::Unsubscribe(Place::Hall)));
+            let comes =
+                moment.says(|said| matches!(said, Phrase::Subscribe(ChannelKind::Hall, ..)));
+            let leaves = moment.says(|said| matches!(said, Phrase::Unsubscribe(ChannelKind::Hall)));
             comes && (leaves || moment.ends())
         },
-        told: |_| Told::Apart,
+        told: |_| Otherwise::Apart,
     },
 ];
 
 impl Moment<'_> {
-    fn says(&self, is_it: impl Fn(&Said) -> bool) -> bool {
+    fn says(&self, is_it: impl Fn(&Phrase) -> bool) -> bool {
         match self.step {
             Step::Says(_, said) => said.iter().any(is_it),
             Step::Goes(_) | Step::Pushes(..) | Step::Kicks(_) | Step::Removes(..) => false,
@@ -319,8 +321,8 @@ impl Moment<'_> {
         self.state.connected.contains(&letter(note))
     }
 
-    fn with(&self, change: impl Fn(&str) -> Vec<String>) -> Told {
-        Told::This(self.noted.iter().flat_map(|note| change(note)).collect())
+    fn with(&self, change: impl Fn(&str) -> Vec<String>) -> Otherwise {
+        Otherwise::This(self.noted.iter().flat_map(|note| change(note)).collect())
     }
 }
 
@@ -348,7 +350,7 @@ mod tests {
         let all = read(&text);
         for Difference { reason, shows, .. } in DIFFERENCES {
             let shows_in = all.iter().any(|recorded| {
-                let mut state = State::default();
+                let mut state = Standing::default();
                 let mut steps = recorded.sequence.steps.iter().zip(&recorded.steps);
                 steps.any(|(step, noted)| {
                     let moment = Moment {
@@ -368,9 +370,9 @@ mod tests {
     #[test]
     fn what_follows_where_the_servers_are_apart_is_not_compared() {
         let steps = [
-            Step::Says(Speaker::Ann, vec![Said::Rpc]),
-            Step::Says(Speaker::Ann, vec![Said::Ping]),
-            Step::Says(Speaker::Ann, vec![Said::Rpc]),
+            Step::Says(Speaker::Ann, vec![Phrase::Rpc]),
+            Step::Says(Speaker::Ann, vec![Phrase::Ping]),
+            Step::Says(Speaker::Ann, vec![Phrase::Rpc]),
         ];
         let noted = ["a: error 108", "a: closed 3501", "a: error 108"];
         let noted = noted.map(|note| vec![note.to_owned()]);

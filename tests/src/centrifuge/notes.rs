@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::Client;
-use super::sequence::{Place, Speaker};
+use super::sequence::{ChannelKind, Speaker};
 
 /// How what is told to a client of a sequence is noted.
 pub(super) struct Notes {
@@ -105,17 +105,17 @@ impl Notes {
     }
 
     fn place(&self, channel: &str) -> String {
-        const ALL: [(Place, &str); 10] = [
-            (Place::Chat, "chat"),
-            (Place::Room, "room"),
-            (Place::News, "news"),
-            (Place::Hall, "hall"),
-            (Place::Shut, "shut"),
-            (Place::Own, "own"),
-            (Place::Others, "others"),
-            (Place::Nowhere, "nowhere"),
-            (Place::Long, "long"),
-            (Place::Empty, "empty"),
+        const ALL: [(ChannelKind, &str); 10] = [
+            (ChannelKind::Chat, "chat"),
+            (ChannelKind::Room, "room"),
+            (ChannelKind::News, "news"),
+            (ChannelKind::Hall, "hall"),
+            (ChannelKind::Shut, "shut"),
+            (ChannelKind::Own, "own"),
+            (ChannelKind::Others, "others"),
+            (ChannelKind::Nowhere, "nowhere"),
+            (ChannelKind::Long, "long"),
+            (ChannelKind::Empty, "empty"),
         ];
         let found = ALL
             .iter()

@@ -10,7 +10,9 @@ use serde_json::{Value, json};
 use tungstenite::Message;
 
 use super::notes::Notes;
-use super::sequence::{ChannelToken, Held, History, Place, Said, Sequence, Speaker, Step, Token};
+use super::sequence::{
+    ChannelKind, ChannelToken, Held, History, Phrase, Sequence, Speaker, Step, Token,
+};
 use super::{Client, Encoding, handshake};
 use crate::patience::PATIENCE;
 use crate::token::{hs256, seconds_from_now};
@@ -66,7 +68,7 @@ pub fn differs(
     let mut play = Play::new(stage, sequence.seed);
     for (number, (step, expected)) in sequence.steps.iter().zip(expected).enumerate() {
         let may_ask_again = match step {
-            Step::Says(_, said) => said.iter().all(Said::is_question),
+            Step::Says(_, said) => said.iter().all(Phrase::is_question),
             _ => false,
         };
         let mut ids = play.act(step);
@@ -145,7 +147,7 @@ impl<'a> Play<'a> {
     /// Does what a step says, and returns the ids of the commands that are answered.
     fn act(&mut self, step: &Step) -> Ids {
         let (stage, seed) = (self.stage, self.seed);
-        let name = |place: Place, speaker| place.name(seed, speaker);
+        let name = |place: ChannelKind, speaker| place.name(seed, speaker);
         match step {
             Step::Says(speaker, said) => {
                 let ids = self.side(*speaker).say(stage, seed, said);
@@ -255,16 +257,16 @@ fn is_over(client: &Client) -> bool {
 }
 
 impl Side {
-    fn say(&mut self, stage: &Stage<'_>, seed: u64, said: &[Said]) -> Vec<u64> {
+    fn say(&mut self, stage: &Stage<'_>, seed: u64, said: &[Phrase]) -> Vec<u64> {
         let is_away = self.client.is_none();
         let mut client = (self.client.take())
             .unwrap_or_else(|| Client::over(handshake(stage.terminals), stage.encoding));
-        let connects = matches!(said.first(), Some(Said::Connect(..)));
-        let first = (is_away && !connects).then_some(&Said::Connect(Token::Good, None));
+        let connects = matches!(said.first(), Some(Phrase::Connect(..)));
+        let first = (is_away && !connects).then_some(&Phrase::Connect(Token::Good, None));
         let mut ids = Vec::new();
         let mut commands = Vec::new();
         for said in first.into_iter().chain(said) {
-            if let Said::Garbage(kind) = said {
+            if let Phrase::Garbage(kind) = said {
                 client.say_all(&commands);
                 commands.clear();
                 client.send(garbage(stage.encoding, *kind));
@@ -286,18 +288,18 @@ impl Side {
     }
 
     /// A request, and whether it has an id and is answered.
-    fn request(&self, seed: u64, said: &Said) -> (Value, bool) {
-        let name = |place: Place| place.name(seed, self.speaker);
+    fn request(&self, seed: u64, said: &Phrase) -> (Value, bool) {
+        let name = |place: ChannelKind| place.name(seed, self.speaker);
         let request = match said {
-            Said::Connect(token, held) => {
+            Phrase::Connect(token, held) => {
                 let mut request = json!({"token": self.token(seed, *token)});
                 if let Some(held) = held {
-                    let own = name(Place::Own);
+                    let own = name(ChannelKind::Own);
                     request["subs"] = json!({(&own): self.recover(&own, *held)});
                 }
                 json!({"connect": request})
             }
-            Said::Subscribe(place, token, held) => {
+            Phrase::Subscribe(place, token, held) => {
                 let channel = name(*place);
                 let mut request =
                     held.map_or_else(|| json!({}), |held| self.recover(&channel, held));
@@ -307,30 +309,30 @@ impl Side {
                 }
                 json!({"subscribe": request})
             }
-            Said::Unsubscribe(place) => json!({"unsubscribe": {"channel": name(*place)}}),
-            Said::Publish(place, Some(data)) => {
+            Phrase::Unsubscribe(place) => json!({"unsubscribe": {"channel": name(*place)}}),
+            Phrase::Publish(place, Some(data)) => {
                 json!({"publish": {"channel": name(*place), "data": data_of(*data)}})
             }
-            Said::Publish(place, None) => json!({"publish": {"channel": name(*place)}}),
-            Said::Presence(place) => json!({"presence": {"channel": name(*place)}}),
-            Said::PresenceStats(place) => json!({"presence_stats": {"channel": name(*place)}}),
-            Said::History(place, history) => {
+            Phrase::Publish(place, None) => json!({"publish": {"channel": name(*place)}}),
+            Phrase::Presence(place) => json!({"presence": {"channel": name(*place)}}),
+            Phrase::PresenceStats(place) => json!({"presence_stats": {"channel": name(*place)}}),
+            Phrase::History(place, history) => {
                 json!({"history": self.history(&name(*place), history)})
             }
-            Said::Rpc => json!({"rpc": {"method": "method", "data": {}}}),
-            Said::Send => return (json!({"send": {"data": {}}}), false),
-            Said::Refresh(token) => json!({"refresh": {"token": self.token(seed, *token)}}),
-            Said::SubRefresh(place, token) => {
+            Phrase::Rpc => json!({"rpc": {"method": "method", "data": {}}}),
+            Phrase::Send => return (json!({"send": {"data": {}}}), false),
+            Phrase::Refresh(token) => json!({"refresh": {"token": self.token(seed, *token)}}),
+            Phrase::SubRefresh(place, token) => {
                 let token = self.channel_token(seed, *place, *token);
                 json!({"sub_refresh": {"channel": name(*place), "token": token}})
             }
-            Said::Ping => json!({"ping": {}}),
-            Said::Nothing => json!({}),
-            Said::Pong => return (json!({}), false),
-            Said::WithoutId(place) => {
+            Phrase::Ping => json!({"ping": {}}),
+            Phrase::Nothing => json!({}),
+            Phrase::Pong => return (json!({}), false),
+            Phrase::WithoutId(place) => {
                 return (json!({"subscribe": {"channel": name(*place)}}), false);
             }
-            Said::Garbage(_) => unreachable!("it is no command"),
+            Phrase::Garbage(_) => unreachable!("it is no command"),
         };
         (request, true)
     }
@@ -376,7 +378,7 @@ impl Side {
             Token::Endless => hs256(SECRET, &json!({"sub": user})),
             Token::WithTopic => {
                 let mut claims = claims(3600);
-                claims["channels"] = json!([Place::Chat.name(seed, self.speaker)]);
+                claims["channels"] = json!([ChannelKind::Chat.name(seed, self.speaker)]);
                 hs256(SECRET, &claims)
             }
             Token::Missing => String::new(),
@@ -391,7 +393,7 @@ impl Side {
         }
     }
 
-    fn channel_token(&self, seed: u64, place: Place, token: ChannelToken) -> String {
+    fn channel_token(&self, seed: u64, place: ChannelKind, token: ChannelToken) -> String {
         let speaker = match token {
             ChannelToken::OfOther => self.speaker.other(),
             _ => self.speaker,

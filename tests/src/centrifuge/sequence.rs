@@ -54,34 +54,34 @@ impl Speaker {
 #[derive(Clone, Debug)]
 pub enum Step {
     /// A client says this in one frame. One that is not connected connects first.
-    Says(Speaker, Vec<Said>),
+    Says(Speaker, Vec<Phrase>),
     /// A client goes without a word.
     Goes(Speaker),
     /// The application pushes to a channel.
-    Pushes(Place, u32),
+    Pushes(ChannelKind, u32),
     /// The application ends the connections of a user.
     Kicks(Speaker),
     /// The application ends a subscription.
-    Removes(Speaker, Place),
+    Removes(Speaker, ChannelKind),
 }
 
 /// A command, or what is none.
 #[derive(Clone, Debug)]
-pub enum Said {
+pub enum Phrase {
     /// Who it is, and from where on its own channel is to be recovered.
     Connect(Token, Option<Held>),
     /// With a token for the channel, and from where on it is to be recovered.
-    Subscribe(Place, Option<ChannelToken>, Option<Held>),
+    Subscribe(ChannelKind, Option<ChannelToken>, Option<Held>),
     /// It goes.
-    Unsubscribe(Place),
+    Unsubscribe(ChannelKind),
     /// With data, or without.
-    Publish(Place, Option<u32>),
+    Publish(ChannelKind, Option<u32>),
     /// Who is there?
-    Presence(Place),
+    Presence(ChannelKind),
     /// How many are there?
-    PresenceStats(Place),
+    PresenceStats(ChannelKind),
     /// What was said there?
-    History(Place, History),
+    History(ChannelKind, History),
     /// A call of a procedure.
     Rpc,
     /// A message without an answer.
@@ -89,7 +89,7 @@ pub enum Said {
     /// A new token for the connection.
     Refresh(Token),
     /// A new token for the channel.
-    SubRefresh(Place, ChannelToken),
+    SubRefresh(ChannelKind, ChannelToken),
     /// Which is not what answers a ping.
     Ping,
     /// The answer to a ping that there was not.
@@ -97,14 +97,14 @@ pub enum Said {
     /// An id, and no request.
     Nothing,
     /// A request without an id.
-    WithoutId(Place),
+    WithoutId(ChannelKind),
     /// A frame that is no command, of some kind.
     Garbage(usize),
 }
 
-impl Said {
+impl Phrase {
     /// The channel that it is about.
-    pub const fn place(&self) -> Option<Place> {
+    pub const fn place(&self) -> Option<ChannelKind> {
         match self {
             Self::Subscribe(place, ..)
             | Self::Unsubscribe(place)
@@ -154,7 +154,7 @@ impl Said {
             | Self::Rpc
             | Self::SubRefresh(..) => false,
         };
-        is_final || self.has_token_of_others() || self.place() == Some(Place::Empty)
+        is_final || self.has_token_of_others() || self.place() == Some(ChannelKind::Empty)
     }
 
     /// Whether it asks for nothing but an answer, which can be asked for again.
@@ -179,7 +179,7 @@ pub struct History {
 
 /// A channel, by what it allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum ChannelKind {
     /// Any client may subscribe; members may publish and see each other.
     Chat,
     /// The same, with a history that is recovered, and without seeing each other.
@@ -202,7 +202,7 @@ pub enum Place {
     Empty,
 }
 
-impl Place {
+impl ChannelKind {
     /// Where most happens.
     const USUAL: [Self; 5] = [Self::Chat, Self::Room, Self::News, Self::Hall, Self::Shut];
 
@@ -243,7 +243,7 @@ pub enum Token {
     Good,
     /// One that counts and never runs out.
     Endless,
-    /// One that has a topic with it: [`Place::Chat`].
+    /// One that has a topic with it: [`ChannelKind::Chat`].
     WithTopic,
     /// None.
     Missing,
@@ -284,7 +284,7 @@ impl Sequence {
         let steps = 3 + maker.random.below(8);
         let mut steps: Vec<_> = (0..steps).map(|_| maker.step()).collect();
         // What comes too late, or should not come at all, stands before these answers.
-        steps.extend(Speaker::BOTH.map(|speaker| Step::Says(speaker, vec![Said::Rpc])));
+        steps.extend(Speaker::BOTH.map(|speaker| Step::Says(speaker, vec![Phrase::Rpc])));
         Self { seed, steps }
     }
 
@@ -334,9 +334,12 @@ impl Maker {
         match self.random.below(24) {
             0 => Step::Goes(speaker),
             1 => Step::Kicks(speaker),
-            2 => Step::Removes(speaker, self.of(&[Place::Chat, Place::News, Place::Room])),
+            2 => Step::Removes(
+                speaker,
+                self.of(&[ChannelKind::Chat, ChannelKind::News, ChannelKind::Room]),
+            ),
             3..=5 => Step::Pushes(
-                self.of(&[Place::Room, Place::Own, Place::News]),
+                self.of(&[ChannelKind::Room, ChannelKind::Own, ChannelKind::News]),
                 self.number(),
             ),
             6..=8 => Step::Says(speaker, vec![self.question()]),
@@ -346,7 +349,7 @@ impl Maker {
                 for _ in 0..=self.random.below(3) {
                     said.push(self.command());
                     // Of two that end the connection either may be the one that does.
-                    if said.last().is_some_and(Said::may_end_connection) {
+                    if said.last().is_some_and(Phrase::may_end_connection) {
                         break;
                     }
                 }
@@ -360,14 +363,14 @@ impl Maker {
         self.said
     }
 
-    fn place(&mut self) -> Place {
+    fn place(&mut self) -> ChannelKind {
         match self.random.below(40) {
-            0 | 1 => Place::Others,
-            2 => Place::Nowhere,
-            3 => Place::Long,
-            4 => Place::Empty,
-            5 => Place::Own,
-            _ => self.of(&Place::USUAL),
+            0 | 1 => ChannelKind::Others,
+            2 => ChannelKind::Nowhere,
+            3 => ChannelKind::Long,
+            4 => ChannelKind::Empty,
+            5 => ChannelKind::Own,
+            _ => self.of(&ChannelKind::USUAL),
         }
     }
 
@@ -380,7 +383,7 @@ impl Maker {
         }
     }
 
-    fn connect(&mut self) -> Said {
+    fn connect(&mut self) -> Phrase {
         use Token::{Endless, Expired, Forged, Good, Missing, WithTopic, Wrong};
         let token = if self.one_in(20) {
             Endless
@@ -390,7 +393,7 @@ impl Maker {
             ])
         };
         let held = self.one_in(2).then(|| self.held());
-        Said::Connect(token, held)
+        Phrase::Connect(token, held)
     }
 
     fn channel_token(&mut self) -> ChannelToken {
@@ -400,17 +403,17 @@ impl Maker {
         ])
     }
 
-    fn question(&mut self) -> Said {
+    fn question(&mut self) -> Phrase {
         let place = self.place();
         match self.random.below(4) {
-            0 => Said::Presence(place),
-            1 => Said::PresenceStats(place),
+            0 => Phrase::Presence(place),
+            1 => Phrase::PresenceStats(place),
             _ => {
-                let place = self.of(&[place, Place::Room, Place::Own]);
+                let place = self.of(&[place, ChannelKind::Room, ChannelKind::Own]);
                 let limit = self.of(&[None, Some(0), Some(1), Some(2), Some(100), Some(-1)]);
                 let since = self.one_in(2).then(|| self.held());
                 let reverse = self.one_in(4);
-                Said::History(
+                Phrase::History(
                     place,
                     History {
                         limit,
@@ -422,24 +425,24 @@ impl Maker {
         }
     }
 
-    fn command(&mut self) -> Said {
+    fn command(&mut self) -> Phrase {
         let place = self.place();
         match self.random.below(26) {
             0..=9 => {
                 let held = self.one_in(3).then(|| self.held());
-                let may_need_token = place == Place::Shut || self.one_in(6);
+                let may_need_token = place == ChannelKind::Shut || self.one_in(6);
                 let token = may_need_token.then(|| self.channel_token());
-                Said::Subscribe(place, token, held)
+                Phrase::Subscribe(place, token, held)
             }
-            10..=12 => Said::Unsubscribe(place),
+            10..=12 => Phrase::Unsubscribe(place),
             13..=17 => {
-                let place = self.of(&[place, Place::Chat, Place::Room]);
+                let place = self.of(&[place, ChannelKind::Chat, ChannelKind::Room]);
                 let data = (!self.one_in(8)).then(|| self.number());
-                Said::Publish(place, data)
+                Phrase::Publish(place, data)
             }
-            18 => Said::Rpc,
-            19 => Said::Unsubscribe(Place::Chat),
-            20 => Said::Refresh(self.of(&[
+            18 => Phrase::Rpc,
+            19 => Phrase::Unsubscribe(ChannelKind::Chat),
+            20 => Phrase::Refresh(self.of(&[
                 Token::Good,
                 Token::Good,
                 Token::Expired,
@@ -447,26 +450,26 @@ impl Maker {
                 Token::Wrong,
             ])),
             21 => {
-                let place = self.of(&[place, Place::Shut, Place::Shut]);
+                let place = self.of(&[place, ChannelKind::Shut, ChannelKind::Shut]);
                 let token = self.channel_token();
-                Said::SubRefresh(place, self.of(&[token, token, ChannelToken::Missing]))
+                Phrase::SubRefresh(place, self.of(&[token, token, ChannelToken::Missing]))
             }
             22 => self.rarely(place),
-            _ => Said::Subscribe(place, None, None),
+            _ => Phrase::Subscribe(place, None, None),
         }
     }
 
     /// What ends the connection, as a rule.
-    fn rarely(&mut self, place: Place) -> Said {
+    fn rarely(&mut self, place: ChannelKind) -> Phrase {
         match self.random.below(8) {
-            0 => Said::Pong,
-            1 => Said::WithoutId(place),
+            0 => Phrase::Pong,
+            1 => Phrase::WithoutId(place),
             2 => self.connect(),
-            3 => Said::Refresh(Token::Missing),
-            4 => Said::Send,
-            5 => Said::Ping,
-            6 => Said::Nothing,
-            _ => Said::Garbage(self.random.below(4)),
+            3 => Phrase::Refresh(Token::Missing),
+            4 => Phrase::Send,
+            5 => Phrase::Ping,
+            6 => Phrase::Nothing,
+            _ => Phrase::Garbage(self.random.below(4)),
         }
     }
 }
