@@ -16,7 +16,7 @@ pub struct Listener {
     encoding: Encoding,
     stream: TcpStream,
     unread: Vec<u8>,
-    /// What has come of the answer, but for what stands between its chunks, and is not read.
+    /// What has come of the answer's body, and is not read.
     told: Vec<u8>,
     is_greeted: bool,
     /// What names it, beside the server.
@@ -95,7 +95,7 @@ impl Listener {
             let read = self.stream.read(&mut bytes).expect("a reply");
             assert!(read > 0, "it has ended");
             self.unread.extend_from_slice(&bytes[..read]);
-            self.take_chunks();
+            self.take_body();
         }
     }
 
@@ -113,8 +113,8 @@ impl Listener {
         })
     }
 
-    /// Takes what has come out of its chunks.
-    fn take_chunks(&mut self) {
+    /// Takes what has come behind the head.
+    fn take_body(&mut self) {
         if !self.is_greeted {
             let Some(end) = position(&self.unread, b"\r\n\r\n") else {
                 return;
@@ -122,17 +122,8 @@ impl Listener {
             self.unread.drain(..end + 4);
             self.is_greeted = true;
         }
-        while let Some(end) = position(&self.unread, b"\r\n") {
-            let length = std::str::from_utf8(&self.unread[..end]).expect("a length");
-            let length = usize::from_str_radix(length, 16).expect("a length");
-            let begin = end + 2;
-            if self.unread.len() < begin + length + 2 {
-                return;
-            }
-            self.told
-                .extend_from_slice(&self.unread[begin..begin + length]);
-            self.unread.drain(..begin + length + 2);
-        }
+        // Its length is not told: it ends with the connection.
+        self.told.append(&mut self.unread);
     }
 
     fn next(&mut self) -> Option<Value> {
