@@ -78,6 +78,11 @@ enum Extent {
     Whole,
 }
 
+/// Whether the whole matrix is tried, so that what takes long is tried in full.
+pub fn is_whole() -> bool {
+    env::var(MATRIX).is_ok_and(|extent| extent == "whole")
+}
+
 fn extent(arguments: &Arguments) -> Result<Extent, String> {
     match env::var(MATRIX).unwrap_or_default().as_str() {
         "whole" => Ok(Extent::Whole),

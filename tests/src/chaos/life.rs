@@ -72,7 +72,7 @@ enum Reaction {
 }
 
 /// How a connection has ended.
-struct Ending {
+struct LifeEnd {
     why: String,
     /// The server had said hello.
     greeted: bool,
@@ -113,8 +113,8 @@ impl Life {
             let opened = timeout(HANDSHAKE, open(addresses.terminals, &query)).await;
             let ending = match opened {
                 Ok(Ok(socket)) => self.is_connected(socket, index).await,
-                Ok(Err(error)) => Ending::ungreeted(error),
-                Err(_) => Ending::ungreeted("the handshake took too long".to_owned()),
+                Ok(Err(error)) => LifeEnd::ungreeted(error),
+                Err(_) => LifeEnd::ungreeted("the handshake took too long".to_owned()),
             };
             let left = ending.why == LEFT;
             for log in &mut self.logs {
@@ -131,7 +131,7 @@ impl Life {
     }
 
     /// Reads until the connection has ended.
-    async fn is_connected(&mut self, mut socket: Socket, server: usize) -> Ending {
+    async fn is_connected(&mut self, mut socket: Socket, server: usize) -> LifeEnd {
         let mut until = Instant::now() + self.random.time(STAYS);
         let mut settled = Instant::now() + self.random.time(SETTLES);
         let mut greeted = false;
@@ -152,7 +152,7 @@ impl Life {
                     match self.reacts(reaction, &mut socket, server).await {
                         Ok(next) => announced = next,
                         Err(error) => {
-                            return Ending {
+                            return LifeEnd {
                                 why: error,
                                 greeted,
                             };
@@ -192,7 +192,7 @@ impl Life {
                     LEFT.to_owned()
                 }
             };
-            return Ending { why, greeted };
+            return LifeEnd { why, greeted };
         }
     }
 
@@ -325,7 +325,7 @@ async fn wishes(socket: &mut Socket, wish: &Value) -> Result<(), String> {
     sent.map_err(|error| error.to_string())
 }
 
-impl Ending {
+impl LifeEnd {
     const fn ungreeted(why: String) -> Self {
         Self {
             why,
