@@ -241,7 +241,7 @@ fn a_subscription_is_refused_by_number(cell: Cell) {
         let mut refused = |channel: &str| client.refused("subscribe", json!({"channel": channel}));
         assert_eq!(refused("secret"), 103);
         assert_eq!(refused("news"), 105);
-        assert_eq!(refused("#bob"), 102);
+        assert_eq!(refused("#bob"), 103);
         assert_eq!(refused(&"x".repeat(256)), 107);
         let subscribed = client.call("subscribe", json!({"channel": "room-1"}));
         assert!(subscribed["subscribe"].is_object(), "{subscribed}");

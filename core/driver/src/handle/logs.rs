@@ -42,8 +42,8 @@ impl Handle {
         }
     }
 
-    /// The position of the last record of the log of a user or of a topic. `None`: there is no log, and none begins because
-    /// of the question.
+    /// Where the log of a user or of a topic stands: the position of its last record, whether that is kept or not, or one
+    /// before any record. `None`: there is no log, and none begins because of the question.
     ///
     /// # Errors
     ///

@@ -189,7 +189,7 @@ impl Call<'_> {
 /// How many members a topic has, by instance, and where its log stands.
 pub(super) struct TopicState<'a> {
     pub(super) receipt: &'a Receipt,
-    /// The position of the last record; or that there is no log. `None`: that is not known.
+    /// Where it stands; or that there is no log. `None`: that is not known.
     pub(super) head: Option<Option<Position>>,
 }
 

@@ -67,7 +67,7 @@ impl Deliveries {
             Some(Earlier::Ended(counts)) => {
                 cx.stats.repeats += counts.all().written;
                 if broadcasting.awaits_confirmations() && (at_once || !is_full) {
-                    broadcasting.ask_again(counts.others);
+                    broadcasting.ask_again(counts);
                     self.begin_walk(cx, follow, terminals, key);
                     return self.answer_if_complete(cx, key);
                 }
@@ -232,7 +232,7 @@ impl Deliveries {
         if let InboundProgress::Walk(broadcasting) = &mut inbound.progress {
             cx.stats.repeats += counts.all().written;
             if broadcasting.awaits_confirmations() && !is_full {
-                broadcasting.ask_again(counts.others);
+                broadcasting.ask_again(counts);
                 return self.begin_in_steps(cx, key);
             }
             broadcasting.skip(counts.all());
@@ -371,7 +371,8 @@ impl Deliveries {
             ticket.index = record.comes_to_follower();
             let when = (record.until, answer_by);
             let (record, breadth) = (record.record.clone(), record.breadth);
-            if breadth == Breadth::SeveralTopics && !self.repeats.knows(id, push) {
+            let again = breadth == Breadth::SeveralTopics && terminals.has_other_topics(connection);
+            if again && !self.repeats.knows(id, push) {
                 // As a plain push it has come to nobody who gets the record.
                 self.repeats.begin(cx.now.mono, id, push);
                 self.repeats.end(id, push, Outcome::Kept);
@@ -403,7 +404,8 @@ impl Deliveries {
                 known.outcome()
             }
             None => {
-                if breadth == Breadth::SeveralTopics {
+                // A member of one topic is met once.
+                if breadth == Breadth::SeveralTopics && terminals.has_other_topics(connection) {
                     self.repeats.begin(cx.now.mono, id, push);
                 }
                 let refused = self.act(cx, terminals, connection, &deed, ticket).err();

@@ -44,6 +44,8 @@ pub(super) struct WalkRecord {
     fates: Vec<Fate>,
     /// Followers of the log that it has not come to.
     left: u64,
+    /// Of a repeat: what had become of the push at those who followed the log then.
+    before: Counts,
 }
 
 impl WalkRecord {
@@ -61,6 +63,7 @@ impl WalkRecord {
             breadth,
             fates: Vec::new(),
             left: followers,
+            before: ZERO,
         }
     }
 
@@ -69,6 +72,21 @@ impl WalkRecord {
         self.left = self.left.saturating_sub(1);
         self.fates.push(Fate::new(self.until));
         u32::try_from(self.fates.len()).unwrap_or(u32::MAX)
+    }
+
+    /// What has become of it at the followers to whom it has come.
+    fn at_followers(&self) -> Counts {
+        let mut counts = ZERO;
+        self.fates
+            .iter()
+            .for_each(|fate| counts.add(fate.outcome()));
+        counts
+    }
+
+    /// Whether more had confirmed the first time than have now: who had may follow no longer, and what is known of that is
+    /// not given up.
+    fn knows_less(&self) -> bool {
+        self.at_followers().acked < self.before.acked
     }
 }
 
@@ -178,8 +196,12 @@ impl Broadcasting {
     }
 
     /// Whether it waits for an earlier one. Records of one log do, whoever has pushed them: their order is that of the log,
-    /// and a follower to whom one comes early reads all that it may lack.
+    /// and a follower to whom one comes early reads all that it may lack. Nothing waits for a repeat that asks for
+    /// confirmations: it brings nothing.
     pub(super) fn waits_for(&self, earlier: &Self) -> bool {
+        if !earlier.visits_others() {
+            return false;
+        }
         if self.is_of_the_log_of(earlier) {
             return true;
         }
@@ -199,13 +221,13 @@ impl Broadcasting {
     }
 
     /// Whether both are records of one log, and this one most likely stands before the other in it. That its offset is lower
-    /// says so unless a failover came between, and then followers read.
+    /// says so unless a failover came between, and then followers read. A repeat that asks for confirmations goes before none.
     pub(super) fn goes_before(&self, other: &Self) -> bool {
         let offset = |walk: &Self| {
             let record = walk.record.as_ref()?;
             Some(record.record.place.position.offset())
         };
-        self.is_of_the_log_of(other) && offset(self) < offset(other)
+        self.visits_others() && self.is_of_the_log_of(other) && offset(self) < offset(other)
     }
 
     /// The next terminal and what is done to it, if there is one left. All topics are walked at once: whoever joins or
@@ -311,6 +333,7 @@ impl Broadcasting {
         others.merge(&followers);
         others.queued += match (self.walk, self.visits, &self.record) {
             (Walk::Done | Walk::Skipped, _, _) => 0,
+            (_, Visits::Followers, Some(record)) if record.knows_less() => 0,
             (Walk::At { .. } | Walk::Waiting, Visits::Followers, Some(record)) => record.left,
             (Walk::At { .. } | Walk::Waiting, _, _) => self.unvisited,
         };
@@ -320,12 +343,15 @@ impl Broadcasting {
     /// The counts of the terminals that were visited.
     pub(super) fn split_counts(&self) -> WalkCounts {
         let (mut followers, mut others) = (ZERO, self.counts);
-        let mut open = self.open;
-        for fate in self.record.iter().flat_map(|record| &record.fates) {
-            followers.add(fate.outcome());
-            open = open.saturating_sub(u64::from(!fate.is_settled()));
+        others.queued += self.open;
+        if let Some(record) = &self.record {
+            let open = record.fates.iter().filter(|fate| !fate.is_settled());
+            others.queued = others.queued.saturating_sub(open.count() as u64);
+            followers = match record.knows_less() {
+                true => record.before,
+                false => record.at_followers(),
+            };
         }
-        others.queued += open;
         WalkCounts { followers, others }
     }
 
@@ -355,11 +381,15 @@ impl Broadcasting {
         }
     }
 
-    /// Begins as a repeat that asks those who follow the log of the topic for their confirmations. This is known of the others.
-    pub(super) const fn ask_again(&mut self, others: Counts) {
+    /// Begins as a repeat that asks those who follow the log of the topic for their confirmations. This is known of the first
+    /// time.
+    pub(super) fn ask_again(&mut self, first: WalkCounts) {
         self.walk = Walk::At { age: Age::YOUNGEST };
         self.visits = Visits::Followers;
-        self.counts = others;
+        self.counts = first.others;
+        if let Some(record) = &mut self.record {
+            record.before = first.followers;
+        }
     }
 }
 
@@ -369,7 +399,7 @@ pub(super) struct WalkCounts {
     /// At terminals that follow the log of its topic.
     followers: Counts,
     /// At the others.
-    pub(super) others: Counts,
+    others: Counts,
 }
 
 impl WalkCounts {
@@ -399,7 +429,7 @@ impl Fingerprint for Broadcasting {
         (&self.route, self.by, &self.walk, self.visits).hash(hasher);
         if let Some(record) = &self.record {
             (&record.record, record.until, record.breadth).hash(hasher);
-            (&record.fates, record.left).hash(hasher);
+            (&record.fates, record.left, record.before).hash(hasher);
         }
         self.counts.fingerprint(now, hasher);
         self.open.fingerprint(now, hasher);

@@ -184,6 +184,7 @@ impl Followers {
         self.logs.leave(key.log, key.connection);
         if self.crew(key.log) == 0 {
             self.unwritten.remove(&key.log);
+            self.replays.forget_head(key.log);
         }
         follower.into_waiting().collect()
     }

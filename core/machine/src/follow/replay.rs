@@ -49,8 +49,10 @@ pub(super) struct Replays {
     paused: BTreeMap<(Instant, ReadId), FollowerKey>,
     /// When that is, by these reads.
     resumes: BTreeMap<ReadId, Instant>,
-    /// Logs whose heads could not be compared, and when that is tried again.
+    /// Logs in doubt whose heads could not be compared, by when that is tried again.
     heads: BTreeSet<(Instant, LogKey)>,
+    /// When that is, by log: each has one try ahead, however often it was asked for.
+    heads_at: BTreeMap<LogKey, Instant>,
     pause: Alarm,
 }
 
@@ -64,6 +66,7 @@ impl Replays {
             paused: BTreeMap::new(),
             resumes: BTreeMap::new(),
             heads: BTreeSet::new(),
+            heads_at: BTreeMap::new(),
             pause: Alarm::UNSET,
         }
     }
@@ -114,9 +117,31 @@ impl Replays {
         self.under_way
     }
 
-    /// Reads under way, and followers that wait for one.
+    /// The head of a log in doubt is asked for again then, unless that is to happen before.
+    fn expect_head(&mut self, log: LogKey, until: Instant) -> Instant {
+        let until = *self.heads_at.entry(log).or_insert(until);
+        self.heads.insert((until, log));
+        until
+    }
+
+    /// The first log whose head is to be asked for again, if that is due.
+    fn take_head(&mut self, now: Instant) -> Option<LogKey> {
+        let &(until, log) = self.heads.first().filter(|(until, _)| *until <= now)?;
+        self.heads.remove(&(until, log));
+        self.heads_at.remove(&log);
+        Some(log)
+    }
+
+    /// Nobody follows a log any more.
+    pub(super) fn forget_head(&mut self, log: LogKey) {
+        if let Some(until) = self.heads_at.remove(&log) {
+            self.heads.remove(&(until, log));
+        }
+    }
+
+    /// Reads under way, followers that wait for one, and logs whose heads do.
     pub(super) fn len(&self) -> usize {
-        self.under_way + self.waiting.len() + self.paused.len()
+        self.under_way + self.waiting.len() + self.paused.len() + self.heads.len()
     }
 }
 
@@ -216,9 +241,10 @@ impl Followers {
                     self.comparing.insert(log);
                 }
                 (_, HeadAsked::InDoubt) => {
-                    let until = cx.now.mono + HEAD_PAUSE;
-                    self.replays.heads.insert((until, log));
-                    cx.set(&mut self.replays.pause, until, FollowTimer::Pause);
+                    if self.logs.get(log).is_some() {
+                        let until = (self.replays).expect_head(log, cx.now.mono + HEAD_PAUSE);
+                        cx.set(&mut self.replays.pause, until, FollowTimer::Pause);
+                    }
                 }
             },
         }
@@ -275,13 +301,11 @@ impl Followers {
         if !self.replays.pause.rings(cx.now.mono) {
             return;
         }
-        while let Some(&(until, log)) = self.replays.heads.first() {
-            if until > cx.now.mono {
-                cx.set(&mut self.replays.pause, until, FollowTimer::Pause);
-                break;
-            }
-            self.replays.heads.pop_first();
+        while let Some(log) = self.replays.take_head(cx.now.mono) {
             self.comparing.insert(log);
+        }
+        if let Some(&(until, _)) = self.replays.heads.first() {
+            cx.set(&mut self.replays.pause, until, FollowTimer::Pause);
         }
         while let Some(first) = self.replays.paused.first_entry() {
             let &(until, read) = first.key();

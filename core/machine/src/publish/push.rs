@@ -25,7 +25,7 @@ use crate::wings::Wings;
 enum Search {
     /// By keys, each once, with the terminals of that key that are meant.
     Keys(Few<(Key, Selection)>),
-    /// Where topics have members.
+    /// Where topics have members, each topic once and in their order.
     Topics(Vec<TopicId>, Option<ConnectionId>),
     /// Everywhere.
     Everywhere,
@@ -44,7 +44,11 @@ fn search(audience: Audience) -> Search {
             let keys = users.into_iter().map(|user| (user.into(), Selection::All));
             Search::Keys(keys.collect())
         }
-        Audience::Topics { topics, except } => Search::Topics(topics, except),
+        Audience::Topics { mut topics, except } => {
+            topics.sort_unstable();
+            topics.dedup();
+            Search::Topics(topics, except)
+        }
         Audience::Everyone => Search::Everywhere,
     }
 }

@@ -26,11 +26,9 @@ impl Publish {
         cx: &mut Context<'_>,
         wings: &mut Wings<'_>,
         push: PushKey,
-        (mut topics, except): (Vec<TopicId>, Option<ConnectionId>),
+        (topics, except): (Vec<TopicId>, Option<ConnectionId>),
         (by, record): (PushedBy, PartRecord),
     ) {
-        topics.sort_unstable();
-        topics.dedup();
         if let Some(open) = self.open.get_mut(push) {
             open.unfinished = topics.len();
         }

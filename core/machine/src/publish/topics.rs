@@ -228,11 +228,9 @@ impl Publish {
         cx: &mut Context<'_>,
         wings: &mut Wings<'_>,
         push: PushKey,
-        (mut topics, except): (Vec<TopicId>, Option<ConnectionId>),
+        (topics, except): (Vec<TopicId>, Option<ConnectionId>),
         by: PushedBy,
     ) {
-        topics.sort_unstable();
-        topics.dedup();
         if let Some(open) = self.open.get_mut(push) {
             open.unfinished = 1;
         }

@@ -573,6 +573,14 @@ fn a_durable_push_to_a_topic_needs_the_directory_or_says_so() {
     assert_eq!(logged(&cluster, call), InLog::Unlogged);
     assert!(receipt.degraded && receipt.counts.written == 1);
     assert_eq!(told(&cluster, id), ["joined news Anew", "two"]);
+    // A topic that is named twice is one.
+    let twice = Push {
+        durable: Some(optional),
+        ..several(&["news", "other", "news"], "three", 3)
+    };
+    let call = cluster.hand_in(0, twice);
+    cluster.pass(SECOND * 10);
+    assert_eq!(cluster.receipt(call).logged.len(), 2);
 }
 
 /// An append that is not answered is asked again under its id, and is one record in the end.
@@ -786,6 +794,36 @@ fn a_repeat_tells_of_confirmations_and_asks_for_them_once_more() {
     assert_eq!(told(&cluster, id)[1..], ["record news one"]);
     assert_eq!(told(&cluster, plain)[1..], ["one"]);
     assert_eq!(cluster.instances[0].tables().inbound, 0);
+}
+
+/// What was confirmed stays so when who has confirmed follows no longer.
+#[test]
+fn a_repeat_tells_of_confirmations_of_those_that_have_gone() {
+    let mut cluster = pair();
+    let (ann, _) = follower(&mut cluster, 0, "ann", "news", Follow::default());
+    let (_, _) = follower(&mut cluster, 0, "bob", "news", Follow::default());
+    let until_acked = Durable {
+        until: Until::Acked,
+        ..Durable::default()
+    };
+    let first = cluster.hand_in(1, durable_push("news", "one", 1, Durable::default()));
+    cluster.pass(SECOND / 10);
+    let at = position(&cluster, first);
+    let waits = cluster.hand_in(1, durable_push("news", "one", 1, until_acked));
+    cluster.pass(SECOND / 10);
+    wish(&mut cluster, 0, ann, TopicWish::Ack(topic("news"), at));
+    cluster.pass(SECOND * 10);
+    let confirmed = Counts {
+        acked: 1,
+        ..written(1)
+    };
+    assert_eq!(cluster.receipt(waits).counts, confirmed);
+    cluster.disconnect(0, ann);
+    for until in [until_acked, Durable::default(), until_acked] {
+        let again = cluster.hand_in(0, durable_push("news", "one", 1, until));
+        cluster.pass(SECOND * 10);
+        assert_eq!(cluster.receipt(again).counts, confirmed);
+    }
 }
 
 /// So does a repeat that comes while the first one is under way, and has to wait for it.

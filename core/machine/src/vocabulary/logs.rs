@@ -19,7 +19,7 @@ pub enum LogRequest {
     },
     /// To have all its records removed. Whoever follows it learns that what he holds is not in it any more.
     Delete,
-    /// To know the position of its last record. A log that is not there does not begin because of it.
+    /// To know where it stands. A log that is not there does not begin because of it.
     Head,
 }
 
@@ -68,7 +68,7 @@ pub enum LogAnswer {
         /// So many.
         records: u32,
     },
-    /// The position of its last record. `None`: there is no log.
+    /// Where it stands: at its last record, or before any. `None`: there is no log.
     Head(Option<Position>),
 }
 

@@ -255,6 +255,12 @@ impl Terminals {
         self.topics.0.contains_key(topic)
     }
 
+    /// Whether a terminal is a member of more than one topic.
+    pub(crate) fn has_other_topics(&self, connection: ConnectionKey) -> bool {
+        let memberships = (self.registry.get(connection)).and_then(|it| it.topics.as_ref());
+        memberships.is_some_and(|memberships| memberships.of.len() > 1)
+    }
+
     /// How many members of a topic this instance has.
     pub(crate) fn members(&self, topic: &TopicId) -> usize {
         (self.topics.0.get(topic)).map_or(0, |members| members.present.len())
