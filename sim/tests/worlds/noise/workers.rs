@@ -16,8 +16,8 @@ use switchboard_sim::checker::{Checker, Watch};
 use switchboard_sim::observed::Observed;
 use switchboard_sim::schedule::Schedule;
 
-use crate::neighbour::{moment, pick};
-use crate::seen::first_difference;
+use crate::noise::neighbour::{moment, pick};
+use crate::noise::seen::first_difference;
 
 const SEEDS: u64 = 150;
 

@@ -20,7 +20,7 @@ use std::fmt::Write as _;
 use switchboard_core::config::Config;
 use switchboard_sim::schedule::Schedule;
 
-use crate::seen::{but_for_applications, first_difference, seen};
+use crate::noise::seen::{but_for_applications, first_difference, seen};
 
 /// Worlds for each thing that a neighbour may do.
 const SEEDS: u64 = 25;

@@ -34,7 +34,7 @@ fn kept_schedules_hold_every_invariant() {
 /// It can be copied as it is.
 #[test]
 fn the_schedule_of_the_readme_holds() {
-    let readme = include_str!("../README.md");
+    let readme = include_str!("../../README.md");
     let block = (readme.split("```"))
         .find(|block| block.trim_start().starts_with("switchboard-sim 1"))
         .unwrap();
