@@ -7,8 +7,8 @@ use switchboard_sim::forks::Forks;
 use switchboard_sim::schedule::Schedule;
 use switchboard_sim::{Trial, World, swarm};
 
-/// Seeds whose worlds are forked: one of each kind of schedule.
-const SEEDS: u64 = 10;
+/// Seeds whose worlds are forked: a few of each kind of schedule.
+const SEEDS: u64 = crate::seeds(12);
 
 /// Seeds in which a bug is looked for.
 const WITH_BUG: u64 = 40;

@@ -7,7 +7,7 @@ use switchboard_sim::coverage::{Counted, CoverageTables};
 use switchboard_sim::schedule::{Act, Item, Schedule};
 use switchboard_sim::{Trial, World, shrink, swarm};
 
-const SEEDS: u64 = 300;
+const SEEDS: u64 = crate::seeds(300);
 
 /// Seeds that are looked at for what they come by.
 const COVERED: u64 = 60;

@@ -4,7 +4,7 @@ use switchboard_sim::checker::{Checker, Watch};
 use switchboard_sim::observed::{Observed, Quiescence};
 use switchboard_sim::{Trial, checkers, swarm};
 
-const SEEDS: u64 = 40;
+const SEEDS: u64 = crate::seeds(40);
 
 /// One of our checkers that is told of everything.
 #[derive(Clone, Debug)]

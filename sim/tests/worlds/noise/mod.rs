@@ -13,7 +13,7 @@ use switchboard_sim::swarm;
 
 use seen::{first_difference, seen};
 
-const SEEDS: u64 = 200;
+const SEEDS: u64 = crate::seeds(200);
 /// With this base two ways and two stalls are within the time of a round trip.
 const SLOW: Duration = Duration::from_millis(100);
 /// Up to here no ping is overdue: their jitter comes from a stream that all terminals of an
@@ -38,7 +38,7 @@ fn an_unrelated_user_changes_nobody_elses_trace() {
         assert_eq!(first_difference(&alone, &together), None, "seed {seed}");
         lines += alone.len();
     }
-    assert!(lines > 1000, "too little was seen: {lines} lines");
+    assert!(lines > 300, "too little was seen: {lines} lines");
 }
 
 #[test]

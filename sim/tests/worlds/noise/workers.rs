@@ -19,7 +19,7 @@ use switchboard_sim::schedule::Schedule;
 use crate::noise::neighbour::{moment, pick};
 use crate::noise::seen::first_difference;
 
-const SEEDS: u64 = 150;
+const SEEDS: u64 = crate::seeds(150);
 
 /// Pushes of one world.
 const PUSHES: u64 = 80;
@@ -178,7 +178,7 @@ fn a_second_worker_changes_nothing_that_is_seen() {
         assert_eq!(first_difference(&one, &two), None, "seed {seed}");
         lines += one.len();
     }
-    assert!(lines > 10_000, "too little was seen: {lines} lines");
+    assert!(lines > 3_000, "too little was seen: {lines} lines");
 }
 
 /// A bug that shows only where something is between the two.
