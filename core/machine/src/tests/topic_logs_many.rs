@@ -85,14 +85,17 @@ fn records_keep_their_order_on_a_large_topic_whoever_has_pushed_them() {
     let mut cluster = Cluster::new(&slow_walks(), 2);
     let ids = many(&mut cluster);
     let reads = cluster.instances[0].stats().log_reads;
-    let published = Push {
-        by: PushedBy::Terminal,
-        ..durable_push("news", "one", 1, Durable::default())
-    };
-    cluster.hand_in(0, published);
-    cluster.hand_in(0, durable_push("news", "two", 2, Durable::default()));
+    // The second waits for the first, so that what does not wait for it would go before it.
+    for (number, text) in [(1, "one"), (2, "two")] {
+        let published = Push {
+            by: PushedBy::Terminal,
+            ..durable_push("news", text, number, Durable::default())
+        };
+        cluster.hand_in(0, published);
+    }
+    cluster.hand_in(0, durable_push("news", "three", 3, Durable::default()));
     cluster.pass(SECOND * 10);
-    expect_records(&cluster, &ids, &["one", "two"]);
+    expect_records(&cluster, &ids, &["one", "two", "three"]);
     assert_eq!(cluster.instances[0].stats().log_reads, reads);
 }
 
