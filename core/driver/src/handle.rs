@@ -41,11 +41,17 @@ use crate::settings::Settings;
 /// only under overload, it has done nothing either. Dropped later it leaves the message behind, and only
 /// the answer is lost:
 ///
-/// - a push ([`Handle::push`], [`Handle::kick`], [`Handle::join`], [`Handle::leave`]) is delivered all the same. A caller that must know what came of
-///   it hands it in again under the same id: while that is remembered (`Config::repeat_memory`), no terminal
-///   gets it twice, and there is a receipt;
-/// - a question ([`Handle::connections`], [`Handle::read_log`], [`Handle::members`], [`Handle::users`],
-///   [`Handle::instances`], [`Handle::snapshots`]) is answered to nobody, and a log ([`Handle::delete_log`]) is deleted all the same;
+/// - a push ([`Handle::push`], [`Handle::kick`], [`Handle::join`], [`Handle::leave`]) is delivered all the same. A caller
+///   of [`Handle::push`] that must know what came of it hands it in again under the same id: while that is remembered
+///   (`Config::repeat_memory`), no terminal gets it twice, and there is a receipt;
+/// - a push that is handed in ([`Handle::hand_in`]) is with its instance once that call has returned. A [`Handed`] that
+///   is dropped, or its [`Handed::receipt`], loses the receipt and nothing else;
+/// - a question ([`Handle::connections`], [`Handle::followers`], [`Handle::members`], [`Handle::users`],
+///   [`Handle::read_log`], [`Handle::log_head`], [`Handle::instances`], [`Handle::snapshots`]) is answered
+///   to nobody, and so are those with a timer ([`Handle::connections_until`], [`Handle::snapshots_until`]).
+///   [`Handle::figures_until`] asks each instance twice: what has not been asked then is not asked any more;
+/// - a log ([`Handle::delete_log`]) is deleted all the same. A log that is read ([`Handle::read_log`]) for the first
+///   time begins all the same;
 /// - a drain ([`Handle::drain`]) goes on at the instances that were told;
 /// - a handshake ([`Handle::connect`]) ends: if the instance has accepted the terminal already, it is told
 ///   that the terminal is gone.
@@ -341,7 +347,7 @@ impl Handle {
 pub struct Handed(oneshot::Receiver<Answer>);
 
 impl Handed {
-    /// Waits for its receipt.
+    /// Waits for the receipt of the push. Without it the push is delivered all the same.
     ///
     /// # Errors
     ///
