@@ -17,7 +17,7 @@ use crate::position::Position;
 pub struct Push {
     /// Repeats of a push are recognised by its id.
     pub id: PushId,
-    /// Its audience.
+    /// Which terminals it is for.
     pub to: Audience,
     /// What its terminals get.
     pub action: Action,
@@ -34,7 +34,7 @@ pub struct Push {
 /// Who hands in a push. What terminals push leaves room for the application, however much that is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, serde::Deserialize)]
 pub enum PushedBy {
-    /// The application.
+    /// The application that the server belongs to.
     #[default]
     Application,
     /// A terminal, for members of topics.
@@ -167,7 +167,7 @@ pub enum Audience {
     Everyone,
     /// The members of topics. A terminal that is a member of several counts once.
     Topics {
-        /// The topics. One named twice counts once. A durable push is for one.
+        /// The topics. One named twice counts once. A durable push is a record in the log of each.
         topics: Vec<TopicId>,
         /// A connection that does not get it: as a rule the one whose message it is. If it follows the log of the topic it
         /// gets a durable push all the same: what it follows has no holes.
@@ -203,7 +203,7 @@ impl Action {
 /// What is listed, in the order of its names.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, serde::Deserialize)]
 pub enum ListOrder {
-    /// Each terminal.
+    /// Each terminal, in the order of connection ids.
     Connections {
         /// What comes after this one.
         after: Option<ConnectionId>,
