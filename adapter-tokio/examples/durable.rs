@@ -53,7 +53,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut terminal = connect(address, &format!("after={held}")).await?;
     record(&mut terminal).await?;
 
-    // Who has no terminal reads the log as well.
+    // The log can be read without a terminal as well.
     let behind = LogQuery {
         after: vec![position.parse()?],
         ..LogQuery::default()

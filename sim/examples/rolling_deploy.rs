@@ -11,7 +11,7 @@ use switchboard_sim::Scenario;
 use switchboard_sim::checker::{Checker, Watch};
 use switchboard_sim::observed::Observed;
 
-/// No push fails to reach an instance that holds a terminal: who leaves says so.
+/// No push fails to reach an instance that holds a terminal: an instance that leaves says so.
 #[derive(Clone, Debug)]
 struct NobodyUnreachable;
 

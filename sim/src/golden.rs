@@ -34,7 +34,7 @@ pub struct Golden {
     lines: Vec<Line>,
 }
 
-/// One entry.
+/// An entry of a trace: something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
     /// When, from the start of the schedule, in nanoseconds.

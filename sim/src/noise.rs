@@ -153,7 +153,7 @@ impl Latency {
             self.former.push((now, self.base));
         }
         self.base = base;
-        // Nothing arrives before it is sent: who is through by now holds nothing up any more.
+        // Nothing arrives before it is sent: a packet that is through by now holds nothing up any more.
         (self.former).retain(|&(until, base)| until + at_most(base) > now);
     }
 

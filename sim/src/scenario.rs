@@ -18,7 +18,7 @@ pub use faults::{FaultClass, Faults};
 use maker::ScenarioMaker;
 pub use run::{Done, Run};
 
-/// A cluster under load, with what goes wrong in it and who watches.
+/// A cluster under load, with what goes wrong in it and the checkers that watch it.
 ///
 /// Terminals connect in the first seconds wherever the balancer sends them, pushes go to users from
 /// all instances, and what [`script`](Self::script) and [`faults`](Self::faults) say happens meanwhile.

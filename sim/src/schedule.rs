@@ -199,7 +199,7 @@ pub enum Act {
     Forget {
         /// The name of the client.
         client: String,
-        /// How many.
+        /// How many of them, counted from the newest.
         positions: u32,
     },
     /// A client confirms a record that it holds, if it is connected.
@@ -473,7 +473,7 @@ pub enum Act {
     Lie {
         /// The instance that misbehaves.
         from: Host,
-        /// Towards whom.
+        /// The instance at the other end of those links.
         to: Host,
         /// What it does.
         lie: PeerLie,

@@ -45,7 +45,7 @@ const ITEMS: (u64, u64) = (1_000, 20_000);
 const HEAL: Duration = Duration::from_secs(21);
 /// The directory and the connections agree: terminals that went without a sign have been noticed.
 const CONVERGED: Duration = Duration::from_secs(80);
-/// Clients leave.
+/// From this moment on clients leave.
 const LEAVE: Duration = Duration::from_secs(81);
 /// Nothing is left.
 const AT_REST: Duration = Duration::from_secs(88);

@@ -22,7 +22,7 @@ pub struct Totals {
     pub events: u64,
     /// Virtual time that passed.
     pub simulated: Duration,
-    /// By checker.
+    /// What each checker has judged, by its name.
     pub judged: BTreeMap<&'static str, Judged>,
     /// Runs in which each kind of fault occurred.
     pub faults: BTreeMap<FaultKind, u64>,

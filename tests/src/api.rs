@@ -377,7 +377,7 @@ pub fn json_post(target: &str, body: &Value) -> Request {
 /// What became of a push.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Receipt {
-    /// Its id.
+    /// The id of the push, of the caller's or the server's choice.
     pub push: Uuid,
     /// Terminals may have been missed that the receipt does not name.
     pub degraded: bool,
@@ -399,7 +399,7 @@ pub struct Receipt {
     pub replicated: Value,
     /// Terminals that got nothing.
     pub failed: u64,
-    /// The terminals.
+    /// What became of each terminal, as many as a receipt lists.
     #[serde(default)]
     pub terminals: Vec<TerminalOutcome>,
     /// There are more than listed.
@@ -547,7 +547,7 @@ pub struct LogPage {
     pub records: Vec<LogRecord>,
 }
 
-/// One record.
+/// A record of a log: a push that was appended.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct LogRecord {
     /// Where it stands.
@@ -612,7 +612,7 @@ pub struct InstanceInfo {
     pub state: String,
     /// What others dial.
     pub address: String,
-    /// Its epoch.
+    /// The epoch of its lease.
     pub epoch: u64,
     /// Connections that it holds.
     pub connections: u64,

@@ -9,9 +9,9 @@ use crate::settings::Settings;
 /// One place of the matrix. It starts what a behaviour needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cell {
-    /// The servers.
+    /// On which runtimes the servers run.
     pub fleet: Fleet,
-    /// Their directory.
+    /// What they have for a directory.
     pub directory: DirectoryKind,
 }
 

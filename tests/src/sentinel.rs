@@ -33,7 +33,7 @@ pub struct Replicated {
 pub enum Disk {
     /// What it had written.
     Kept,
-    /// Nothing.
+    /// Nothing: its disk is empty.
     Lost,
 }
 

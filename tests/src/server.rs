@@ -60,7 +60,7 @@ impl Server {
         Self::spawn(adapter, settings, folder, log.into()).0
     }
 
-    /// Starts a server whose log is a pipe, which nobody reads but who is given it.
+    /// Starts a server whose log is a pipe, which nobody reads but the caller.
     ///
     /// # Panics
     ///

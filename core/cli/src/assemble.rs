@@ -31,7 +31,7 @@ pub(crate) struct Parts {
 pub(crate) enum Secret<F> {
     /// In a file, or in a variable of the environment, which this reads.
     Read(F),
-    /// This one.
+    /// The one in force. `None`: there is none, as with a single server.
     Known(Option<ClusterSecret>),
 }
 

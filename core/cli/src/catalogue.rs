@@ -72,9 +72,9 @@ tables! {
     fetches: FetchSettings = FetchSettings::default(),
     /// The HTTP API.
     api: ApiConfig = ApiConfig::default(),
-    /// The process.
+    /// Settings of the process, which its instances share.
     process: ProcessConfig = process_defaults(),
-    /// Each instance.
+    /// Settings of each instance.
     core: Config = Config::default(),
 }
 

@@ -87,7 +87,7 @@ pub async fn pushes_of_a_batch_keep_their_order_and_have_a_receipt_each<R: Runti
     assert_eq!(numbers, all);
 }
 
-/// H54: who takes no receipts is not read without end.
+/// H54: a client that takes no receipts is not read without end.
 pub async fn pushes_are_not_read_while_receipts_are_not_taken<R: Runtime>() {
     const STILL: usize = 5;
     let server = server::<R>().await;

@@ -117,7 +117,7 @@ pub async fn what_a_socket_takes_at_once_is_written_and_it_says_when_it_takes_no
     let mut all = vec![0; sent];
     client.read_exact(&mut all).await.expect("it comes");
     assert!(all.starts_with(b"abcdx"));
-    // Who waits goes on when there is room.
+    // A write that waits goes on when there is room.
     stream.write_all(b"end").await.expect("written");
     stream.close().await.expect("closed");
     let mut rest = Vec::new();

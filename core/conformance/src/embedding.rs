@@ -43,7 +43,7 @@ pub async fn servers_that_share_a_directory_are_a_cluster<R: Runtime>() {
     for terminal in &mut terminals {
         assert_eq!(text::<R>(terminal).await, "hi");
     }
-    // Who has just started says that there may be others.
+    // An instance that has just started says that there may be others.
     let mut listed = second.handle().connections(user("ann")).await;
     while listed.as_ref().expect("accepted").degraded {
         R::sleep(Duration::from_millis(10)).await;

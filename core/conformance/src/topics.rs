@@ -151,7 +151,7 @@ pub async fn a_member_is_told_who_the_others_are<R: Runtime>() {
     send::<R>(&mut bob, r#"{"switchboard":{"join":"news"}}"#).await;
     expect::<R>(&mut bob, joined).await;
     expect::<R>(&mut ann, &told(r#"2,"joined":["bob"],"left":[]"#)).await;
-    // Who has missed something takes a snapshot again.
+    // A watcher that has missed something takes a snapshot again.
     send::<R>(&mut ann, watch).await;
     expect::<R>(&mut ann, joined).await;
     expect::<R>(&mut ann, &told(r#"2,"users":["ann","bob"]"#)).await;

@@ -5,7 +5,7 @@ use std::time::{Instant as StdInstant, SystemTime, UNIX_EPOCH};
 
 use switchboard_core::time::{Instant, Now, WallTime};
 
-/// Both clocks.
+/// What both clocks show, the monotonic one first.
 pub(crate) fn now() -> Now {
     Now {
         mono: mono(),

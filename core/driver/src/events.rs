@@ -50,7 +50,7 @@ pub enum TerminalEvent {
         user: UserId,
         /// The UUID of the connection.
         connection: ConnectionId,
-        /// The topic.
+        /// The topic that it is a member of.
         topic: TopicId,
     },
     /// A terminal is a member of a topic no longer. One that disconnects leaves all of its topics, and this is not said.
@@ -59,7 +59,7 @@ pub enum TerminalEvent {
         user: UserId,
         /// The UUID of the connection.
         connection: ConnectionId,
-        /// The topic.
+        /// The topic that it was a member of.
         topic: TopicId,
     },
     /// A greeted terminal is gone.
@@ -156,7 +156,7 @@ struct State {
 pub(crate) enum NotTaken {
     /// Try again when this ends.
     Full(TerminalEvent, EventListener),
-    /// Nobody listens.
+    /// The application listens no longer: it has dropped its [`Events`].
     Closed,
 }
 

@@ -26,7 +26,7 @@ pub trait Runtime: Send + Sync + 'static {
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
     /// A listener that is registered with the runtime of the thread.
     type Listener: 'static;
-    /// A timer.
+    /// A timer: it is ready when its moment has come.
     type Sleep: Future<Output = ()> + Send + Sync + 'static;
 
     /// Runs a future, and all that it spawns, on the calling thread until the future ends. The future does

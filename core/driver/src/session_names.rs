@@ -5,7 +5,7 @@ use switchboard_core::config::ClusterSecret;
 use switchboard_core::id::{InstanceId, SessionName};
 use switchboard_protocol::centrifuge::Names;
 
-/// Gives and knows names.
+/// Makes names, and recognises those that any instance with the same secret has made.
 #[derive(Clone)]
 pub(crate) struct SessionNames(ClusterSecret);
 

@@ -68,7 +68,7 @@ pub enum Following {
 
 /// What makes a protocol. Each has a file, and one of these in it.
 struct Codec {
-    /// The WebSocket subprotocol by which terminals choose it. `None`: it is that of who chooses nothing.
+    /// The WebSocket subprotocol by which terminals choose it. `None`: it is that of terminals that choose none.
     subprotocol: Option<&'static str>,
     /// When its terminals follow the log of their user.
     following: Following,

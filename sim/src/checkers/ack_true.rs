@@ -1,4 +1,4 @@
-//! `ack-true`: who is said to have confirmed a record has done so.
+//! `ack-true`: a terminal that is said to have confirmed a record has done so.
 
 use std::collections::BTreeMap;
 

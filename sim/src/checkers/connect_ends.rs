@@ -6,8 +6,8 @@ use crate::checker::{Checker, Watch};
 use crate::ledger::{Excuse, FaultKind, Part, Scope};
 use crate::observed::{Observed, Topic};
 
-/// Nobody who connects is left waiting: within the grace of the hello there is one, or an end. Who says behind the
-/// handshake who it is has time for that first. The hello says `degraded` only if something was wrong.
+/// Nobody who connects is left waiting: within the grace of the hello there is one, or an end. One that says
+/// behind the handshake who it is has time for that first. The hello says `degraded` only if something was wrong.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectEnds;
 

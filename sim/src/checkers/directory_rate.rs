@@ -176,7 +176,7 @@ fn rows_per_step(config: &Config, others: usize) -> usize {
     (share / steps_per_second).max(1)
 }
 
-/// In the place of how many others somebody has spoken to an instance, who may have said that they go.
+/// In the place of how many others somebody has spoken to an instance, and may have said that they go.
 fn said_of_others(watch: &Watch<'_>, host: usize) -> usize {
     let entries = watch.scene().ledger().entries().iter();
     let spoken = entries.filter_map(|entry| match entry.scope {

@@ -30,7 +30,7 @@ struct Leaving {
     connections: BTreeSet<ConnectionKey>,
     /// Those of them that have not ended and were not told to.
     present: BTreeSet<ConnectionKey>,
-    /// The terminal that was the last to say who it is, and when: who leaves takes nobody.
+    /// The terminal that was the last to say who it is, and when: an instance that leaves takes nobody.
     named: Option<(ConnectionKey, Instant)>,
     /// Those with a batch under way, behind which the end may wait.
     writing: BTreeSet<ConnectionKey>,
@@ -261,8 +261,8 @@ impl Leaving {
         self.connections.is_empty() && self.ordered.is_some_and(|pace| now >= pace.from)
     }
 
-    /// A spread has ended, or another one takes its place: who was told in it may learn it only when all
-    /// that waits for him is written.
+    /// A spread has ended, or another one takes its place: a terminal that was told in it may learn it only
+    /// when all that waits for it is written.
     fn has_ended(&mut self, pace: Spreading, now: Instant) {
         let present = self.present.iter().copied();
         let waiting: Vec<_> = present.filter(|one| self.is_writing(*one, now)).collect();

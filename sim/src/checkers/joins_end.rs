@@ -15,8 +15,8 @@ use crate::checker::{Checker, Watch};
 use crate::ledger::{Excuse, Part, Scope};
 use crate::observed::{HandIn, Observed, Topic};
 
-/// Who wants to join a topic is told within the grace of the hello that it has, or that it has not; a member is
-/// told that it is degraded only if something was wrong; and whom a receipt names as a member is told so.
+/// A terminal that wants to join a topic is told within the grace of the hello that it has, or that it has not; a
+/// member is told that it is degraded only if something was wrong; and one that a receipt names as a member is told so.
 #[derive(Clone, Debug, Default)]
 pub struct JoinsEnd {
     /// When each terminal was last told something of each topic.

@@ -32,7 +32,7 @@ pub(super) struct Knowledge {
     seen_out: BTreeMap<InstanceId, Instant>,
 }
 
-/// Who goes by what it was told, from a moment on.
+/// An instance that goes by what it was told, from a moment on.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Asking {
     /// The instance.

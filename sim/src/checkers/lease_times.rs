@@ -57,7 +57,7 @@ struct Terms {
     /// No terminal is closed for a drain before this moment, and the last one by the other.
     drain: Option<(Instant, Instant)>,
     connections: BTreeMap<ConnectionKey, ()>,
-    /// A terminal has asked who the members of a topic are, who are read again and again: no call, and as good as one.
+    /// A terminal watches the members of a topic, which are read again and again: no call, and as good as one.
     watched: bool,
 }
 

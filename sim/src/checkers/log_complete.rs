@@ -162,7 +162,7 @@ impl LogComplete {
         }
     }
 
-    /// A log is deleted. Nobody is told so: who follows it finds that its head is another one.
+    /// A log is deleted. Nobody is told so: a follower finds that its head is another one.
     fn deleted(&mut self, channel: &Channel, watch: &Watch<'_>) {
         let heads = self.heads.entry(channel.clone()).or_default();
         heads.clear();
@@ -312,7 +312,7 @@ fn is_unchecked(watch: &Watch<'_>) -> bool {
 fn within(watch: &Watch<'_>) -> Option<Duration> {
     let config = watch.scene().config();
     let now = watch.now();
-    // Who was in doubt may be so for a lease, and what he has begun takes its deadline.
+    // An instance that was in doubt may be so for a lease, and what it has begun takes its deadline.
     let doubt = config.lease * 3 + Config::DEADLINE_MAX;
     if watch
         .excuse(now.before(doubt + SOON), now, disturbs)

@@ -1,4 +1,4 @@
-//! `log-read-true`: who reads a log is told what it has.
+//! `log-read-true`: a reader of a log is told what it has.
 
 use std::collections::BTreeMap;
 

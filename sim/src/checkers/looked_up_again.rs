@@ -1,4 +1,4 @@
-//! `looked-up-again`: who has gone may just have moved, and his rows are read once more.
+//! `looked-up-again`: a terminal that has gone may just have moved, and the rows of its user are read once more.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -56,7 +56,7 @@ impl LookedUpAgain {
         let scene = watch.scene();
         let published = &scene.pushes()[hand_in.push];
         if published.durable().is_some() {
-            // Who has moved reads it in the log.
+            // A terminal that has moved reads it in the log.
             return;
         }
         let handed_in = &published.times()[hand_in.time];

@@ -1,4 +1,4 @@
-//! `presence-true`: what a member is told of the others is so. `no-double-leave`: who comes or goes is told once.
+//! `presence-true`: what a member is told of the others is so. `no-double-leave`: each coming and going is told once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -27,8 +27,8 @@ pub struct PresenceTrue {
     changed: BTreeMap<TopicId, Instant>,
 }
 
-/// Of a topic a watcher gets a snapshot first. Each change has the next sequence, who comes was not there, and who
-/// leaves was.
+/// Of a topic a watcher gets a snapshot first. Each change has the next sequence, a user that comes was not there, and
+/// one that leaves was.
 #[derive(Clone, Debug, Default)]
 pub struct NoDoubleLeave(ToldWatchers);
 

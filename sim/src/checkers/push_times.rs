@@ -57,7 +57,7 @@ impl PushTimes {
             return;
         }
         let [handed_in] = published.times() else {
-            // Who has written a frame of which time is unknown.
+            // Which of the hand-ins has written the frame is unknown.
             return;
         };
         let Some(holder) = scene.sessions()[session].life() else {

@@ -155,7 +155,7 @@ fn instance(
         return Some("more terminals than it ever had of these");
     }
     let done = sessions().filter(|(_, session)| match published.action() {
-        // Who follows the log may have got the record on an earlier connection, and brings its position.
+        // A follower may have got the record on an earlier connection, and brings its position.
         Action::Frame(_) => {
             session.has_written(published.id()) || follows_topic(session, published)
         }

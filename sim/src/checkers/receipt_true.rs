@@ -116,9 +116,9 @@ pub(super) fn in_doubt(
 ) -> Option<Excuse> {
     let scene = watch.scene();
     let publisher = Scope::Instance(life.host);
-    // Doubt lasts for a lease after its cause, causes are noticed within a lease, and who has noticed one
-    // settles. That somebody is gone without a sign is noticed when the link to it is silent for too long, and
-    // nobody answers where it was.
+    // Doubt lasts for a lease after its cause, causes are noticed within a lease, and an instance that
+    // has noticed one settles. That somebody is gone without a sign is noticed when the link to it is
+    // silent for too long, and nobody answers where it was.
     let config = scene.config();
     let settling = settling(watch, scene.sessions().len());
     let shaken = at.before(config.lease * 2 + config.directory_timeout * 2 + settling);

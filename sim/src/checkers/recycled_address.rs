@@ -1,4 +1,4 @@
-//! `recycled-address`: who answers at the address of somebody else removes nothing of theirs.
+//! `recycled-address`: an instance at the address of another one removes nothing of that one's.
 
 use std::collections::BTreeMap;
 

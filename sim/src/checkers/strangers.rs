@@ -1,4 +1,4 @@
-//! `strangers`: who does not know the secret is told nothing, and gets no link.
+//! `strangers`: a stranger that does not know the secret is told nothing, and gets no link.
 
 use std::collections::BTreeMap;
 

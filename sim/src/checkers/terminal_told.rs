@@ -22,7 +22,7 @@ use crate::terminals::Pace;
 /// counters and log. No connection is ended for a reason that it does not have.
 #[derive(Clone, Debug, Default)]
 pub struct TerminalTold {
-    /// By session.
+    /// What is known of each session, by its number.
     told: Vec<Record>,
     /// Instances that have said that they are isolated.
     isolated: BTreeSet<Life>,
@@ -37,7 +37,7 @@ struct Record {
     /// Those that it has answered.
     answered: Messages,
     frames: u64,
-    /// Of pushes.
+    /// Bytes of the pushes among the frames.
     bytes: u64,
     /// It has ended the connection, with a Close frame or without.
     closing: Option<Option<CloseCode>>,

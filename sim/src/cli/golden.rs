@@ -19,7 +19,7 @@ pub(crate) struct Compare {
     /// Write the traces anew, and name the first entry of each that differs
     #[arg(long)]
     write: bool,
-    /// The folder
+    /// The folder of the traces
     #[arg(long, default_value = "sim/golden")]
     dir: PathBuf,
 }

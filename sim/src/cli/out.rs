@@ -1,4 +1,4 @@
-//! What is printed: who reads it may go away at any moment.
+//! What is printed: its reader may go away at any moment.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Write as _};

@@ -39,7 +39,7 @@ impl Stopwatch {
 pub(super) enum ProgressDisplay {
     /// On a terminal.
     Bar(ProgressBar),
-    /// Anywhere else.
+    /// On anything that is no terminal: a line from time to time.
     Lines {
         length: u64,
         /// When the last line was written.

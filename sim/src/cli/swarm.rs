@@ -195,7 +195,7 @@ struct Sums {
     failed: Option<Ran>,
 }
 
-/// One run.
+/// A run that has ended.
 struct Ran {
     of: RunOf,
     report: Report,

@@ -27,7 +27,7 @@ pub type Cells = BTreeMap<Cell, Occurrences>;
 /// How a cell was come by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Occurrences {
-    /// How often.
+    /// How often it was come by, over all runs that are added up.
     pub times: u64,
     /// After so much of a world's time at the earliest.
     pub first: Duration,

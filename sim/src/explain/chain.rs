@@ -32,7 +32,7 @@ struct Stop {
 /// Where and when a fault would explain that a chain stopped.
 #[derive(Clone, Debug)]
 pub(super) struct Place {
-    /// In words.
+    /// The place in words, as the explanation prints it.
     pub(super) what: String,
     pub(super) parts: Vec<Part>,
     pub(super) scopes: Vec<Scope>,

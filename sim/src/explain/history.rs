@@ -130,7 +130,7 @@ pub(super) struct SessionFacts {
     pub(super) connection: Option<ConnectionId>,
 }
 
-/// A push.
+/// What the explanation needs of a push.
 #[derive(Clone, Debug)]
 pub(super) struct PushFacts {
     pub(super) name: String,

@@ -23,13 +23,13 @@ pub(crate) struct Hosts {
     processes: Vec<Process>,
 }
 
-/// One process.
+/// A process of the world, through all its restarts.
 #[derive(Clone, Debug)]
 struct Process {
     life: u32,
     /// What others dial.
     address: String,
-    /// It runs.
+    /// `None` while it does not run.
     instance: Option<Box<Instance>>,
     /// It went without a sign: nobody answers at its address.
     vanished: bool,

@@ -225,7 +225,7 @@ fn leases_in(event: &Event) -> Option<Vec<SeenLease>> {
     else {
         return None;
     };
-    // Who does not serve as a primary is not believed.
+    // A server that does not serve as a primary is not believed.
     let elsewhere =
         |outcome: &OperationResult| matches!(outcome, Err(OperationError::NotPrimary(_)));
     if outcomes.iter().any(elsewhere) {

@@ -56,7 +56,7 @@ impl Lies {
         lies.push(Told { lie, from, until });
     }
 
-    /// Everybody behaves.
+    /// Ends all misbehaviour.
     pub(super) fn end(&mut self) {
         self.told.clear();
     }

@@ -34,7 +34,7 @@ pub(super) enum Handshake {
     Begun,
     /// It has, and the dialler has not heard of that.
     Proven,
-    /// Both know.
+    /// Both know who the other is.
     Over,
 }
 

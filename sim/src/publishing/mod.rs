@@ -131,7 +131,7 @@ impl Published {
         }
     }
 
-    /// Its audience.
+    /// Which terminals it is for.
     pub const fn to(&self) -> &Audience {
         &self.to
     }

@@ -12,7 +12,7 @@ use crate::hosts::Hosts;
 use crate::observed::{Life, Observed};
 use crate::vocabulary::happening::Input;
 
-/// One question.
+/// A question that an application has asked of an instance.
 #[derive(Clone, Debug)]
 pub struct Question {
     life: Life,

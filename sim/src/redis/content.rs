@@ -16,7 +16,7 @@ use switchboard_core::time::Instant;
 /// One record of a log, and what it stands behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChainLink {
-    /// Its position.
+    /// Where the record stands.
     pub position: Position,
     /// The position before it.
     pub before: Position,
@@ -120,7 +120,7 @@ impl Content {
         self.directory.expire(clock);
     }
 
-    /// Loses everything.
+    /// Empties the server: rows, leases and logs.
     pub(super) fn wipe(&mut self) {
         self.directory.wipe();
         self.chains.clear();

@@ -19,7 +19,7 @@ use crate::schedule::{ErrorReply, OperationKind};
 /// How far back a failover can go: longer than any replica lags that anybody would promote.
 const HISTORY: Duration = Duration::from_secs(30);
 
-/// One server.
+/// A server in the model of Redis.
 #[derive(Clone, Debug)]
 pub(super) struct Server {
     id: ServerId,

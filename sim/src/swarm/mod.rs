@@ -34,7 +34,7 @@ const FAULTS: (Duration, Duration) = (Duration::from_secs(4), Duration::from_sec
 const HEAL: Duration = Duration::from_secs(40);
 /// The directory and the connections agree: terminals that went without a sign have been noticed.
 const CONVERGED: Duration = Duration::from_secs(95);
-/// Clients leave.
+/// From this moment on clients leave.
 const LEAVE: Duration = Duration::from_secs(100);
 /// Nothing is left.
 const AT_REST: Duration = Duration::from_secs(106);
@@ -97,7 +97,7 @@ pub fn unchecked(seed: u64) -> Schedule {
 enum Focus {
     /// Nothing: in some clients follow, in some they join topics.
     Anything,
-    /// Clients follow.
+    /// Clients follow logs.
     Logs,
     /// Clients join topics.
     Topics,

@@ -101,7 +101,7 @@ impl Terminals {
         }
     }
 
-    /// Whose rows are thrown away is missed without a sign, until the sweep has written them again.
+    /// Terminals whose rows are thrown away are missed without a sign, until the sweep has written these again.
     pub(crate) fn excuse_evicted(&self, cx: &mut Context, user: &UserId) {
         for (session, this) in self.sessions.iter().enumerate() {
             if this.user == *user && this.is_open() {

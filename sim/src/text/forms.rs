@@ -1,4 +1,4 @@
-//! How each item looks: what an error says, and what is printed for who writes schedules.
+//! How each item looks: what an error says, and what is printed for the writer of a schedule.
 
 use std::fmt::Write as _;
 

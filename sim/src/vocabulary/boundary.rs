@@ -68,7 +68,7 @@ pub enum Intake {
         op: OpId,
         /// Whether the instance has not given it up before.
         in_time: bool,
-        /// Its link is lost: who has answered does not serve as a primary.
+        /// Its link is lost: the server that has answered does not serve as a primary.
         lost: bool,
         /// The lease was claimed or renewed by it.
         granted: bool,

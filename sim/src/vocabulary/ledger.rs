@@ -260,7 +260,7 @@ pub enum Scope {
     Session(usize),
 }
 
-/// One entry.
+/// An entry of the ledger: a fault, where it was and how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Excuse {
     /// The kind of what happened.
@@ -273,7 +273,7 @@ pub struct Excuse {
     pub until: Instant,
 }
 
-/// All entries.
+/// All faults of a run, in the order in which they were written.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
     entries: Vec<Excuse>,

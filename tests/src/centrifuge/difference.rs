@@ -32,7 +32,7 @@ struct Moment<'a> {
     state: &'a Standing,
 }
 
-/// What is known of clients, who stand here by their letters.
+/// What is known of clients, by their letters.
 #[derive(Default)]
 struct Standing {
     connected: BTreeSet<char>,

@@ -226,7 +226,7 @@ impl<'a> Play<'a> {
         both.flat_map(|side| side.noted(self.seed)).collect()
     }
 
-    /// What was told in a step that is over. Whoever was refused goes, as clients do.
+    /// What was told in a step that is over. A client that was refused goes, as clients do.
     fn end_step(&mut self) -> Noted {
         let noted = self.noted();
         for side in [&mut self.ann, &mut self.bob] {

@@ -14,7 +14,7 @@ enum Kind {
     Data,
     Message(&'static [Field]),
     List(&'static [Field]),
-    /// By names.
+    /// A map from texts to messages.
     Map(&'static [Field]),
     Texts,
 }

@@ -17,14 +17,14 @@ pub struct Sequence {
 /// One of the two clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Speaker {
-    /// The first.
+    /// The first, called `a` in transcripts.
     Ann,
-    /// The second, of another user.
+    /// The second, called `b`, of another user.
     Bob,
 }
 
 impl Speaker {
-    /// Both.
+    /// Both clients of a sequence, in the order in which they connect.
     pub const BOTH: [Self; 2] = [Self::Ann, Self::Bob];
 
     /// The user of a sequence.
@@ -72,7 +72,7 @@ pub enum Phrase {
     Connect(Token, Option<Held>),
     /// With a token for the channel, and from where on it is to be recovered.
     Subscribe(ChannelKind, Option<ChannelToken>, Option<Held>),
-    /// It goes.
+    /// It ends its subscription.
     Unsubscribe(ChannelKind),
     /// With data, or without.
     Publish(ChannelKind, Option<u32>),
@@ -245,7 +245,7 @@ pub enum Token {
     Endless,
     /// One that has a topic with it: [`ChannelKind::Chat`].
     WithTopic,
-    /// None.
+    /// The field is left out.
     Missing,
     /// One that has run out.
     Expired,

@@ -63,7 +63,7 @@ impl<'a> Killer<'a> {
     fn keep_log(&self, server: &Server) {
         if let Some(folder) = &self.output {
             let path = folder.join(format!("server-{}.log", self.kills));
-            // Who looks for it sees that it is not there.
+            // If it cannot be written, whoever looks for it sees that it is not there.
             let _ = fs::write(path, server.log());
         }
     }

@@ -96,7 +96,7 @@ impl Report {
             let always = [Channel::User(0), Channel::Topic(0)];
             let wrong = judged.channels().into_iter().take(HISTORIES);
             for channel in always.into_iter().chain(wrong) {
-                // Who looks for it sees that it is not there.
+                // If it cannot be written, whoever looks for it sees that it is not there.
                 let _ = fs::write(folder.join(format!("{channel}.txt")), tell(&channel));
             }
         }

@@ -24,7 +24,7 @@ pub(super) struct Terminals {
 #[derive(Debug)]
 pub(super) struct Told {
     pub(super) channel: Channel,
-    /// The terminal's.
+    /// Of the terminal, in the order in which they were started.
     pub(super) number: usize,
     pub(super) events: Vec<(Duration, Event)>,
 }

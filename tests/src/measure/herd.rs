@@ -79,13 +79,13 @@ impl Speaks {
 /// What a terminal says when it is greeted, and later.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Says {
-    /// Nothing.
+    /// It only listens.
     Nothing,
     /// It joins a topic.
     Joins(String),
     /// It joins a topic, then leaves and joins it in turns, so far apart.
     JoinsAndLeaves {
-        /// The topic.
+        /// The topic that it joins and leaves in turns.
         topic: String,
         /// From one to the next.
         apart: Duration,
@@ -141,7 +141,7 @@ impl Herd {
         }
     }
 
-    /// These connect.
+    /// Has the process connect these terminals, beside those that it has.
     pub(super) fn connect(&mut self, newcomers: &[Newcomer]) {
         let mut line = serde_json::to_vec(newcomers).expect("it can be written");
         line.push(b'\n');

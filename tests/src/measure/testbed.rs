@@ -21,7 +21,7 @@ pub struct Testbed {
 }
 
 impl Testbed {
-    /// Starts them.
+    /// Starts Redis and both servers with the settings of a measurement.
     pub fn start(adapter: Adapter) -> Self {
         Self::start_with(adapter, |settings| settings)
     }

@@ -242,7 +242,7 @@ fn an_api_off_loopback_without_keys_is_refused_at_start(cell: Cell) {
     assert!(error.contains("--api-key-file"), "{error}");
 }
 
-/// Off loopback there is no default of who may connect.
+/// Off loopback no default says who may connect.
 fn open_authentication_is_a_choice_off_loopback(cell: Cell) {
     let error = complaint(cell, &["--listen", "0.0.0.0:0"], WRONG_USAGE);
     assert!(error.contains("--auth"), "{error}");

@@ -514,7 +514,7 @@ fn a_follower_is_told_when_redis_has_lost_its_log(cell: Cell) {
     ann.expect_record("after");
 }
 
-/// Nothing is sent that may not be kept; who follows stays connected and misses nothing of what comes later.
+/// Nothing is sent that may not be kept; followers stay connected and miss nothing of what comes later.
 fn a_durable_push_without_redis_is_refused_and_followers_stay(cell: Cell) {
     let mut cluster = cell.start(2);
     let mut ann = follow(&cluster, 0, "ann");

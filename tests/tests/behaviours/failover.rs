@@ -80,7 +80,8 @@ fn servers_leave_a_primary_that_does_not_learn_of_its_end(cell: Cell) {
 }
 
 /// H38, H39: a Sentinel that was cut off goes on naming the primary that was replaced, and that takes writes until it
-/// is demoted. Who has gone over stays, and who starts goes where the others are.
+/// is demoted. A server that has gone over stays, and one that starts goes where the others
+/// are.
 fn a_sentinel_that_missed_a_failover_leads_nobody_back(cell: Cell) {
     let replicated = Replicated::start_stubborn();
     let url = replicated.url_with_stale();

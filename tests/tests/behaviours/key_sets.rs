@@ -98,7 +98,7 @@ fn a_removed_key_counts_until_the_next_fetch(cell: Cell) {
     terminal.expect_silence(SILENCE);
 }
 
-/// H06: who is in stays, and whose key is known comes in. Nobody is told that their token is wrong
+/// H06: terminals that are in stay, and those whose key is known come in. Nobody is told that their token is wrong
 /// while that is not known.
 fn an_outage_closes_nobody_and_keeps_the_last_keys(cell: Cell) {
     let provider = KeyServer::http();
@@ -152,7 +152,7 @@ fn a_provider_that_hangs_is_given_up(cell: Cell) {
     eventually("it is asked again", || status(&cluster, &token) == SWITCHED);
 }
 
-/// A key without a name may be the one of each name: who was signed with it waits for no fetch.
+/// A key without a name may be the one of each name: a token that was signed with it waits for no fetch.
 fn a_token_may_name_a_key_that_is_published_without_a_name(cell: Cell) {
     let provider = KeyServer::http();
     let (nameless, named) = (Signer::new(KeyKind::P256), Signer::new(KeyKind::P256));

@@ -234,7 +234,7 @@ fn each_scraper_gets_the_format_that_it_asks_for(cell: Cell) {
     assert!(text.ends_with("# EOF\n"), "{text}");
 }
 
-/// H54: who watches them sees a limit come near.
+/// H54: they show that a limit comes near.
 fn metrics_show_how_full_queues_are(cell: Cell) {
     let cluster = cell.start_with(1, |s| s.with("connections", 7));
     let api = cluster[0].api();

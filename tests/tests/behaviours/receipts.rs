@@ -162,7 +162,7 @@ fn a_repeated_broadcast_is_not_written_twice(cell: Cell) {
     expect_once(&mut terminals);
 }
 
-/// H48, H52: who is silent is named, and the others are counted.
+/// H48, H52: an instance that is silent is named, and the others are counted.
 fn a_broadcast_names_the_instance_that_did_not_answer(cell: Cell) {
     let cluster = cell.start_with(3, |s| s.with("lease", "20s").with("isolation", "20s"));
     let mut terminals = [0, 1, 2].map(|i| cluster[i].terminal("ann"));

@@ -102,7 +102,7 @@ fn an_unregister_spares_another_instances_row() {
     assert_eq!(rows(&mut pair), [(connection(1), row(2, 1))]);
 }
 
-/// H30: who read a stale row does not remove the fresh one.
+/// H30: a reader of a stale row does not remove the fresh one.
 #[test]
 fn a_row_that_was_written_again_is_not_removed() {
     let mut pair = Pair::start();

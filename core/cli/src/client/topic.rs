@@ -118,7 +118,7 @@ pub(crate) struct TopicLog {
     records: Records,
 }
 
-/// Does it.
+/// Calls the API as a subcommand of `switchboard topic` says, and prints what it answers.
 pub(crate) fn topic_command(command: &Topic) -> Result<ExitCode, Failure> {
     match command {
         Topic::Push(push) => push_to(push),

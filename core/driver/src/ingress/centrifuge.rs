@@ -160,7 +160,7 @@ pub(super) fn preflight(headers: &HeaderMap) -> Refusal {
     response
 }
 
-/// 204.
+/// The answer 204 to what was taken, without a body.
 pub(super) fn done(headers: &HeaderMap) -> Box<Response<ConnectBody>> {
     let mut response = Box::new(Response::new(ConnectBody::default()));
     *response.status_mut() = StatusCode::NO_CONTENT;

@@ -385,7 +385,7 @@ mod tests {
         }
     }
 
-    /// H10: who was sent away and has not heard it is inside, and there are no more than twice as
+    /// H10: those that were sent away and have not heard it are inside, and there are no more than twice as
     /// many as there are to be.
     #[test]
     fn those_who_do_not_hear_that_they_are_sent_away_have_a_limit_too() {

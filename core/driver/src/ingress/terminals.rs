@@ -218,7 +218,7 @@ impl Handle {
     }
 }
 
-/// Who comes.
+/// A terminal at its handshake.
 enum Comer {
     /// Its handshake says who it is, and what it wants of its log.
     Known(Login, Option<Follow>),

@@ -74,7 +74,7 @@ pub(super) struct Worker {
     pub(super) directory: DirectoryLink,
     /// What came of commands at once: events of the next batch.
     pub(super) outcomes: VecDeque<Event>,
-    /// By number: who asked first comes first, and most often is answered first.
+    /// By number: the first call comes first, and most often is answered first.
     pub(super) calls: BTreeMap<CallId, oneshot::Sender<Answer>>,
     pub(super) drained: Vec<oneshot::Sender<()>>,
     pub(super) ended: bool,

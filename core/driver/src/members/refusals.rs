@@ -34,7 +34,7 @@ impl Default for Refusals {
 }
 
 impl Refusals {
-    /// Counts one.
+    /// Counts a refusal by its code, which is one of [`CODES`].
     pub(crate) fn count(&self, code: &'static str) {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *counts.entry(code).or_default() += 1;

@@ -132,7 +132,7 @@ struct AllowedOrigin {
 /// The hosts of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Name {
-    /// This one.
+    /// The host of exactly this name.
     One(String),
     /// All that end in this, which begins with a dot.
     Below(String),

@@ -121,7 +121,7 @@ mod tests {
         );
     }
 
-    /// H10: who goes on sending, or never ends its side, keeps nothing.
+    /// H10: a client that goes on sending, or never ends its side, keeps nothing.
     #[test]
     fn closing_does_not_wait_for_ever() {
         let mut parting = Parting::<Hasty, _>::new(Stuck { unread: 5 });

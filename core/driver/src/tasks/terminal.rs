@@ -72,7 +72,7 @@ trait AtOnce {
 enum DoneAtOnce {
     /// It is done. If a [`Flush`](TerminalOrder::Flush) was among it, all is with the operating system.
     All {
-        /// It was.
+        /// Whether a `Flush` was among it.
         flushed: bool,
     },
     /// The task is to go on with it.

@@ -49,7 +49,7 @@ pub(crate) struct Kernel<S> {
     pub(crate) try_write: Option<TryWrite<S>>,
 }
 
-/// [`Runtime::try_write`].
+/// As [`Runtime::try_write`]: returns how many bytes the operating system has taken.
 pub(crate) type TryWrite<S> = fn(&S, &[IoSlice<'_>]) -> io::Result<usize>;
 
 impl<S> Kernel<S> {

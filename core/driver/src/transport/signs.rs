@@ -3,7 +3,7 @@
 /// What moved on a socket since the last ping, or since it was last looked at.
 #[derive(Debug, Default)]
 pub(crate) struct Signs {
-    /// Bytes came.
+    /// Whether bytes came.
     heard: bool,
     /// Bytes that the operating system has taken, in all.
     handed: u64,
@@ -18,7 +18,7 @@ pub(crate) struct Signs {
 }
 
 impl Signs {
-    /// Bytes came.
+    /// Notes that bytes came.
     pub(crate) const fn came(&mut self) {
         self.heard = true;
     }

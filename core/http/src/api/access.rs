@@ -12,7 +12,7 @@ use super::{public_url, route};
 /// What the API of a server is told.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct ApiSettings {
-    /// Its settings.
+    /// The API's part of the table of settings.
     pub config: ApiConfig,
     /// Keys, one of which `/v1` needs. Without one it is open.
     pub api_keys: Vec<String>,

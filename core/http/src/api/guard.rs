@@ -105,7 +105,7 @@ pub(crate) fn check_keys(keys: &[String]) -> Result<(), ConfigError> {
 pub(crate) struct ApiKeys(Vec<[u8; 32]>);
 
 impl ApiKeys {
-    /// These keys.
+    /// Takes keys in the clear, and keeps their hashes alone.
     pub(crate) fn new(keys: &[String]) -> Self {
         Self(
             keys.iter()

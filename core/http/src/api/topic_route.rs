@@ -17,7 +17,7 @@ pub(crate) enum TopicRoute<'a> {
     Log {
         topic: &'a str,
     },
-    /// A user, who joins or leaves.
+    /// A user whose terminals join or leave.
     User {
         topic: &'a str,
         user: &'a str,

@@ -18,7 +18,7 @@ struct Published {
 }
 
 /// The keys of a set with which signatures can be checked; others are left out. A shared secret is
-/// never one of them: who publishes it has none.
+/// never one of them: once published it is none.
 ///
 /// # Errors
 ///

@@ -81,7 +81,7 @@ impl fmt::Debug for Channel {
 }
 
 impl fmt::Display for Channel {
-    /// For people.
+    /// As it stands in logs: the user's name, or `topic` and the topic's.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::User(user) => user.fmt(f),

@@ -129,7 +129,7 @@ impl SessionName {
     /// Bytes of each.
     pub const LEN: usize = 16;
 
-    /// These bytes.
+    /// The name with these bytes, which are to be random.
     pub const fn new(bytes: [u8; Self::LEN]) -> Self {
         Self(bytes)
     }

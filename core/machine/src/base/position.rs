@@ -118,7 +118,7 @@ impl Nonce {
     /// By how much a nonce can move an offset, at most, and one more.
     const SPREAD: u32 = 4096;
 
-    /// These bits.
+    /// A nonce of 32 random bits.
     pub const fn new(bits: u32) -> Self {
         Self(bits)
     }

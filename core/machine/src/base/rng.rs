@@ -36,7 +36,7 @@ pub(crate) enum StreamPurpose {
     Positions = 5,
 }
 
-/// One stream.
+/// One of an instance's streams of random numbers, which depends on no other.
 #[derive(Clone, Debug)]
 pub(crate) struct Stream(ChaCha8Rng);
 

@@ -254,8 +254,8 @@ impl Deliveries {
     }
 
     /// Serves the next terminals of those walks that wait for no other, a share each. Steps are short, so that what
-    /// else there is to do waits for few terminals only, and a step that comes late is not made up for: who is too
-    /// slow for the pace has no time to lose.
+    /// else there is to do waits for few terminals only, and a step that comes late is not made up for: an
+    /// instance that is too slow for the pace has no time to lose.
     pub(super) fn broadcast_due(
         &mut self,
         cx: &mut Context<'_>,

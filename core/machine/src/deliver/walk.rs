@@ -83,8 +83,8 @@ impl WalkRecord {
         counts
     }
 
-    /// Whether more had confirmed the first time than have now: who had may follow no longer, and what is known of that is
-    /// not given up.
+    /// Whether more had confirmed the first time than have now: those that had may follow no longer, and what is known
+    /// of that is not given up.
     fn knows_less(&self) -> bool {
         self.at_followers().acked < self.before.acked
     }

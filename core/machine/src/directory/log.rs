@@ -70,7 +70,7 @@ impl LogOperation {
 /// What the directory answered to an operation of a log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum LogReply {
-    /// `Append`.
+    /// To [`LogOperation::Append`].
     Appended {
         /// What became of the record.
         logged: Logged,
@@ -79,18 +79,18 @@ pub enum LogReply {
         /// Rows that could not be understood and were left alone.
         malformed: u32,
     },
-    /// `Read`.
+    /// To [`LogOperation::Read`].
     Part(LogPart),
-    /// `Head`: `None` if there is no log.
+    /// To [`LogOperation::Head`]. `None`: there is no log.
     Head(Option<Position>),
-    /// `Confirm`.
+    /// To [`LogOperation::Confirm`].
     Confirmed {
         /// Whether the log has the record, or had it and remembers its push.
         known: bool,
         /// Replicas that have all that the server had when it looked.
         replicas: u32,
     },
-    /// `Delete`: how many records there were.
+    /// To [`LogOperation::Delete`].
     Deleted {
         /// Records that are gone.
         records: u32,
@@ -180,7 +180,7 @@ pub struct Record {
 pub struct Content {
     /// What the bytes are, in the writer's words.
     pub flags: u8,
-    /// The payload.
+    /// The payload, or another shape of a push, as `flags` says.
     pub bytes: Bytes,
 }
 

@@ -55,7 +55,7 @@ enum Activity {
     /// Something was, since it was last looked at.
     #[default]
     Busy,
-    /// Nothing was.
+    /// Nothing was sent since it was last looked at.
     Resting,
 }
 

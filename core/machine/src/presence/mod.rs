@@ -8,8 +8,8 @@
 //! What watchers know has a *sequence*. A snapshot says it, and each change is of the next one: a terminal that misses
 //! one sees that, and asks again. It is of this instance alone, and means nothing behind a reconnection.
 //!
-//! A user is there as long as one of its terminals is a member. Whoever is missing for a grace has left, and who is
-//! back within it has never been away. A reading that is *incomplete*, because an instance does not answer or
+//! A user is there as long as one of its terminals is a member. A user that is missing for a grace has left, and one
+//! that is back within it has never been away. A reading that is *incomplete*, because an instance does not answer or
 //! somebody is in doubt, shows who is there and nothing else: nobody leaves by it, the grace begins anew behind it, and
 //! what is told of it says so. When the lease of a crashed instance has run out, readings are complete without it, and
 //! its members have left, once, but for those with another terminal.
@@ -80,7 +80,7 @@ struct Watched {
 /// Whether what was read last is all there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum ReadingDoubt {
-    /// It is.
+    /// It is all there is.
     None,
     /// It may not be, and no watcher was told anything of it.
     Unsaid,
@@ -91,7 +91,7 @@ enum ReadingDoubt {
 /// What watchers of a topic know.
 #[derive(Clone, Debug)]
 enum KnownMembers {
-    /// Nothing yet.
+    /// Nothing, as the topic was not read yet.
     Nothing,
     /// Who the members are, and since when each is missing in what is read.
     Users(BTreeMap<UserId, Option<Instant>>),

@@ -27,7 +27,7 @@ enum Search {
     Keys(Few<(Key, Selection)>),
     /// Where topics have members, each topic once and in their order.
     Topics(Vec<TopicId>, Option<ConnectionId>),
-    /// Everywhere.
+    /// At every instance, all terminals.
     Everywhere,
 }
 
@@ -56,7 +56,7 @@ fn search(audience: Audience) -> Search {
 /// What a push is to the logs of its users, or of its topic.
 #[derive(Clone, Copy)]
 enum Logging {
-    /// Nothing.
+    /// The push is in no log.
     None,
     /// It was to be a record, and goes out as a plain one.
     Missing,
@@ -272,7 +272,7 @@ impl Publish {
         for part in begun {
             match logging {
                 Logging::Topic => {
-                    // Who connects finds the topic, or is found by the lookup, which comes behind.
+                    // A terminal that connects finds the topic, or is found by the lookup, which comes behind.
                     self.keep_topic(cx, wings, push, &part.key);
                     self.advance_lane(cx, wings, &part.key);
                 }

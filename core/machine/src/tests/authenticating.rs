@@ -124,7 +124,7 @@ fn nothing_is_routed_to_a_terminal_that_has_not_said_who_it_is() {
     }
 }
 
-/// H10: who says nothing does not stay, however much it sends.
+/// H10: a terminal that does not say who it is does not stay, however much it sends.
 #[test]
 fn a_terminal_that_does_not_say_in_time_who_it_is_is_closed() {
     let mut rig = Rig::up();

@@ -135,7 +135,7 @@ fn who_brings_an_offset_begins_behind_what_it_can_never_be_told() {
     assert_eq!(told(&cluster, ann), ["hello Resumed", "record four"]);
 }
 
-/// Who keeps positions is told of the gap by a word of its own.
+/// A terminal that keeps positions is told of the gap by a word of its own.
 #[test]
 fn who_brings_a_position_resumes_and_is_told_of_the_gap() {
     let mut cluster = pair();

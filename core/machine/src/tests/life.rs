@@ -44,7 +44,7 @@ fn a_handshake_with_an_expired_token_is_refused() {
     assert_eq!(refused, Err(Refused::TokenExpired));
 }
 
-/// H53: who goes away takes nobody.
+/// H53: an instance that goes away takes nobody.
 #[test]
 fn a_draining_instance_refuses_terminals() {
     let mut rig = Rig::up();

@@ -75,7 +75,7 @@ fn a_failed_dial_is_not_repeated_for_each_push() {
     assert_eq!(cluster.dials, 2);
 }
 
-/// H34: who answers at a recycled address is not who was meant: nothing is written, no row is
+/// H34: the instance at a recycled address is not the one that was meant: nothing is written, no row is
 /// removed, and nobody is dialled there for as long as the old lease may be seen.
 #[test]
 fn a_stranger_at_a_recycled_address_gets_nothing() {

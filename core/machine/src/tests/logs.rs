@@ -213,7 +213,7 @@ fn the_stand_of_a_log_is_known_without_a_record() {
     }
 }
 
-/// Who only asks does not make the directory keep a log.
+/// A question alone does not make the directory keep a log.
 #[test]
 fn the_head_of_a_log_is_known_and_no_log_begins_because_of_it() {
     let mut cluster = pair();

@@ -127,7 +127,7 @@ fn a_row_that_has_changed_since_it_was_read_is_not_removed() {
     assert_eq!(reply, Ok(Reply::Removed(false)));
 }
 
-/// H32, H33: rows of an instance without a lease are skipped, and removed by who reads them.
+/// H32, H33: rows of an instance without a lease are skipped, and removed by whoever reads them.
 #[test]
 fn rows_of_an_instance_without_a_lease_are_dead_and_removed() {
     let mut cluster = pair();

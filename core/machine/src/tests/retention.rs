@@ -108,7 +108,7 @@ fn a_push_that_has_its_log_keep_more_than_is_allowed_is_refused() {
     assert!(!cluster.receipt(call).degraded);
 }
 
-/// H41: who would rather have it sent than kept says so, and is told.
+/// H41: a caller that would rather have it sent than kept says so, and is told.
 #[test]
 fn a_push_that_may_do_without_its_log_goes_out_plain_while_that_is_away() {
     let mut cluster = pair();

@@ -209,7 +209,7 @@ fn settling_waits_for_rows_that_are_written_out_of_its_order() {
     assert_eq!((rig.lease().1, rig.row_epochs()), (2, vec![2; 3]));
 }
 
-/// H11: who leaves in the middle of settling is not waited for, and not written again.
+/// H11: a terminal that leaves in the middle of settling is not waited for, and not written again.
 #[test]
 fn connections_that_end_while_settling_are_not_waited_for() {
     let (mut rig, keys) = with_terminals(40, 6);

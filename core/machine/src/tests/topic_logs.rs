@@ -313,7 +313,7 @@ fn a_degraded_member_is_told_later_where_it_stands() {
     assert_eq!(told(&cluster, id), expected);
 }
 
-/// Who is a member already begins to follow, and who follows already begins anew.
+/// A member begins to follow, and a follower begins anew.
 #[test]
 fn a_member_that_asks_for_the_log_begins_there() {
     let mut cluster = pair();
@@ -664,7 +664,7 @@ fn a_durable_push_to_several_topics_is_a_record_of_each() {
         told(&cluster, one),
         ["joined other Anew", "record other one"]
     );
-    // Who follows none of them gets it once.
+    // A member that follows none of them gets it once.
     let words = told(&cluster, plain);
     assert_eq!(words[3..], ["one"]);
     // A repeat is told where they stand, and reaches nobody.
@@ -786,7 +786,7 @@ fn a_repeat_tells_of_confirmations_and_asks_for_them_once_more() {
         ..written(2)
     };
     assert_eq!(cluster.receipt(again).counts, confirmed);
-    // Who does not wait is told as well, over a link and here.
+    // A caller that does not wait is told as well, over a link and here.
     for instance in [0, 1] {
         let call = durable(&mut cluster, instance, "news", "one", 1);
         assert_eq!(cluster.receipt(call).counts, confirmed, "{instance}");

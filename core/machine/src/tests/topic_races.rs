@@ -313,7 +313,7 @@ fn a_token_with_more_topics_than_there_may_be_is_told_so() {
     assert!(!cluster.closed.contains_key(&id));
 }
 
-/// What else there is to do waits for few terminals only, and who is late has no time to make up for.
+/// What else there is to do waits for few terminals only, and a step that is late has no time to make up for.
 #[test]
 fn a_walk_serves_few_terminals_in_a_step_and_a_late_step_is_not_made_up_for() {
     let config = Config::default();

@@ -169,7 +169,7 @@ impl TripKind {
 pub struct Dial {
     /// The instance that is expected there.
     pub instance: InstanceId,
-    /// `host:port`.
+    /// Where the instance listens for links, as `host:port`.
     pub address: String,
 }
 

@@ -62,7 +62,7 @@ pub(crate) enum Addressees {
         topic: TopicId,
         /// A connection that is left out, unless it follows the log.
         except: Option<ConnectionId>,
-        /// Who pushes.
+        /// Whether the application pushes, or a terminal.
         by: PushedBy,
         /// What the push is in the log.
         record: Recorded,

@@ -490,7 +490,7 @@ pub enum CloseCode {
     InvalidPayload,
     /// A frame was larger than the limit.
     TooLarge,
-    /// The instance goes away; who connects again reaches another one.
+    /// The instance goes away; a terminal that connects again reaches another one.
     ServiceRestart,
     /// Somebody ended this connection through the API.
     Kicked,

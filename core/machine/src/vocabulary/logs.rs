@@ -65,7 +65,7 @@ pub enum LogAnswer {
     Page(LogPage),
     /// All records were removed.
     Deleted {
-        /// So many.
+        /// How many records there were.
         records: u32,
     },
     /// Where it stands: at its last record, or before any. `None`: there is no log.

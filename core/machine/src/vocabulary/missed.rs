@@ -20,7 +20,7 @@ impl MissedLogs {
     /// None of them.
     pub(crate) const NONE: Self = Self::Of(BTreeSet::new());
 
-    /// One more.
+    /// Adds the log of a channel; beyond [`NAMED`](Self::NAMED) it is all logs.
     pub(crate) fn add(&mut self, channel: &Channel) {
         if let Self::Of(channels) = self
             && !channels.contains(channel)

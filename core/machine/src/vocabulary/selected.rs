@@ -9,7 +9,7 @@ pub(crate) enum Selected<'a> {
     All,
     /// No more than [`FEW`].
     Few(&'a [ConnectionId]),
-    /// These, sorted.
+    /// More than [`FEW`], sorted, to be searched by halves.
     Many(Vec<ConnectionId>),
 }
 

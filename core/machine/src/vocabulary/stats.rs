@@ -273,7 +273,7 @@ pub struct Tables {
     pub queued_bytes: usize,
     /// Deliveries that have left over a link, and were not answered.
     pub unanswered: usize,
-    /// Links.
+    /// Links that have a slot: open, being opened, or not over yet.
     pub links: usize,
     /// Those of which nobody knows yet whose they are.
     pub strangers: usize,
@@ -298,7 +298,7 @@ pub struct Gauges {
     pub members: usize,
     /// Pushes that wait for their receipt.
     pub pushes: usize,
-    /// Open links.
+    /// Links to other instances that are open.
     pub links: usize,
     /// Instances in its view.
     pub instances: usize,

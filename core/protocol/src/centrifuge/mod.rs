@@ -53,7 +53,7 @@ pub(crate) const PROTOBUF_CODEC: Codec = Codec {
     ..JSON_CODEC
 };
 
-/// In JSON, to who only listens.
+/// In JSON, to terminals that only listen.
 pub(crate) const ONE_WAY_CODEC: Codec = Codec {
     encode: |outgoing| encode(Encoding::OneWay, outgoing),
     session: Some(Encoding::OneWay),

@@ -42,7 +42,7 @@ const USERS: [(u64, &str); 5] = [
     (0, "carol"),
 ];
 
-/// A world with so many workers in its process. The names of pushes begin with who publishes them.
+/// A world with so many workers in its process. The names of pushes begin with the instance that publishes them.
 fn world(seed: u64, workers: u64, flaw: &str) -> String {
     let at = |nth: u64| 1 + nth % workers;
     let mut text = format!("switchboard-sim 1  seed {seed}  instances {workers}  lease 4s{flaw}\n");

@@ -31,10 +31,10 @@ struct Options {
     /// What is said of it in the transcript
     #[arg(long)]
     about: String,
-    /// The transcript
+    /// The file of the transcript
     #[arg(long, default_value = TRANSCRIPT)]
     file: PathBuf,
-    /// Sequences
+    /// How many sequences are played
     #[arg(long, default_value_t = 1000)]
     sequences: u64,
     /// Milliseconds without anything after which a step is over

@@ -80,7 +80,7 @@ pub(crate) struct Troubles(Mutex<AlreadyTold>);
 
 #[derive(Default)]
 enum AlreadyTold {
-    /// Nothing yet.
+    /// Nothing, as the server has just started.
     #[default]
     Nothing,
     /// That it works.

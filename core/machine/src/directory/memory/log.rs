@@ -17,7 +17,7 @@ use crate::id::PushId;
 use crate::position::{Nonce, Position};
 use crate::time::Instant;
 
-/// All logs.
+/// The logs of all channels.
 #[derive(Clone, Debug)]
 pub(super) struct Logs {
     kept: Expiring<KeptLog, Channel>,

@@ -168,8 +168,8 @@ fn appended(channel: &Channel, answer: &Value) -> Option<LogReply> {
     })
 }
 
-/// What is no record is one of no known kind, at its own position or at that of the record before: who left it out
-/// would leave a hole that nobody is told of.
+/// What is no record is one of no known kind, at its own position or at that of the record before: to leave
+/// it out would leave a hole that nobody is told of.
 fn part(answer: &Value) -> Option<LogReply> {
     let [head, base, after, records] = answer::array(answer)? else {
         return None;

@@ -333,7 +333,7 @@ impl Publish {
                 gone.push((target.connection, row));
             }
         }
-        // Who follows the log and has moved reads it where it is.
+        // A terminal that follows the log and has moved reads it where it is.
         if !gone.is_empty() && part.round == Round::First && part.record == PartRecord::Plain {
             part.round = Round::Second;
             part.stage = match part.stage {

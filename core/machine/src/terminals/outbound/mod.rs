@@ -167,7 +167,7 @@ impl Outbound {
     }
 
     /// Queues a push of this size after encoding, if there is room by the policy. An empty queue takes
-    /// whatever encoding has made of a payload that is within the limit: what is promised to who pushes holds
+    /// whatever encoding has made of a payload that is within the limit: what is promised to the caller holds
     /// for each terminal, whatever its transport.
     pub(crate) fn offer(
         &mut self,

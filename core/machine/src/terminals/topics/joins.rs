@@ -91,8 +91,8 @@ impl Terminals {
         }
     }
 
-    /// A terminal wants to be a member of a topic. Whom an application has made one may ask who the others are, and for the
-    /// log, whatever it may join by itself.
+    /// A terminal wants to be a member of a topic. One that an application has made a member may ask who the others are,
+    /// and for the log, whatever it may join by itself.
     fn join_wished(
         &mut self,
         cx: &mut Context<'_>,

@@ -103,7 +103,7 @@ enum LeftAs {
     Member,
     /// It was about to be one, and was not told.
     Candidate,
-    /// Neither.
+    /// It knew of no membership: there was none, or only the application had asked for it.
     Stranger,
 }
 

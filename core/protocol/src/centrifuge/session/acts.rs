@@ -33,7 +33,7 @@ impl Session {
         Payload::text(data.clone()).unwrap_or_else(|_| Payload::binary(data))
     }
 
-    /// Who is there is the business of those who are there themselves.
+    /// It asks who the members of a topic are, which only members may.
     pub(super) fn ask_of_members(&mut self, id: u32, topic: TopicId, asked: Asked) -> Deed {
         if !self.may(&topic, TopicAct::Presence) {
             return self.refuse(id, ErrorCode::NotAvailable);

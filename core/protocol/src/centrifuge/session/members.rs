@@ -63,7 +63,7 @@ impl Session {
         }
     }
 
-    /// There is news of the members of a topic. Who was there before the terminal it asks for itself.
+    /// There is news of the members of a topic. The terminal asks itself who was there before it.
     pub(super) fn members_told(&mut self, Presence { topic, news, .. }: &Presence) -> Told {
         let Some(member) = self.member() else {
             return Told::Nothing;

@@ -6,7 +6,7 @@
 //!              +-> Refused
 //! ```
 //!
-//! It waits for nothing itself: what it cannot know is a [`Deed`] of who holds it, and the answer is handed in.
+//! It waits for nothing itself: what it cannot know is a [`Deed`] of its holder's, and the answer is handed in.
 //! Commands are served one after the other, in their order.
 
 mod acts;
@@ -122,7 +122,7 @@ enum Stage {
     Refused,
 }
 
-/// Who is served.
+/// A terminal that is served, and the user that it belongs to.
 #[derive(Debug)]
 struct Member {
     user: UserId,

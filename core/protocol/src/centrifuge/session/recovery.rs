@@ -194,7 +194,7 @@ impl Session {
     /// It asks to be subscribed to a topic, and brings this.
     pub(super) fn brings(&mut self, topic: &TopicId, request: &SubscribeRequest) {
         if self.settings.namespaces.is_recovered(topic) {
-            // Who has nothing is missing nothing.
+            // A client that has nothing is missing nothing.
             let has_something = request.offset > 0 || !is_ours(request);
             let refused = request.flag & SubscribeRequest::REFUSED_UNRECOVERED != 0;
             let log = FollowedLog {
