@@ -150,7 +150,7 @@ pub enum Act {
         at: Option<Host>,
         /// Whose terminal it is.
         user: String,
-        /// Its token runs out so long after this item. `None`: never.
+        /// Its token expires so long after this item. `None`: never.
         token: Option<Duration>,
     },
     /// A client ends its connection and opens one elsewhere, as the same user.
@@ -183,7 +183,7 @@ pub enum Act {
     Prolong {
         /// The name of the client.
         client: String,
-        /// The token runs out so long after this item.
+        /// The token expires so long after this item.
         token: Duration,
     },
     /// A client connects, and its connection ends before it is open.

@@ -19,7 +19,7 @@ const POLL: Duration = Duration::from_millis(20);
 ///
 /// # Panics
 ///
-/// If [`PATIENCE`] runs out.
+/// If [`PATIENCE`] expires.
 #[track_caller]
 pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     eventually_some(what, || holds().then_some(()));
@@ -29,7 +29,7 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 ///
 /// # Panics
 ///
-/// If [`PATIENCE`] runs out.
+/// If [`PATIENCE`] expires.
 #[track_caller]
 pub fn eventually_some<T>(what: &str, mut find: impl FnMut() -> Option<T>) -> T {
     let end = Instant::now() + PATIENCE;

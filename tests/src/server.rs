@@ -182,7 +182,7 @@ impl Server {
     ///
     /// # Panics
     ///
-    /// If [`PATIENCE`] runs out.
+    /// If [`PATIENCE`] expires.
     #[track_caller]
     pub fn await_log(&self, text: &str) {
         eventually(&format!("`{text}` is in the log"), || {

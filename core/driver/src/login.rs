@@ -46,7 +46,7 @@ pub trait Authenticator: Send + Sync + 'static {
 /// What [`Authenticator::authenticate`] returns.
 pub type AuthFuture<'a> = Pin<Box<dyn Future<Output = Result<Login, AuthError>> + Send + 'a>>;
 
-/// What [`Authenticator::subscribe`] returns: when the token runs out.
+/// What [`Authenticator::subscribe`] returns: when the token expires.
 pub type SubscribeFuture<'a> =
     Pin<Box<dyn Future<Output = Result<Option<WallTime>, AuthError>> + Send + 'a>>;
 
@@ -55,7 +55,7 @@ pub type SubscribeFuture<'a> =
 pub struct Login {
     /// The user to whom it belongs.
     pub user: UserId,
-    /// When its token runs out; the connection is closed then.
+    /// When its token expires; the connection is closed then.
     pub expires: Option<WallTime>,
     /// The application's own name for what the terminal logged in with. It comes back in the
     /// events of the connection.

@@ -97,7 +97,7 @@ switchboard_core::settings! {
                 rule: |process| Origins::new(&process.origins).is_ok(), Origins::RULE,
                 reload: Taken;
 
-            /// How long a terminal that can renew its token stays connected after that has run out.
+            /// How long a terminal that can renew its token stays connected after that has expired.
             // Clients begin to renew it at that moment.
             #[serde(with = "switchboard_core::config::duration")]
             refresh_grace: Duration as Time = Duration::from_secs(25);

@@ -108,7 +108,7 @@ impl<'a> Scene<'a> {
         self.cx.instance_id(life)
     }
 
-    /// The rows that readers take for live: their instance's lease has not run out, and their epoch
+    /// The rows that readers take for live: their instance's lease has not expired, and their epoch
     /// is not below its floor.
     pub fn live_rows(&self) -> BTreeMap<ConnectionId, Row> {
         self.each_live_row().collect()
@@ -161,12 +161,12 @@ impl<'a> Scene<'a> {
         place.is_some_and(|place| chain.len() - place > records as usize)
     }
 
-    /// All leases, those that have run out too.
+    /// All leases, those that have expired too.
     pub fn leases(&self) -> impl Iterator<Item = SeenLease> + use<'a> {
         self.directory.leases(self.cx.now)
     }
 
-    /// The lease of one instance, if the directory has it, run out or not.
+    /// The lease of one instance, if the directory has it, expired or not.
     pub fn lease(&self, instance: InstanceId) -> Option<SeenLease> {
         self.directory.lease(self.cx.now, instance)
     }

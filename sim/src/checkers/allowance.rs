@@ -51,7 +51,7 @@ pub(super) fn may_be_closing(watch: &Watch<'_>, session: usize) -> bool {
 }
 
 /// Why an instance may have given up a connection although its Close frame still waits: because it
-/// drains, because the terminal is too slow or kicked, or because its token has run out. What it was
+/// drains, because the terminal is too slow or kicked, or because its token has expired. What it was
 /// about to do when it stood still it does afterwards.
 pub(super) fn closing(watch: &Watch<'_>, session: usize) -> Option<Excuse> {
     let now = watch.now();
@@ -143,7 +143,7 @@ fn differs_by(
             // What prolongs leases loses nothing.
             Part::Directory => excuse.kind != FaultKind::RedisClockBack,
             // An earlier life of the process may have stood still until its end. What was put off by a
-            // pause is done soon after it, unless the lease has run out.
+            // pause is done soon after it, unless the lease has expired.
             Part::Process => {
                 let soon = excuse.until + given_up >= at;
                 let here = started.is_some_and(|started| excuse.until > started);

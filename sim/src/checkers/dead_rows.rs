@@ -13,7 +13,7 @@ use crate::ledger::Part;
 use crate::observed::{HandIn, Observed, Topic};
 
 /// When a push has its receipt without doubt, the rows of its users, or of its topics, are gone that are of an
-/// instance whose lease had run out long before.
+/// instance whose lease had expired long before.
 #[derive(Clone, Debug, Default)]
 pub struct DeadRows {
     /// When instances ended.

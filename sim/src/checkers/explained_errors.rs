@@ -56,7 +56,7 @@ fn explanation(watch: &Watch<'_>, life: Life, log: &Log) -> Option<Excuse> {
                 refuses && concerns(excuse, life.host)
             })
         }
-        // It is cut off since its lease ran out, or longer.
+        // It is cut off since its lease expired, or longer.
         Log::Isolated => {
             let since = awake_since(watch, life).before(config.isolation + recovery(config));
             watch.excuse(since, watch.now(), |excuse| {

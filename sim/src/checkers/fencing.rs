@@ -11,13 +11,13 @@ use crate::checker::{Checker, Watch};
 use crate::ledger::FaultKind;
 use crate::observed::{Change, Executed, Life, Observed, Topic};
 
-/// Nobody writes what is another's. Epochs and floors never go down, a lease that has run out is
+/// Nobody writes what is another's. Epochs and floors never go down, a lease that has expired is
 /// taken only by a higher epoch, no row is written under an epoch that was not claimed. A row is
 /// removed by its owner, when its connection has ended, or by others, by its exact value, when it is
 /// dead or its connection has ended; and no floor rises over a row that is still needed.
 ///
 /// A row may also be removed if its instance has ever claimed a higher epoch: whoever read the row
-/// when the lease had run out, or read a floor that a failover has lost, took it for dead, and the
+/// when the lease had expired, or read a floor that a failover has lost, took it for dead, and the
 /// instance writes it again under that epoch and must be asked until then.
 #[derive(Clone, Debug, Default)]
 pub struct Fencing {
@@ -134,7 +134,7 @@ impl Fencing {
                     Some("removed another row than it had read")
                 } else if watch.scene().is_live(before)
                     && !self.is_superseded(before)
-                    // It had run out, and the clock jumped back.
+                    // It had expired, and the clock jumped back.
                     && leases_last_longer(watch).is_none()
                     && row.instance != own
                     && holds(watch, *connection)
@@ -293,7 +293,7 @@ const LOSES_TAIL: [FaultKind; 4] = [
     FaultKind::RedisLongSplit,
 ];
 
-/// Whether the lease of an instance has not run out, under which it said something.
+/// Whether the lease of an instance has not expired, under which it said something.
 fn is_alive(watch: &Watch<'_>, instance: InstanceId, epoch: Epoch) -> bool {
     let lease = watch.scene().lease(instance);
     lease.is_some_and(|seen| seen.remaining.is_some() && epoch >= seen.lease.floor)

@@ -18,7 +18,7 @@ use crate::terminals::Session;
 /// A loss is explained only by a fault on the way of this very push, at its time: the publisher ended,
 /// it or the holder stood still, the links between these two were disturbed, the terminal did not
 /// read. What happens to the directory explains none, as long as the publisher has been told of the
-/// holder and the holder's lease has not run out: then the holder is asked by user.
+/// holder and the holder's lease has not expired: then the holder is asked by user.
 #[derive(Clone, Debug)]
 pub struct MeansReachable {
     promise: Promise,

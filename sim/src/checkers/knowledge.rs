@@ -4,8 +4,8 @@
 //!
 //! - nobody had told the publisher of it, because one of the two had only just started or its lease had
 //!   only just been claimed anew;
-//! - the publisher could read nothing for so long that what it had been told has run out;
-//! - the instance's lease had run out, because it stood still, or could not renew it in time while no
+//! - the publisher could read nothing for so long that what it had been told has expired;
+//! - the instance's lease had expired, because it stood still, or could not renew it in time while no
 //!   link could show that it lives: one of the two stood still, or the way between them was disturbed;
 //! - or a former primary answers the publisher, or was the last to tell it who there is.
 
@@ -28,7 +28,7 @@ pub(super) struct Knowledge {
     readers: BTreeMap<Life, Reader>,
     /// When its instance had last read a view of the primary, when each push was handed in.
     viewed_before: BTreeMap<HandIn, Instant>,
-    /// When a view last showed that a lease had run out.
+    /// When a view last showed that a lease had expired.
     seen_out: BTreeMap<InstanceId, Instant>,
 }
 
@@ -46,9 +46,9 @@ pub(super) struct Asking {
 /// The lease of one instance.
 #[derive(Clone, Copy, Debug)]
 struct Tenure {
-    /// The present one, or the last, runs out then.
+    /// The present one, or the last, expires then.
     until: Instant,
-    /// There was none before that moment: it was claimed for the first time, or had run out.
+    /// There was none before that moment: it was claimed for the first time, or had expired.
     again: Instant,
 }
 
@@ -61,7 +61,7 @@ struct Reader {
     told: Vec<(InstanceId, Instant)>,
 }
 
-/// What kept an instance from renewing its lease, which had run out at some time since then: it lies
+/// What kept an instance from renewing its lease, which had expired at some time since then: it lies
 /// up to two leases further back.
 fn could_not_renew(watch: &Watch<'_>, holder: Life, since: Instant) -> Option<Excuse> {
     let from = since.before(watch.scene().config().lease * 2);
@@ -71,7 +71,7 @@ fn could_not_renew(watch: &Watch<'_>, holder: Life, since: Instant) -> Option<Ex
     })
 }
 
-/// Why no link could show the publisher that the holder lives, although its lease had run out.
+/// Why no link could show the publisher that the holder lives, although its lease had expired.
 fn out_of_sight(
     watch: &Watch<'_>,
     publisher: Life,
@@ -142,7 +142,7 @@ impl Knowledge {
         Asking { life, at, viewed }
     }
 
-    /// Something has happened to the directory: leases may be gone, or run out earlier. That they may
+    /// Something has happened to the directory: leases may be gone, or expire earlier. That they may
     /// last longer is nobody's doing who holds one.
     fn take_in_loss(&mut self, watch: &Watch<'_>) {
         for (instance, tenure) in &mut self.tenures {
@@ -173,7 +173,7 @@ impl Knowledge {
     }
 
     /// Why a publisher could not know of the holder of a connection when it took a push, or later:
-    /// the holder's lease had run out, or the publisher had not been told of it.
+    /// the holder's lease had expired, or the publisher had not been told of it.
     pub(super) fn ignorance(
         &self,
         watch: &Watch<'_>,
@@ -196,7 +196,7 @@ impl Knowledge {
         let told =
             (reader.and_then(|reader| reader.told_since(instance))).is_some_and(|told| told < at);
         if self.was_out(instance, since, watch.now()) {
-            // An instance that was told of it looks for it when its lease has run out.
+            // An instance that was told of it looks for it when its lease has expired.
             let out = could_not_renew(watch, holder, since).and_then(|out| match told {
                 true => out_of_sight(watch, publisher, holder, since),
                 false => Some(out),
@@ -252,7 +252,7 @@ impl Knowledge {
         })
     }
 
-    /// Why a publisher knew nobody any more when it took a push: all that it knew of had run out by its
+    /// Why a publisher knew nobody any more when it took a push: all that it knew of had expired by its
     /// own count, because it had stood still or could read nothing. What it reads first when it has
     /// stood still may be lost as well.
     fn had_forgotten(watch: &Watch<'_>, asking: Asking) -> Option<Excuse> {

@@ -54,7 +54,7 @@ impl OwnLease {
         }
     }
 
-    /// A round trip is answered. `lasts`: a lease, which is lost if its renewal is asked for when it has run out.
+    /// A round trip is answered. `lasts`: a lease, which is lost if its renewal is asked for when it has expired.
     pub(super) fn answered(
         &mut self,
         now: Instant,

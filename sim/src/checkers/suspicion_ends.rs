@@ -128,7 +128,7 @@ impl SuspicionEnds {
             if host.isolated || host.draining {
                 continue;
             }
-            // The first heartbeat after its lease has run out tells that it works elsewhere, and so does the
+            // The first heartbeat after its lease has expired tells that it works elsewhere, and so does the
             // last before the time is over.
             let heartbeat = config.link_heartbeat;
             let due = asked + config.lease + config.isolation + heartbeat * 3;

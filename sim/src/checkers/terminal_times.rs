@@ -25,7 +25,7 @@ pub struct TerminalTimes {
 #[derive(Clone, Copy, Debug)]
 struct Timed {
     stage: TimedStage,
-    /// When its token runs out.
+    /// When its token expires.
     expires: Option<Instant>,
     /// Since when batches have been with the driver, one after the other.
     busy: Instant,

@@ -13,12 +13,12 @@ use crate::observed::{Change, Observed};
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Calm {
     changed: Instant,
-    /// Leases that had not run out at the last tick.
+    /// Leases that had not expired at the last tick.
     leases: usize,
     told: Instant,
 }
 
-/// Time is told so often in any case: rows run out without a sign.
+/// Time is told so often in any case: rows expire without a sign.
 const AT_LEAST: Duration = Duration::from_secs(60);
 
 impl Calm {
@@ -84,7 +84,7 @@ impl Calm {
     }
 
     /// Whether checkers must be told that time passes: something changed not long ago, or an excuse
-    /// has just ended. Asked at each tick, with the number of leases that have not run out.
+    /// has just ended. Asked at each tick, with the number of leases that have not expired.
     pub(super) fn must_tell_time(
         &mut self,
         now: Instant,

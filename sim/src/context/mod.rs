@@ -224,7 +224,7 @@ impl Context {
     }
 
     /// Whether checkers must be told that time passes. Asked at each tick, with the number of leases
-    /// that have not run out.
+    /// that have not expired.
     pub(crate) fn must_tell_time(&mut self, leases: usize) -> bool {
         let Self {
             now,

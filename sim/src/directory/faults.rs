@@ -156,7 +156,7 @@ impl Directory {
     fn step_clock(&mut self, cx: &mut Context, step: ClockStep) {
         let live = self.holders(cx.now);
         self.redis.step_clock(cx.now, step);
-        // Backwards it ends none; but what had run out may come back to life.
+        // Backwards it ends none; but what had expired may come back to life.
         let ahead = matches!(step, ClockStep::Forward(_));
         if ahead || self.holders(cx.now) != live {
             cx.fault(FaultKind::RedisClock, Scope::All, cx.now);
@@ -172,7 +172,7 @@ impl Directory {
         }
     }
 
-    /// Whose leases have not run out.
+    /// Whose leases have not expired.
     fn holders(&self, now: Instant) -> Vec<InstanceId> {
         let live = (self.leases(now)).filter(|seen| seen.remaining.is_some());
         live.map(|seen| seen.instance).collect()

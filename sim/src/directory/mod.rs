@@ -62,7 +62,7 @@ impl Directory {
             .map(|(_, connection, row)| (connection, *row))
     }
 
-    /// The rows that readers take for live: their instance's lease has not run out, and their epoch
+    /// The rows that readers take for live: their instance's lease has not expired, and their epoch
     /// is not below its floor.
     pub(crate) fn live_rows(&self, now: Instant) -> impl Iterator<Item = (ConnectionId, Row)> {
         let clock = self.redis.clock(now);
@@ -106,18 +106,18 @@ impl Directory {
         self.redis.remembered(now, channel)
     }
 
-    /// All leases, those that have run out too.
+    /// All leases, those that have expired too.
     pub(crate) fn leases(&self, now: Instant) -> impl Iterator<Item = SeenLease> {
         self.redis.primary().leases(self.redis.clock(now))
     }
 
-    /// How many leases have not run out.
+    /// How many leases have not expired.
     pub(crate) fn live_leases(&self, now: Instant) -> usize {
         let clock = self.redis.clock(now);
         self.redis.primary().floors(clock).count()
     }
 
-    /// The lease of one instance, if the directory has it, run out or not.
+    /// The lease of one instance, if the directory has it, expired or not.
     pub(crate) fn lease(&self, now: Instant, instance: InstanceId) -> Option<SeenLease> {
         let clock = self.redis.clock(now);
         self.redis.primary().lease(clock, instance)

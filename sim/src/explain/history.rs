@@ -115,7 +115,7 @@ pub(super) enum RowState {
     Live,
     /// The lease is not there.
     NoLease,
-    /// It has run out.
+    /// It has expired.
     LeaseRunOut,
     /// Its epoch is below the floor.
     BelowFloor,

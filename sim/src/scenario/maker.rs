@@ -170,7 +170,7 @@ impl<'a> ScenarioMaker<'a> {
 }
 
 /// In this time the directory and the connections agree again after the last fault: terminals that
-/// went without a sign have been noticed, leases of the dead have run out, and all rows have been
+/// went without a sign have been noticed, leases of the dead have expired, and all rows have been
 /// written again.
 fn calm(config: &Config) -> Duration {
     [

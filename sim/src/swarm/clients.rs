@@ -180,7 +180,7 @@ impl ScheduleMaker {
         }
     }
 
-    /// A client connects with a token that runs out soon.
+    /// A client connects with a token that expires soon.
     pub(super) fn token(&mut self, place: FaultPlace) {
         let (client, _) = self.client("token", place.nth);
         let host = self.somewhere(place.nth);

@@ -66,7 +66,7 @@ impl ScheduleMaker {
     }
 
     /// Half of all refusals last until the doubt that comes with the first has ended, and leases have
-    /// run out.
+    /// expired.
     fn refused_for(&self, place: FaultPlace) -> Duration {
         let long = match self.below(2, "refused", place.nth) {
             0 => Duration::ZERO,

@@ -163,7 +163,7 @@ impl Terminals {
         }
     }
 
-    /// A token runs out: its connection may be closing from here on.
+    /// A token expires: its connection may be closing from here on.
     pub(crate) fn token_ends(&self, cx: &mut Context, session: usize) {
         let this = &self.sessions[session];
         let is_due = this.expires.is_some_and(|expires| expires <= cx.now);

@@ -113,7 +113,7 @@ impl Terminals {
         }
     }
 
-    /// When the token of a session runs out by the clocks of an instance.
+    /// When the token of a session expires by the clocks of an instance.
     pub(crate) fn expiry(
         &self,
         cx: &Context,
@@ -195,7 +195,7 @@ impl Terminals {
         }
     }
 
-    /// An instance takes in a new token of a terminal, which runs out then.
+    /// An instance takes in a new token of a terminal, which expires then.
     pub(crate) fn refreshed(
         &mut self,
         cx: &mut Context,

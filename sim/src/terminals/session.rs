@@ -21,9 +21,9 @@ pub struct Session {
     /// Whose try it is.
     pub(super) client: String,
     pub(super) user: UserId,
-    /// When its token runs out, by the right clock.
+    /// When its token expires, by the right clock.
     pub(super) token: Option<WallTime>,
-    /// When it runs out as the instance sees it that has accepted the handshake.
+    /// When it expires as the instance sees it that has accepted the handshake.
     pub(super) expires: Option<Instant>,
     /// Where it is.
     pub(super) life: Option<Life>,
@@ -238,12 +238,12 @@ impl Session {
         &self.client
     }
 
-    /// When its token runs out, by the right clock.
+    /// When its token expires, by the right clock.
     pub const fn token(&self) -> Option<WallTime> {
         self.token
     }
 
-    /// When its token runs out by the wall clock that its instance had at the handshake.
+    /// When its token expires by the wall clock that its instance had at the handshake.
     pub const fn expires(&self) -> Option<Instant> {
         self.expires
     }

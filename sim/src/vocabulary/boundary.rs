@@ -16,7 +16,7 @@ use switchboard_core::topic::TopicWish;
 /// What an instance takes in.
 #[derive(Clone, Copy, Debug)]
 pub enum Intake {
-    /// It has accepted a terminal, whose token runs out then.
+    /// It has accepted a terminal, whose token expires then.
     Accepted {
         /// The key that it returns.
         connection: ConnectionKey,
@@ -33,14 +33,14 @@ pub enum Intake {
     Authenticated {
         /// The connection of that terminal.
         connection: ConnectionKey,
-        /// When its token runs out, by the instance's clocks.
+        /// When its token expires, by the instance's clocks.
         expires: Option<Instant>,
     },
     /// [`Event::Refreshed`].
     Refreshed {
         /// The connection of that terminal.
         connection: ConnectionKey,
-        /// When its token runs out, by the instance's clocks.
+        /// When its token expires, by the instance's clocks.
         expires: Option<Instant>,
     },
     /// [`Event::Relayed`].
@@ -603,7 +603,7 @@ fn after_number(bytes: &[u8]) -> Option<&[u8]> {
     bytes.get(last + 1..)
 }
 
-/// When a token runs out.
+/// When a token expires.
 fn end_of(now: Now, expires: WallTime) -> Instant {
     let left = expires.as_millis().saturating_sub(now.wall.as_millis());
     now.mono + Duration::from_millis(left)

@@ -56,7 +56,7 @@ pub(crate) enum Happening {
     Unanswered(usize),
     /// A client says who it is.
     LogsIn(usize),
-    /// A client's token runs out.
+    /// A client's token expires.
     TokenEnds(usize),
     /// A terminal that reads slowly has made room.
     SlowRead(Life, ConnectionKey),

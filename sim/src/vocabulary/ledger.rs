@@ -10,9 +10,9 @@ pub enum FaultKind {
     Kill,
     /// An instance has just started: nobody knows it and it knows nobody.
     Start,
-    /// An instance stood still, and its lease cannot have run out of that.
+    /// An instance stood still, and its lease cannot have expired of that.
     Pause,
-    /// An instance stood still for so long that its lease may have run out.
+    /// An instance stood still for so long that its lease may have expired.
     LongPause,
     /// An instance was told to end.
     Drain,
@@ -26,7 +26,7 @@ pub enum FaultKind {
     RedisRestored,
     /// After a failover an instance went on with the former primary.
     RedisSplit,
-    /// And for so long that its lease may have run out for the others.
+    /// And for so long that its lease may have expired for the others.
     RedisLongSplit,
     /// The directory threw rows away without a sign.
     RedisEvicted,
@@ -69,7 +69,7 @@ pub enum FaultKind {
     Overflowed,
     /// A terminal was told to end.
     Kicked,
-    /// A terminal's token ran out.
+    /// A terminal's token expired.
     TokenExpired,
     /// Sockets of terminals were reset, of many at once.
     Storm,

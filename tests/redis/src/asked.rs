@@ -11,7 +11,7 @@ use switchboard_core::directory::{
 };
 use switchboard_core::time::Instant;
 
-/// By which clock a log makes its positions, and leases run out.
+/// By which clock a log makes its positions, and leases expire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Clock {
     /// By the server's, as always.
@@ -19,7 +19,7 @@ pub enum Clock {
     /// By the moment that is told with each operation, as a directory in memory does: then the two have
     /// the same positions.
     Told,
-    /// So is all that asks for the time: leases run out by it as well. Keys expire by the server's clock.
+    /// So is all that asks for the time: leases expire by it as well. Keys expire by the server's clock.
     ToldAlways,
 }
 

@@ -241,13 +241,13 @@ pub enum Held {
 pub enum Token {
     /// One that counts.
     Good,
-    /// One that counts and never runs out.
+    /// One that counts and never expires.
     Endless,
     /// One that has a topic with it: [`ChannelKind::Chat`].
     WithTopic,
     /// The field is left out.
     Missing,
-    /// One that has run out.
+    /// One that has expired.
     Expired,
     /// One that another key has signed.
     Forged,
@@ -262,7 +262,7 @@ pub enum Token {
 pub enum ChannelToken {
     /// One that counts.
     Good,
-    /// One that has run out.
+    /// One that has expired.
     Expired,
     /// One that another key has signed.
     Forged,

@@ -165,7 +165,7 @@ fn redis_demoted_in_place_misses_nobody_without_saying_so(cell: Cell) {
     });
 }
 
-/// H38: a Redis that refuses writes and answers reads is no worse than one that is away: leases run out
+/// H38: a Redis that refuses writes and answers reads is no worse than one that is away: leases expire
 /// in everybody's view, and nobody is dead of that, neither meanwhile nor when writes are taken again.
 fn redis_out_of_memory_for_longer_than_leases_misses_nobody(cell: Cell) {
     writes_are_refused(

@@ -52,7 +52,7 @@ fn a_terminal_that_never_reads_is_closed(cell: Cell) {
     );
     assert!(cluster[0].api().connections("slow").connections.is_empty());
     // What it finds in its buffers, when it reads at last, ends with the code for this or, if the
-    // time for closing ran out, without one.
+    // time for closing expired, without one.
     if let Ok(code) = slow.close_code() {
         assert_eq!(code, 4003);
     }

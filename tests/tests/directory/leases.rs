@@ -1,4 +1,4 @@
-//! Leases: who takes them, who keeps them, when they run out.
+//! Leases: who takes them, who keeps them, when they expire.
 
 use switchboard_core::directory::{
     Lease, LeaseState, Load, Operation, OperationError, Reply, SeenLease,
@@ -76,7 +76,7 @@ fn an_entry_with_an_epoch_that_nobody_can_have_gives_way() {
     assert_eq!(pair.reply(&claim(1, 7)), Reply::Claimed { replaced });
 }
 
-/// H29: a late renewal brings nothing back, neither what was released nor what has run out nor what
+/// H29: a late renewal brings nothing back, neither what was released nor what has expired nor what
 /// was lost.
 #[test]
 fn a_renewal_revives_no_lease() {

@@ -200,7 +200,7 @@ pub(crate) struct Terminal {
     pub(crate) id: ConnectionId,
     /// `None`: it has not said who it is.
     pub(crate) user: Option<UserId>,
-    /// When its token runs out, by its handshake.
+    /// When its token expires, by its handshake.
     pub(crate) expires: Option<WallTime>,
     /// The request of one that will say who it is.
     pub(crate) request: Option<Box<Parts>>,

@@ -82,7 +82,7 @@ impl Jwt {
         judge(self.decode(token, keys), keys)
     }
 
-    /// When a token for a topic runs out, if it is for this topic and this user.
+    /// When a token for a topic expires, if it is for this topic and this user.
     async fn subscription(
         &self,
         token: &str,

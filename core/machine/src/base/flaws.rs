@@ -16,7 +16,7 @@ pub enum Flaw {
     LostRegisterNotRepeated,
     /// A register that is answered when its connection has gone is not followed by an unregister.
     LateRegisterKept,
-    /// The directory never lets a lease run out.
+    /// The directory never lets a lease expire.
     LeaseNeverExpires,
     /// A user without rows is offline, although instances are in doubt.
     EmptyLookupIsOffline,

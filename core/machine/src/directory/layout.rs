@@ -89,7 +89,7 @@ pub(super) fn load_text(load: Load) -> Vec<u8> {
 /// A lease as the server keeps it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct LeaseEntry {
-    /// When it runs out, in milliseconds of the server's clock.
+    /// When it expires, in milliseconds of the server's clock.
     pub(super) deadline: u64,
     pub(super) load: Load,
     pub(super) lease: Lease,

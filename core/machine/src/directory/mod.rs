@@ -90,7 +90,7 @@ pub struct SeenLease {
     pub lease: Lease,
     /// What it is loaded with.
     pub load: Load,
-    /// The time that remains by the directory's own clock; `None` if it has run out.
+    /// The time that remains by the directory's own clock; `None` if it has expired.
     pub remaining: Option<Duration>,
 }
 
@@ -152,7 +152,7 @@ pub enum Operation {
         /// The load to publish.
         load: Load,
     },
-    /// Ends a lease that says exactly `expected`: it runs out at once, and says that it was given back.
+    /// Ends a lease that says exactly `expected`: it expires at once, and says that it was given back.
     /// A lease that is no longer there at all was lost.
     Release {
         /// The instance whose lease it is.
@@ -160,7 +160,7 @@ pub enum Operation {
         /// What it must say.
         expected: Lease,
     },
-    /// Reads one lease, whether or not it has run out.
+    /// Reads one lease, whether or not it has expired.
     ReadLease {
         /// The instance whose lease it is.
         instance: InstanceId,
@@ -241,7 +241,7 @@ pub enum Reply {
     },
     /// `View`: the leases, in the order of their instance ids.
     Leases {
-        /// Of all entries, run out or not.
+        /// Of all entries, expired or not.
         leases: Vec<SeenLease>,
         /// Entries that could not be understood and were left alone.
         malformed: u32,
@@ -358,8 +358,8 @@ impl DirectorySettings {
     }
 }
 
-/// How many lease times a lease that has run out is kept: long enough for every reader to have
-/// seen that it ran out.
+/// How many lease times a lease that has expired is kept: long enough for every reader to have
+/// seen that it expired.
 const LEASES_KEPT_DEAD: u32 = 10;
 
 crate::base::fingerprint::timeless!(Lease, Load, Operation, Row);

@@ -1,8 +1,8 @@
 //! This instance's standing in the directory, and what it knows of the others.
 //!
-//! **Lease.** Each instance keeps one entry in the directory, its lease, and renews it before it runs
-//! out. Each connection has one row, which says where it lives. A row counts if the lease of its
-//! instance has not run out and its epoch is not below the lease's floor, and nothing else decides:
+//! **Lease.** Each instance keeps one entry in the directory, its lease, and renews it before it
+//! expires. Each connection has one row, which says where it lives. A row counts if the lease of its
+//! instance has not expired and its epoch is not below the lease's floor, and nothing else decides:
 //! no clock of the writer, no expiry of the row.
 //!
 //! **Epoch.** The directory may lose its newest writes, come back empty, or execute an operation long
@@ -154,7 +154,7 @@ impl Membership {
         self.shard.is_linked()
     }
 
-    /// Whether the lease is held and has not run out by this instance's own count.
+    /// Whether the lease is held and has not expired by this instance's own count.
     fn has_lease(&self, now: Instant) -> bool {
         self.shard.has_lease(now)
     }

@@ -116,7 +116,7 @@ impl<P: Judging> RoundTrips<P> {
     }
 
     /// Asks for an operation with the next trip, before all that waits: behind the rows of a long
-    /// settling a lease could run out.
+    /// settling a lease could expire.
     pub(crate) fn ask_first(&mut self, operation: Operation, purpose: P) {
         self.queue.push_front((operation, purpose));
     }

@@ -6,9 +6,9 @@
 //! own lease lost, everybody for one lease time or until a higher epoch shows that they noticed; and
 //! for as long as the directory grants nobody a lease, everybody.
 //!
-//! A link says more than a lease: an instance whose lease has run out while there is a link to it
+//! A link says more than a lease: an instance whose lease has expired while there is a link to it
 //! lives, and cannot renew it. It is doubted, not dead; and where there is no link, one is dialled
-//! when a lease runs out. On its links an instance also says that it lacks rows, which its lease cannot
+//! when a lease expires. On its links an instance also says that it lacks rows, which its lease cannot
 //! say before the directory takes writes.
 
 use std::collections::BTreeMap;
@@ -46,7 +46,7 @@ pub(crate) struct View {
     quiet_since: Instant,
     /// Instances that say that they are to be asked, by their leases or on their links.
     to_ask: usize,
-    /// When the first lease runs out of an instance that there is a link to, or that was dialled.
+    /// When the first lease expires of an instance that there is a link to, or that was dialled.
     first_end: Instant,
     /// Everybody is doubted from the first of these moments to the second, those included who are
     /// not known yet.
@@ -110,7 +110,7 @@ impl View {
             .collect()
     }
 
-    /// The leases that have not run out.
+    /// The leases that have not expired.
     pub(crate) fn leases(&self, now: Instant) -> impl Iterator<Item = (InstanceId, &Lease, Load)> {
         (self.known.iter())
             .filter(move |(_, known)| known.until > now)
@@ -184,7 +184,7 @@ impl View {
         if run_out {
             self.doubt(instance, now);
         } else if asks {
-            // It says so no more; when its lease has run out it is looked for.
+            // It says so no more; when its lease has expired it is looked for.
             let until = known.until + config.view_interval + config.directory_timeout;
             self.doubt(instance, until);
         }
@@ -192,7 +192,7 @@ impl View {
         look
     }
 
-    /// Those whose leases had run out when they were read, and to which there is no link: they are to
+    /// Those whose leases had expired when they were read, and to which there is no link: they are to
     /// be dialled. Until that has ended they are doubted, but only the first time: a dead host that swallows
     /// what is sent to it must not delay receipts for as long as its lease is kept.
     fn without_a_sign(&mut self, now: Instant, lease: Duration) -> Vec<InstanceId> {
@@ -302,8 +302,8 @@ impl View {
         }
         let now = cx.now.mono;
         let until = now + cx.config.lease;
-        // A lease that had run out when it was read is dead, whatever the directory has lost since;
-        // unless it ran out while there was doubt.
+        // A lease that had expired when it was read is dead, whatever the directory has lost since;
+        // unless it expired while there was doubt.
         let alive = |known: &&mut Known| known.was_alive() || known.doubtful(now, now);
         for known in self.known.values_mut().filter(alive) {
             known.doubted_until = known.doubted_until.max(until);

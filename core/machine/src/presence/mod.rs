@@ -11,7 +11,7 @@
 //! A user is there as long as one of its terminals is a member. A user that is missing for a grace has left, and one
 //! that is back within it has never been away. A reading that is *incomplete*, because an instance does not answer or
 //! somebody is in doubt, shows who is there and nothing else: nobody leaves by it, the grace begins anew behind it, and
-//! what is told of it says so. When the lease of a crashed instance has run out, readings are complete without it, and
+//! what is told of it says so. When the lease of a crashed instance has expired, readings are complete without it, and
 //! its members have left, once, but for those with another terminal.
 //!
 //! Of a large topic only the number of its members is told.

@@ -1,6 +1,6 @@
 //! Routing as a pure function: rows, view and selection in, routes out.
 //!
-//! A row is live if its instance's lease has not run out and the row's epoch is not below the
+//! A row is live if its instance's lease has not expired and the row's epoch is not below the
 //! lease's floor. Nothing else decides: no clock of the writer, no expiry of the row.
 
 use crate::base::few::Few;

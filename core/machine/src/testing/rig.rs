@@ -238,7 +238,7 @@ impl Rig {
             lease: seen.lease,
             load: seen.load,
         };
-        // What is executed before its lease has run out, at any moment, counts from there.
+        // What is executed before its lease has expired, at any moment, counts from there.
         let mut until = self.cluster.now.mono;
         while until < self.cluster.now.mono + by {
             until = until + Duration::from_secs(1);

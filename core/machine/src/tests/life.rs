@@ -35,7 +35,7 @@ fn a_handshake_beyond_a_limit_is_refused() {
     assert_eq!(rig.instance().terminals().len(), 2);
 }
 
-/// H06: a token that has run out opens nothing.
+/// H06: a token that has expired opens nothing.
 #[test]
 fn a_handshake_with_an_expired_token_is_refused() {
     let mut rig = Rig::up();
@@ -403,7 +403,7 @@ fn a_terminal_that_answers_is_pinged_again_and_stays() {
     assert_eq!(rig.row_epochs().len(), 1);
 }
 
-/// H06: a token that runs out ends the connection.
+/// H06: a token that expires ends the connection.
 #[test]
 fn a_connection_ends_with_its_token() {
     let mut rig = Rig::up();

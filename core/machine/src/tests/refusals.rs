@@ -50,7 +50,7 @@ fn holders(cluster: &Cluster, user: &str) -> u64 {
     cluster.instances.iter().map(greeted).sum()
 }
 
-/// Leases run out while the view is still read: nobody is dead of that, whoever cannot renew. When
+/// Leases expire while the view is still read: nobody is dead of that, whoever cannot renew. When
 /// writes are taken again, whoever claims first must not take the others for dead.
 #[test]
 fn refused_writes_lose_nobody_however_long_they_are_refused_and_whoever_is_refused() {
@@ -119,7 +119,7 @@ fn an_instance_that_alone_is_cut_off_from_the_directory_is_asked() {
     }
 }
 
-/// A lease that runs out with its instance is not doubted for long: the dial that looks for it fails.
+/// A lease that expires with its instance is not doubted for long: the dial that looks for it fails.
 #[test]
 fn a_crashed_instance_is_dead_when_its_lease_has_run_out() {
     let (mut cluster, _) = three();
@@ -178,7 +178,7 @@ fn a_receipt_says_degraded_while_writes_are_refused() {
 }
 
 /// A terminal whose row cannot be written is found by those who have a link to its instance, before any
-/// lease has run out: the instance says so.
+/// lease has expired: the instance says so.
 #[test]
 fn an_instance_whose_rows_cannot_be_written_says_so_on_its_links() {
     for alone in [

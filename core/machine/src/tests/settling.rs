@@ -63,7 +63,7 @@ fn a_lossless_claim_is_up_when_the_young_rows_are_written() {
     );
 }
 
-/// While the lease had run out others may have taken any row for dead, and removed it.
+/// While the lease had expired others may have taken any row for dead, and removed it.
 #[test]
 fn a_claim_after_the_lease_ran_out_is_up_when_all_rows_are_written() {
     let (mut rig, _) = with_terminals(100, 50);
@@ -80,7 +80,7 @@ fn a_claim_after_the_lease_ran_out_is_up_when_all_rows_are_written() {
     );
 }
 
-/// The directory's clock went back, and a lease that had run out has not: the same.
+/// The directory's clock went back, and a lease that had expired has not: the same.
 #[test]
 fn a_renewal_after_the_lease_ran_out_by_the_own_count_settles() {
     let (mut rig, _) = with_terminals(100, 2);

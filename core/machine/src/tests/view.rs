@@ -131,7 +131,7 @@ fn a_lease_that_ran_out_is_doubted_until_its_instance_was_looked_for() {
     assert!((9..=11).contains(&dials), "{said:?}");
 }
 
-/// The directory's clock has jumped, and the other instance renews its lease when it has run out.
+/// The directory's clock has jumped, and the other instance renews its lease when it has expired.
 #[test]
 fn a_lease_that_runs_out_earlier_than_it_was_seen_to_is_doubted() {
     let mut rig = beside_another();

@@ -25,7 +25,7 @@ use crate::topic::{SharedRights, TopicWish};
 pub struct Handshake {
     /// The user to whom the terminal belongs, by the authenticator.
     pub user: UserId,
-    /// When the terminal's token runs out: the connection is closed then.
+    /// When the terminal's token expires: the connection is closed then.
     pub expires: Option<WallTime>,
     /// How large pushes are in the protocol that the terminal speaks, over its transport.
     pub size: EncodedSize,

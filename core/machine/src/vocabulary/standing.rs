@@ -13,7 +13,7 @@ pub(crate) enum Standing {
         /// It may have connections that no row names.
         doubtful: bool,
     },
-    /// It was alive when it was last read, and its lease has run out since: a view that was long on its way
+    /// It was alive when it was last read, and its lease has expired since: a view that was long on its way
     /// shows leases that may have been renewed.
     Outdated,
     /// The view does not know it, or read it as dead: it must be looked up before its rows are called dead.

@@ -45,7 +45,7 @@ pub enum TopicWish {
     Forbidden(TopicId),
     /// To be one no longer.
     Leave(TopicId),
-    /// To be one no longer if it is one by [`JoinAllowed`](Self::JoinAllowed) alone: that has run out.
+    /// To be one no longer if it is one by [`JoinAllowed`](Self::JoinAllowed) alone: that has expired.
     Lapse(TopicId),
     /// To be a member of it, as whoever judges that allows beside what its rights say.
     JoinAllowed(TopicId),

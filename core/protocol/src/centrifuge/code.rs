@@ -69,7 +69,7 @@ pub(super) const SERVER_UNSUBSCRIBE: (u32, &str) = (2000, "server unsubscribe");
 /// It has missed something: it subscribes again, and is told so.
 pub(super) const INSUFFICIENT_STATE: (u32, &str) = (2500, "insufficient state");
 
-/// Its token for the subscription has run out: it gets a new one, and subscribes again.
+/// Its token for the subscription has expired: it gets a new one, and subscribes again.
 pub(super) const SUBSCRIPTION_EXPIRED: (u32, &str) = (2501, "subscription expired");
 
 /// How clients are told why they are closed. By the number they connect again, or stay away (3500 to 3999, and

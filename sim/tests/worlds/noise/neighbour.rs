@@ -87,7 +87,7 @@ enum Neighbour {
     Floods,
     /// Its pushes come in bursts, to itself and to nobody.
     Publishes,
-    /// Its terminals come and go, with and without a sign, some with tokens that run out.
+    /// Its terminals come and go, with and without a sign, some with tokens that expire.
     Flaps,
     /// It is kicked and enrolled while it comes back.
     IsKicked,

@@ -57,7 +57,7 @@ fn a_record_that_does_not_fit_is_kept_alone() {
     trimmed_to(&mut pair, &places, 1);
 }
 
-/// Nobody may take records that ran out for records that he has seen.
+/// Nobody may take records that expired for records that he has seen.
 #[test]
 fn records_run_out_together_and_the_head_stays() {
     let mut pair = Pair::start();

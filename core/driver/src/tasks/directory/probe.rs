@@ -13,7 +13,7 @@ use crate::runtime::Runtime;
 /// What was found at a directory server that answers.
 #[derive(Debug, Default)]
 pub struct Findings {
-    /// Instances whose lease has not run out.
+    /// Instances whose lease has not expired.
     pub instances: Vec<SeenLease>,
     /// What makes it unfit, each with what to do.
     pub faults: Vec<String>,

@@ -152,18 +152,18 @@ pub(super) const fn refused(error: &AuthError) -> LoginRefused {
     }
 }
 
-/// Seconds until the token of a login runs out.
+/// Seconds until the token of a login expires.
 pub(super) fn ttl(login: &Login) -> Option<u32> {
     login.expires.map(until)
 }
 
-/// Seconds until a token runs out: one at least, or its client asks for a new one again and again.
+/// Seconds until a token expires: one at least, or its client asks for a new one again and again.
 pub(super) fn until(at: WallTime) -> u32 {
     let left = at.as_millis().saturating_sub(clock::now().wall.as_millis());
     u32::try_from(left / 1000).unwrap_or(u32::MAX).max(1)
 }
 
-/// When a terminal goes whose token runs out and that may renew it until then.
+/// When a terminal goes whose token expires and that may renew it until then.
 pub(super) fn end_of(login: &Login, grace: Duration) -> Option<WallTime> {
     let grace = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
     let later = |expires: WallTime| expires.as_millis().saturating_add(grace);

@@ -1,4 +1,4 @@
-//! The token of a terminal whose protocol has no sessions: it is told when that runs out, and may send a new one.
+//! The token of a terminal whose protocol has no sessions: it is told when that expires, and may send a new one.
 
 use std::pin::Pin;
 use std::rc::Rc;
@@ -18,13 +18,13 @@ use crate::transport::Transport;
 
 /// What is known of the token by which a terminal was let in.
 pub(super) struct Renewal {
-    /// When it runs out, if the terminal is to be told.
+    /// When it expires, if the terminal is to be told.
     ends: Option<WallTime>,
     /// A new one is judged.
     under_way: Option<Pin<Box<dyn Future<Output = Judged>>>>,
 }
 
-/// When the new token runs out, and what the terminal is told of it.
+/// When the new token expires, and what the terminal is told of it.
 struct Judged(Option<WallTime>, OfToken);
 
 impl Renewal {
@@ -40,7 +40,7 @@ impl Renewal {
         self.under_way.is_some()
     }
 
-    /// In how many seconds its token runs out, if that is before the ping after the next one, and it was not told.
+    /// In how many seconds its token expires, if that is before the ping after the next one, and it was not told.
     fn soon(&mut self, pinged_within: Duration) -> Option<u32> {
         let now = clock::now().wall.as_millis();
         let two = u64::try_from(2 * pinged_within.as_millis()).unwrap_or(u64::MAX);
@@ -93,7 +93,7 @@ impl<T: Transport> Pump<T> {
         Poll::Ready(())
     }
 
-    /// It is pinged: that is time to tell it that its token runs out, if it can say anything.
+    /// It is pinged: that is time to tell it that its token expires, if it can say anything.
     pub(super) fn tell_of_end(&mut self) {
         if !T::KIND.upgrades() || self.phase != Phase::Open || !self.greeted {
             return;

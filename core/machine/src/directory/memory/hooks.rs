@@ -34,7 +34,7 @@ pub(super) const fn compares_renewals(flaws: Flaws) -> bool {
     !flaws.has(Flaw::RenewedWithoutComparison)
 }
 
-/// When a lease runs out that is written now.
+/// When a lease expires that is written now.
 pub(super) fn runs_out(flaws: Flaws, now: Instant, span: Duration) -> Instant {
     if flaws.has(Flaw::LeaseNeverExpires) {
         return Instant::from_nanos(u64::MAX / 2);

@@ -11,7 +11,7 @@ use crate::directory::{LEASES_KEPT_DEAD, Lease, Load, Reply, SeenLease};
 use crate::id::{Epoch, InstanceId};
 use crate::time::Instant;
 
-/// All leases, those that have run out too.
+/// All leases, those that have expired too.
 #[derive(Clone, Debug)]
 pub(super) struct Leases {
     kept: BTreeMap<InstanceId, KeptLease>,
@@ -61,7 +61,7 @@ impl Leases {
         (self.kept.iter()).map(move |(instance, kept)| kept.seen(now, *instance))
     }
 
-    /// The floors of those that have not run out, in the order of instances.
+    /// The floors of those that have not expired, in the order of instances.
     pub(super) fn floors(&self, now: Instant) -> impl Iterator<Item = (InstanceId, Epoch)> {
         (self.kept.iter())
             .filter(move |(_, kept)| kept.deadline > now)
@@ -181,12 +181,12 @@ impl Leases {
         }
     }
 
-    /// When a lease runs out that is written now.
+    /// When a lease expires that is written now.
     fn deadline(&self, now: Instant) -> Instant {
         hooks::runs_out(self.flaws, now, self.span)
     }
 
-    /// How long a lease is kept after it has run out.
+    /// How long a lease is kept after it has expired.
     fn kept_dead(&self) -> Duration {
         self.span.saturating_mul(LEASES_KEPT_DEAD)
     }

@@ -175,12 +175,12 @@ impl MemoryDirectory {
         self.topics.rows(now)
     }
 
-    /// The leases, those that have run out too, in the order of instances.
+    /// The leases, those that have expired too, in the order of instances.
     pub fn leases(&self, now: Instant) -> impl ExactSizeIterator<Item = SeenLease> {
         self.leases.seen(now)
     }
 
-    /// The floors of the leases that have not run out, in the order of instances: a row is live if its
+    /// The floors of the leases that have not expired, in the order of instances: a row is live if its
     /// epoch is not below that of its instance.
     pub fn floors(&self, now: Instant) -> impl Iterator<Item = (InstanceId, Epoch)> {
         self.leases.floors(now)
@@ -193,7 +193,7 @@ impl MemoryDirectory {
         Some(kept.rows[at].1)
     }
 
-    /// The lease of one instance, run out or not.
+    /// The lease of one instance, expired or not.
     pub fn lease(&self, now: Instant, instance: InstanceId) -> Option<SeenLease> {
         self.leases.seen_one(now, instance)
     }
@@ -204,7 +204,7 @@ impl MemoryDirectory {
         rows.map(|(_, kept)| kept.rows.len()).sum()
     }
 
-    /// Whether there is neither a lease that has not run out nor a row that has not expired, of a connection or
+    /// Whether there is neither a lease that has not expired nor a row that has not expired, of a connection or
     /// of a topic. Logs and topics of users outlast both.
     pub fn is_empty(&self, now: Instant) -> bool {
         self.leases.floors(now).next().is_none()

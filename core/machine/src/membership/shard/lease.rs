@@ -33,7 +33,7 @@ pub(super) struct LeaseHolder {
     floor: Epoch,
     /// The entry that the directory last acknowledged to this instance.
     acknowledged: Option<Lease>,
-    /// When the acknowledged entry runs out, counted from when it was asked for.
+    /// When the acknowledged entry expires, counted from when it was asked for.
     held_until: Instant,
     /// What the lease should say may have changed.
     changed: bool,
@@ -121,7 +121,7 @@ impl LeaseHolder {
         }
     }
 
-    /// The lease, if it is held and has not run out by this instance's own count.
+    /// The lease, if it is held and has not expired by this instance's own count.
     pub(super) fn held_at(&self, now: Instant) -> Option<&Lease> {
         self.held().filter(|_| now < self.held_until)
     }
@@ -131,7 +131,7 @@ impl LeaseHolder {
         self.held().map(|lease| lease.epoch)
     }
 
-    /// The epoch under which rows are written, if the lease has not run out by this instance's own
+    /// The epoch under which rows are written, if the lease has not expired by this instance's own
     /// count.
     pub(super) fn held_epoch_at(&self, now: Instant) -> Option<Epoch> {
         self.held_at(now).map(|lease| lease.epoch)
@@ -346,7 +346,7 @@ impl Shard {
         match unknown {
             Unknown::TimedOut => {
                 self.lease.begin_claim(Instant::START);
-                // If claims do not pass, renewals do not: leases run out whose instances live.
+                // If claims do not pass, renewals do not: leases expire whose instances live.
                 view.doubt_everyone(cx);
             }
             Unknown::LinkLost => {}
@@ -371,7 +371,7 @@ impl Shard {
         if asked < self.lease.held_until {
             self.hold(cx, asked, lease);
         } else {
-            // It had run out by this instance's own count, and the directory's clock went back:
+            // It had expired by this instance's own count, and the directory's clock went back:
             // others may have taken its rows for dead in between, and removed them.
             self.lease_lost(cx, view);
         }
@@ -405,7 +405,7 @@ impl Shard {
             (Unknown::TimedOut, Hold::Held { lease, renewal }) if lease.epoch == perhaps.epoch => {
                 *renewal = Renewal::Unknown { perhaps };
                 self.trips.ask_evidence();
-                // Others may have to wait as long, and their leases run out while they live.
+                // Others may have to wait as long, and their leases expire while they live.
                 view.doubt_everyone(cx);
             }
             (Unknown::TimedOut | Unknown::LinkLost, _) => {}
@@ -424,7 +424,7 @@ impl Shard {
             let at = cx.now.mono + RETRY;
             *renewal = Renewal::Refused { until: at };
             cx.set(&mut self.lease.alarm, at, MembershipTimer::Lease);
-            // Others cannot renew theirs either: leases run out whose instances live.
+            // Others cannot renew theirs either: leases expire whose instances live.
             view.doubt_everyone(cx);
         }
     }

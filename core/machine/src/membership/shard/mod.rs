@@ -172,7 +172,7 @@ impl Shard {
         self.lease.is_linked()
     }
 
-    /// Whether the lease is held and has not run out by this instance's own count.
+    /// Whether the lease is held and has not expired by this instance's own count.
     pub(super) fn has_lease(&self, now: Instant) -> bool {
         self.lease.held_epoch_at(now).is_some()
     }

@@ -291,7 +291,7 @@ impl Shard {
             return;
         }
         if !present {
-            // It proves nothing: the directory may have changed since, or the lease have run out.
+            // It proves nothing: the directory may have changed since, or the lease have expired.
             if self.lease.held_epoch() == Some(epoch) {
                 self.row_due(cx, of);
             } else {

@@ -13,7 +13,7 @@ use crate::vocabulary::service::Service;
 pub(super) struct Known {
     pub(super) lease: Lease,
     pub(super) load: Load,
-    /// When the lease runs out, counted from when it was asked for.
+    /// When the lease expires, counted from when it was asked for.
     pub(super) until: Instant,
     /// It is doubted until then.
     pub(super) doubted_until: Instant,
@@ -28,11 +28,11 @@ pub(super) struct Known {
 pub(super) enum Contact {
     /// There is no link to it.
     Untried,
-    /// It was dialled because its lease had run out.
+    /// It was dialled because its lease had expired.
     Dialled,
     /// There is a link to it.
     Linked,
-    /// It was dialled in vain when its lease had run out, and is dialled again, not before this moment.
+    /// It was dialled in vain when its lease had expired, and is dialled again, not before this moment.
     Lost { dial_from: Instant },
 }
 
@@ -86,12 +86,12 @@ impl Known {
         }
     }
 
-    /// Whether its lease had not run out when it was read.
+    /// Whether its lease had not expired when it was read.
     pub(super) fn was_alive(&self) -> bool {
         self.until > self.read
     }
 
-    /// Whether it may have terminals although its lease has run out.
+    /// Whether it may have terminals although its lease has expired.
     pub(super) fn may_live(&self) -> bool {
         match self.contact {
             Contact::Untried | Contact::Lost { .. } => false,
@@ -109,7 +109,7 @@ impl Known {
         self.doubted_until > since || doubtful_at_present
     }
 
-    /// Whether the lease runs out earlier than it was seen to before: the directory's clock has jumped,
+    /// Whether the lease expires earlier than it was seen to before: the directory's clock has jumped,
     /// or the directory has lost a renewal. Its instance cannot know that, and may not renew it in time.
     pub(super) fn went_back(&self, before: &Self, config: &Config) -> bool {
         let asked = self.read;

@@ -71,7 +71,7 @@ pub struct Session {
 pub struct Settings {
     /// The time between two pings, at most.
     pub ping_interval: Duration,
-    /// How long a terminal stays subscribed whose token for that has run out: it renews it then.
+    /// How long a terminal stays subscribed whose token for that has expired: it renews it then.
     pub refresh_grace: Duration,
     /// What clients may do in topics.
     pub namespaces: Namespaces,
@@ -128,7 +128,7 @@ struct Member {
     user: UserId,
     channel: String,
     client: Option<ConnectionId>,
-    /// Seconds until its token runs out.
+    /// Seconds until its token expires.
     ttl: Option<u32>,
     /// The offset of the last record that it was sent, or where it was told that it stands in its channel. `None`: it
     /// was not told.
@@ -516,7 +516,7 @@ impl Session {
         true
     }
 
-    /// A ping. Those of its subscriptions end whose tokens have run out for so long that they were not renewed, and what it
+    /// A ping. Those of its subscriptions end whose tokens have expired for so long that they were not renewed, and what it
     /// has asked too fast it asks again.
     pub fn ping(&mut self, now: WallTime) -> Payload {
         self.subscriptions.expire(now, self.settings.refresh_grace);

@@ -69,7 +69,7 @@ pub(super) enum Subscription {
     ByItself,
     /// It has asked in this command to be subscribed no longer.
     Leaving(u32),
-    /// Its token for the topic has run out, and it is about to be subscribed no longer.
+    /// Its token for the topic has expired, and it is about to be subscribed no longer.
     Expired,
     /// It has missed something, was told that it is subscribed no longer, and is about to be.
     Lost,
@@ -124,7 +124,7 @@ impl Subscriptions {
         };
     }
 
-    /// Finds those whose tokens have run out for so long.
+    /// Finds those whose tokens have expired for so long.
     pub(super) fn expire(&mut self, now: WallTime, grace: Duration) {
         let grace = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
         let is_over =
@@ -261,7 +261,7 @@ impl Session {
                     Told::Frame(self.encoding.encode(&reply)),
                 )
             }
-            // It is a member by more than the token that has run out.
+            // It is a member by more than the token that has expired.
             Some(Subscription::Expired) => (Subscription::ByItself, Told::Nothing),
             Some(same @ (Subscription::ByServer | Subscription::ByItself)) => {
                 let told = match log {
