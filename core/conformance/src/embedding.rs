@@ -196,7 +196,7 @@ pub async fn messages_that_nobody_takes_are_answered_as_dropped<R: Runtime>() {
     assert_eq!(text::<R>(&mut terminal).await, answer);
 }
 
-/// Who may come in is changed as a whole or not at all, and nobody who is in is sent away.
+/// The rules of admission are changed as a whole or not at all, and nobody who is in is sent away.
 pub async fn who_may_come_in_changes_while_the_server_runs<R: Runtime>() {
     let [server] = servers::<R, 1>().await;
     let handle = server.handle();

@@ -10,8 +10,8 @@ use crate::ledger::{FaultKind, Ledger, Scope};
 use crate::observed::{Observed, Topic};
 use crate::publishing::{HandInProgress, Published};
 
-/// Who gets a push to topics was a member of one of them at some time since it was handed in: by its token, by its
-/// own wish where its token allows that, or because an application wanted it; and was not left out.
+/// A terminal that gets a push to topics was a member of one of them at some time since it was handed in: by its token,
+/// by its own wish where its token allows that, or because an application wanted it; and was not left out.
 #[derive(Clone, Copy, Debug)]
 pub struct TopicMembers;
 

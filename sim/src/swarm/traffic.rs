@@ -50,7 +50,7 @@ impl ScheduleMaker {
         self.push_at(at, host, to, name);
     }
 
-    /// Whose terminal connected last before this moment: its row is the youngest.
+    /// The user whose terminal connected last before this moment: its row is the youngest.
     fn latest_user(&self, at: Duration) -> Option<usize> {
         let connects = self.items.iter().filter(|item| item.at <= at);
         let (_, latest) = connects

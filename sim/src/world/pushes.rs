@@ -23,7 +23,7 @@ impl World {
         } = self;
         let published = &publishing.pushes()[push];
         let mut reachable = terminals.reachable(cx, directory, published, time);
-        // Who is told to leave may have left already.
+        // A member that is told to leave may have left already.
         if let Audience::Topics { topics, .. } = published.to() {
             reachable.retain(|session| {
                 let user = terminals.sessions()[*session].user();

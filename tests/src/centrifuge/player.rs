@@ -86,7 +86,7 @@ pub fn differs(
                 return Some((number, noted));
             }
             if may_ask_again && play.is_answered(&ids) {
-                // Who is there is known a moment later.
+                // A server knows the members of a topic a moment later.
                 play.forget(&ids);
                 ids = play.act(step);
             }

@@ -226,7 +226,7 @@ fn a_client_whose_topic_has_lost_its_position_subscribes_again(cell: Cell) {
         assert_eq!(is_recovered(&stand), (true, false));
         assert_eq!(client.publication(&channel)["data"], 2);
         assert!(client.heard().all(|said| said["push"]["pub"].is_null()));
-        // Who was subscribed by the server comes back.
+        // A client that was subscribed by the server comes back.
         let claims = json!({"claims": {"channels": [&channel]}});
         let (mut served, _) = connect(&cluster[0], encoding, "bob", &claims);
         durable(&cluster[0], &channel, "3");

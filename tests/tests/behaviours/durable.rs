@@ -343,7 +343,7 @@ fn whatever_becomes_of_the_link_for_replicas_no_receipt_is_wrong(cell: Cell) {
     assert_eq!(receipt.written, 1);
 }
 
-/// Who may not be asked to wait is not the primary's fault, nor that of those who push.
+/// That the server's user may not run WAIT is not the primary's fault, nor that of those who push.
 fn a_redis_that_forbids_to_wait_for_a_replica_costs_no_push(cell: Cell) {
     let mut cluster = cell.start(1);
     let mut ann = follow(&cluster, 0, "ann");

@@ -80,7 +80,7 @@ fn members_follow_the_log_of_a_topic_and_others_get_plain_pushes(cell: Cell) {
     for member in [&mut ann, &mut bob, &mut plain] {
         member.expect_text("plain");
     }
-    // Who is a member already begins to follow.
+    // A member begins to follow.
     plain.follow_topic("news", None);
     assert_eq!(plain.expect_topic("joined", "news")["log"], Value::Null);
     assert_eq!(plain.expect_topic("log", "news")["resumed"], false);

@@ -87,7 +87,7 @@ impl Deliveries {
                 return self.answer_if_complete(cx, key);
             }
         }
-        // Who follows the log is not served by this delivery, and may not have been by an earlier one: a push may have
+        // A follower of the log is not served by this delivery, and may not have been by an earlier one: a push may have
         // become another record since.
         if let Some(channel) = log {
             follow.compare(&channel);

@@ -30,7 +30,7 @@ impl Publish {
         (to, session): (InstanceId, SessionName),
         frame: Payload,
     ) {
-        // Who may live is asked, whatever the directory says at present.
+        // An instance that may live is asked, whatever the directory says at present.
         if !wings.membership.everybody(cx, cx.now.mono).contains(&to) {
             return answer(cx, call, Some(Hearing::Gone));
         }

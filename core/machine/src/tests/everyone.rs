@@ -144,7 +144,7 @@ fn a_repeat_of_a_broadcast_is_told_that_it_is_queued_when_the_first_one_is_forgo
     assert!(cluster.instances[0].is_at_rest_but_for(1));
 }
 
-/// H49: whom a push has reached by name it does not reach again as one of all.
+/// H49: a terminal that a push has reached by name it does not reach again as one of all.
 #[test]
 fn a_push_to_a_user_is_not_repeated_to_everyone() {
     let mut cluster = pair();

@@ -33,7 +33,7 @@ const FIRST: u64 = 5_000_000;
 /// And the time from one to the next.
 const GAP: u64 = 800_000;
 
-/// By whom each push is for: the first of its users, whose worker publishes it, and all of them.
+/// Whom pushes are for: the first of their users, whose worker publishes them, and all of them.
 const USERS: [(u64, &str); 5] = [
     (0, "alice"),
     (1, "bob"),

@@ -199,13 +199,13 @@ fn names(told: &Value, word: &str) -> Vec<String> {
         .collect()
 }
 
-/// Who has left, of all topics.
+/// How watchers were told of the members that have left, over all topics.
 #[derive(Default)]
 struct Judged {
     times: Vec<Duration>,
     missing: usize,
     doubled: usize,
-    /// Who has another terminal, and was told to have left.
+    /// Users that were said to have left, and have another terminal.
     false_leaves: usize,
     wrong: Vec<String>,
 }

@@ -210,7 +210,7 @@ impl Session {
                 }),
                 ..Reply::default()
             },
-            // Who some of them are is not who they are, and says nothing of the number of users.
+            // A list of some of them is no list of the members, and says nothing of the number of users.
             (
                 Asked::TopicPresence { id } | Asked::TopicPresenceStats { id },
                 Answered::Members(members),
