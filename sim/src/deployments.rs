@@ -21,13 +21,13 @@ fingerprint!(Deployments { number });
 /// What a deployment does to an instance.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum DeploymentStep {
-    /// It is told to end.
+    /// The instance is told to end.
     Drain(usize),
     /// It has not ended by the deadline.
     Kill(usize),
     /// It has ended, and starts again.
     Restart(usize),
-    /// It is waited for.
+    /// The instance is waited for.
     Wait,
 }
 

@@ -82,7 +82,7 @@ pub enum ScenarioError {
         "the scenario's settings: `links` must be at least {least}, {LINKS_TO_EACH} for each other instance"
     )]
     Links {
-        /// So many it needs.
+        /// Links that the cluster needs.
         least: usize,
     },
     /// The script is none.
@@ -172,7 +172,7 @@ impl Scenario {
         self
     }
 
-    /// So many users.
+    /// Sets the number of users.
     pub const fn users(mut self, users: u64) -> Self {
         self.beside_whole("users");
         self.users = users;

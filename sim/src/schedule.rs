@@ -81,7 +81,7 @@ pub enum PeerLie {
 }
 
 impl PeerLie {
-    /// All of them.
+    /// All lies.
     pub const ALL: [Self; 19] = [
         Self::Says(Forgery::AnswersTwice),
         Self::Says(Forgery::AnswersUnasked),
@@ -443,7 +443,7 @@ pub enum Act {
         from: Host,
         /// The other. It does not learn it.
         to: Host,
-        /// Neither learns it.
+        /// Whether neither of the two learns it.
         both: bool,
     },
     /// For so long one instance's attempts to open a link to another are refused.
@@ -566,7 +566,7 @@ pub enum Enrolment {
 /// What a client sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sent {
-    /// So many messages.
+    /// Messages for the application, so many.
     Messages(u32),
     /// So many messages that nobody takes.
     Unwanted(u32),
@@ -633,7 +633,7 @@ impl Moment {
 pub enum HowKilled {
     /// Its sockets are reset.
     Reset,
-    /// They do not.
+    /// Its sockets stay silent.
     Silent,
 }
 

@@ -42,7 +42,7 @@ pub(crate) struct Options<O>(Table, PhantomData<O>);
 
 /// Settings that a command offers.
 pub(crate) trait Offer {
-    /// Which they are.
+    /// The settings, in the order of the help.
     fn settings() -> Vec<&'static Setting>;
     /// The defaults that the command says.
     fn defaults() -> Table;

@@ -78,11 +78,11 @@ pub(crate) struct Accept {
     pub(crate) answer: oneshot::Sender<Result<(), Refused>>,
 }
 
-/// Who wants to connect.
+/// A terminal that wants to connect.
 pub(crate) enum Who {
-    /// The authenticator knows.
+    /// One of which the authenticator knows whose it is.
     Known(Handshake),
-    /// It will say so.
+    /// One that says who it is behind the handshake.
     Stranger {
         /// How large pushes are in its protocol, over its transport.
         size: EncodedSize,

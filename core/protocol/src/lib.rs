@@ -93,7 +93,7 @@ struct Codec {
 pub enum Frames {
     /// The protocol has no word for it.
     None,
-    /// It is said by one.
+    /// One frame.
     One(Payload),
     /// What it is, and its content.
     Two(Payload, Payload),
@@ -159,7 +159,7 @@ impl fmt::Debug for Token {
 }
 
 impl Protocol {
-    /// All of them.
+    /// All protocols.
     pub const ALL: [Self; 5] = [
         Self::Plain,
         Self::PlainLog,

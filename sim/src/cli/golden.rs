@@ -29,7 +29,7 @@ pub(crate) struct Compare {
 enum Compared {
     /// Its trace is as it was kept, or has been kept.
     AsKept,
-    /// It is not.
+    /// Its trace is another one than was kept.
     Differs,
     /// An invariant was violated, so that there is no trace to keep.
     Violated,

@@ -118,7 +118,7 @@ impl Command {
 enum CommandStatus {
     /// What should hold does.
     Held,
-    /// It does not.
+    /// Something that should hold does not.
     Failed,
     /// It did, until somebody pressed Ctrl-C.
     Interrupted,

@@ -44,7 +44,7 @@ fingerprint!(Told { lie, from, until });
 pub(super) struct TwistedWords {
     /// One after the other.
     pub(super) pieces: Vec<LinkContent>,
-    /// So much later.
+    /// By how much later it comes out.
     pub(super) later: Duration,
 }
 

@@ -98,7 +98,7 @@ impl Connection {
 /// What becomes of a primary whose replica takes over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Former {
-    /// It is gone.
+    /// Its process is gone.
     Gone,
     /// It takes reads and writes of those who are connected to it, until it is demoted.
     Answers,

@@ -16,7 +16,7 @@ use crate::trial::Trial;
 pub enum Run {
     /// It was run.
     Done(Box<Done>),
-    /// It cannot be.
+    /// It cannot be run.
     Impossible(ScenarioError),
 }
 

@@ -157,7 +157,7 @@ pub enum Output {
     Hello {
         /// The connection that it is for.
         connection: ConnectionKey,
-        /// It says so.
+        /// Whether the hello says that pushes may miss the terminal.
         degraded: bool,
     },
     /// Anything else is sent.

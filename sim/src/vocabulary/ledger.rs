@@ -107,7 +107,7 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
-    /// All of them.
+    /// All kinds of faults.
     pub const ALL: [Self; 48] = [
         Self::Kill,
         Self::Start,

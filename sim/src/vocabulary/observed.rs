@@ -102,7 +102,7 @@ pub enum Observed {
     Greeted {
         /// The session that it greets.
         session: usize,
-        /// It said so.
+        /// Whether the hello said that pushes may miss the terminal.
         degraded: bool,
     },
     /// The end of a session has begun, on whatever side.
@@ -164,7 +164,7 @@ pub enum Observed {
     Heard {
         /// The session of that terminal.
         session: usize,
-        /// What it was.
+        /// The kind of the frame.
         frame: Heard,
     },
     /// An instance takes in what a terminal wants of a topic.
@@ -293,14 +293,14 @@ pub enum Observed {
     Took {
         /// The instance that takes it in.
         life: Life,
-        /// What it was.
+        /// What the instance has taken in.
         intake: Intake,
     },
     /// An instance wants something done.
     Gave {
         /// The instance that emits the command.
         life: Life,
-        /// What that is.
+        /// What the instance wants done.
         output: Output,
     },
     /// A fault has begun. Of one whose end is known, `until` says it.

@@ -10,7 +10,7 @@ use crate::random::Random;
 pub struct Sequence {
     /// It also names the users and the channels, so that sequences do not meet.
     pub seed: u64,
-    /// In their order.
+    /// The steps, in their order.
     pub steps: Vec<Step>,
 }
 
@@ -171,7 +171,7 @@ impl Phrase {
 pub struct History {
     /// Publications at most. Negative: all. None: it is not said.
     pub limit: Option<i32>,
-    /// From there on.
+    /// The position from which on it is read.
     pub since: Option<Held>,
     /// The newest come first.
     pub reverse: bool,

@@ -218,7 +218,7 @@ impl Api {
 }
 
 impl Reply {
-    /// As it came.
+    /// The body as it came, as a text.
     pub(super) fn text(&self) -> &str {
         &self.0
     }

@@ -30,7 +30,7 @@ pub(super) type Refusal = Box<Response<ConnectBody>>;
 
 /// A handshake that is accepted.
 pub(super) struct Accepted<T> {
-    /// What it is answered.
+    /// The head of the answer: 101, or 200.
     pub(super) head: Response<()>,
     /// What the connection is handed over to.
     pub(super) to: T,

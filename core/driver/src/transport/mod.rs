@@ -76,7 +76,7 @@ impl Asked {
 }
 
 impl TransportKind {
-    /// All of them.
+    /// All kinds of transports.
     pub(crate) const ALL: [Self; 3] = [Self::WebSocket, Self::EventStream, Self::HttpStream];
 
     /// Its name in metrics and log.

@@ -150,7 +150,7 @@ impl Outlet {
         self.chunks.iter().map(Chunk::len).sum::<usize>() - self.written
     }
 
-    /// So many bytes are written.
+    /// Takes out so many bytes, which are written.
     fn consume(&mut self, mut written: usize) {
         written += self.written;
         while let Some(chunk) = self.chunks.front() {

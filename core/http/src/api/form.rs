@@ -33,7 +33,7 @@ const CONNECTION: usize = ESCAPED * 36 + 4;
 /// The body of a push to users, to some connections of one, or to topics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PushForm {
-    /// Of one among many.
+    /// The id of the push, if it is one among many: that of a single one is in the request's head.
     pub(crate) id: Option<PushId>,
     pub(crate) to: Audience,
     pub(crate) payload: Payload,

@@ -78,7 +78,7 @@ impl Jwks {
         Ok(Self(Arc::new(Owner(inner))))
     }
 
-    /// What it was started with.
+    /// The settings that it was started with.
     pub fn settings(&self) -> &JwksSettings {
         &self.0.0.settings
     }

@@ -10,7 +10,7 @@ use super::key_set::KeySet;
 
 /// Where the keys of tokens are from.
 pub(super) enum TokenKeys {
-    /// They are these.
+    /// Keys that were read once.
     Fixed(Arc<KeySet>),
     /// They are those that an identity provider publishes at present.
     #[cfg(feature = "jwks-url")]

@@ -158,7 +158,7 @@ impl FromIterator<Flaw> for Flaws {
 
 #[cfg(feature = "flaws")]
 impl Flaw {
-    /// All of them.
+    /// All flaws.
     pub const ALL: [Self; 58] = [
         Self::UnregisterByUser,
         Self::HelloBeforeRow,

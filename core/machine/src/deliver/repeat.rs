@@ -30,9 +30,9 @@ pub(super) struct Repeats {
 /// Those that wait for what was forgotten before its end: nobody will tell them what became of it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Forgotten {
-    /// For a push at a connection.
+    /// Tickets that wait for a push at a connection.
     pub(super) frames: Vec<Ticket>,
-    /// For a walk.
+    /// Deliveries that wait for a walk.
     pub(super) broadcasts: Vec<InboundKey>,
 }
 

@@ -93,11 +93,11 @@ impl WalkRecord {
 /// The terminals that a walk comes to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum WalkRoute {
-    /// All of them.
+    /// All terminals of the instance.
     Everyone,
     /// The members of topics, each terminal once.
     Members {
-        /// In their order.
+        /// The topics, in their order.
         topics: Vec<TopicId>,
         /// A connection that it leaves out.
         except: Option<ConnectionId>,
@@ -151,7 +151,7 @@ pub(super) enum Visits {
 pub(super) enum Walk {
     /// All that are younger; terminals that come after the beginning are not visited.
     At { age: Age },
-    /// All of them.
+    /// All have been visited.
     Done,
     /// None: an earlier delivery of the same push serves them, and its counts are waited for.
     Waiting,

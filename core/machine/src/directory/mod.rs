@@ -136,7 +136,7 @@ pub enum Operation {
     Claim {
         /// The instance whose lease it is.
         instance: InstanceId,
-        /// What it is to say.
+        /// What the lease is to say.
         lease: Lease,
         /// The load to publish.
         load: Load,
@@ -145,9 +145,9 @@ pub enum Operation {
     Renew {
         /// The instance whose lease it is.
         instance: InstanceId,
-        /// What it must say.
+        /// What the lease must say for that.
         expected: Lease,
-        /// What it is to say.
+        /// What the lease is to say.
         lease: Lease,
         /// The load to publish.
         load: Load,
@@ -157,7 +157,7 @@ pub enum Operation {
     Release {
         /// The instance whose lease it is.
         instance: InstanceId,
-        /// What it must say.
+        /// What the lease must say for that.
         expected: Lease,
     },
     /// Reads one lease, whether or not it has expired.
@@ -179,7 +179,7 @@ pub enum Operation {
         topic: TopicId,
         /// The instance that has members.
         instance: InstanceId,
-        /// Its epoch.
+        /// The epoch under which it is said.
         epoch: Epoch,
     },
     /// Takes back that an instance has members of a topic, if that was said under exactly this epoch: unlike
@@ -217,7 +217,7 @@ pub enum Keeping {
         /// Topics of a user, at most.
         most: u32,
     },
-    /// They are not.
+    /// Terminals that connect later are no members.
     Dropped,
 }
 

@@ -89,7 +89,7 @@ pub(crate) struct Followers {
 /// Whether a follower confirms a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Confirmation {
-    /// It has done so.
+    /// It has confirmed the record.
     Given,
     /// It was sent the record on this connection, or will be.
     Awaited,

@@ -54,7 +54,7 @@ pub enum Forgery {
 }
 
 impl Forgery {
-    /// All of them.
+    /// All forgeries.
     pub const ALL: [Self; 16] = [
         Self::AnswersTwice,
         Self::AnswersUnasked,

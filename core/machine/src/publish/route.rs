@@ -12,7 +12,7 @@ use crate::vocabulary::standing::Standing;
 /// Which connections of a key a push is for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Selection {
-    /// All of them.
+    /// All connections of the key.
     All,
     /// Those of these that exist.
     Only(Vec<ConnectionId>),

@@ -17,7 +17,7 @@ pub enum Command {
     Send {
         /// The key of the connection.
         connection: ConnectionKey,
-        /// What it is told.
+        /// What the terminal is told.
         outgoing: Outgoing,
     },
     /// Hand what was sent to the operating system, then report `Written`, once for each `Flush`.

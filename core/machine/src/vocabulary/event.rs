@@ -184,7 +184,7 @@ pub enum Event {
     Heard {
         /// The key of the connection that it came from.
         connection: ConnectionKey,
-        /// What it was.
+        /// The kind of the frame, and what it says.
         frame: Heard,
     },
     /// The frames up to the last `Flush` are with the operating system.
@@ -478,7 +478,7 @@ pub enum Ending {
 }
 
 impl Ending {
-    /// All of them.
+    /// All ways in which a connection ends.
     pub const ALL: [Self; 3 + CloseCode::ALL.len()] = {
         let mut all = [Self::NotOpened; 3 + CloseCode::ALL.len()];
         all[1] = Self::ByTerminal;

@@ -514,7 +514,7 @@ pub enum CloseCode {
 }
 
 impl CloseCode {
-    /// All of them.
+    /// All close codes.
     pub const ALL: [Self; 13] = [
         Self::ProtocolError,
         Self::InvalidPayload,

@@ -17,7 +17,7 @@ pub(crate) enum Selected<'a> {
 const FEW: usize = 16;
 
 impl<'a> Selected<'a> {
-    /// These and no others.
+    /// Selects these connections and no others.
     pub(crate) fn only(connections: &'a [ConnectionId]) -> Self {
         if connections.len() <= FEW {
             return Self::Few(connections);

@@ -149,7 +149,7 @@ pub enum GapReason {
 }
 
 impl GapReason {
-    /// All of them.
+    /// All reasons.
     pub const ALL: [Self; 4] = [Self::Expired, Self::Lost, Self::TooLarge, Self::Malformed];
 
     /// Its name in metrics.

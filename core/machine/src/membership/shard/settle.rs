@@ -67,7 +67,7 @@ struct Settling {
 enum VisitedTopics {
     /// Those up to this one, in their order.
     UpTo(Option<TopicId>),
-    /// All of them.
+    /// All have been visited.
     All,
 }
 

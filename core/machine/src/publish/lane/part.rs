@@ -99,7 +99,7 @@ pub(in crate::publish) enum PartRecord {
         /// It was asked before, and that may be executed yet.
         doubtful: bool,
     },
-    /// It is a record.
+    /// The part is a record at this place of the log.
     At(Place),
     /// The answer was another one.
     Not(InLog),
@@ -164,7 +164,7 @@ impl PartRecord {
 pub(super) enum PartStage {
     /// The lookup of an earlier part is under way.
     Waiting,
-    /// Its own is.
+    /// The part's own lookup is under way.
     LookingUp,
     /// Its record is being appended, and its rows come with the answer. No other part waits for it: the order
     /// of records is that of the log.

@@ -90,9 +90,9 @@ pub(super) struct TopicMembership {
 enum MemberBy {
     /// Whoever judges that has allowed it to join this one.
     Allowance,
-    /// By its token.
+    /// Its token joins it.
     Right,
-    /// By the application.
+    /// The application joined it.
     Application,
 }
 

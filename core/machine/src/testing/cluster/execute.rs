@@ -22,7 +22,7 @@ pub(crate) enum Server {
     WithoutReplica,
     /// They are executed, and their answers are lost.
     Mute,
-    /// They are lost.
+    /// Round trips are lost with their link.
     Away,
 }
 
