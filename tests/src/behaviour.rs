@@ -19,40 +19,38 @@ pub struct Behaviour {
 impl Behaviour {
     /// Whether every change is tried in this cell, or only the whole matrix is.
     ///
-    /// With Redis it is tried on both runtimes: each alone, if it is about one server, and otherwise in a mixed
-    /// cluster and on one of them alone, which the behaviour's name decides. Of the other directories every change is
-    /// tried on what they are responsible for: the embedded one carries pushes between workers, on the
-    /// other runtime then, and the Sentinel fails over.
+    /// With Redis it is tried on both runtimes: on each alone, if it is about one server, and otherwise in a mixed
+    /// cluster. Of the other directories every change is tried on what they are responsible for: the embedded one
+    /// carries pushes between workers, on one runtime, which the behaviour's name decides, and the Sentinel fails over.
     pub fn with_every_change(&self, cell: Cell) -> bool {
-        let (alone, other) = self.runtimes();
         let needs = self.needs;
         match (cell.directory, needs.servers) {
             (DirectoryKind::Redis, Servers::One) => true,
             (DirectoryKind::Redis, Servers::Instances | Servers::Processes) => {
-                cell.fleet == Fleet::Mixed || cell.fleet == Fleet::Of(alone)
+                cell.fleet == Fleet::Mixed
             }
-            (DirectoryKind::Embedded, Servers::Instances) => cell.fleet == Fleet::Of(other),
+            (DirectoryKind::Embedded, Servers::Instances) => {
+                cell.fleet == Fleet::Of(self.runtime())
+            }
             (DirectoryKind::Embedded, Servers::One | Servers::Processes) => {
                 matches!(needs.directory, Directories::Own)
             }
-            (DirectoryKind::Sentinel, Servers::One | Servers::Instances | Servers::Processes) => {
+            (DirectoryKind::Sentinel, Servers::One) => {
                 matches!(needs.directory, Directories::Sentinel)
-                    && (cell.fleet == Fleet::Mixed || cell.fleet == Fleet::Of(alone))
+                    && cell.fleet == Fleet::Of(self.runtime())
+            }
+            (DirectoryKind::Sentinel, Servers::Instances | Servers::Processes) => {
+                matches!(needs.directory, Directories::Sentinel) && cell.fleet == Fleet::Mixed
             }
         }
     }
 
-    /// The two runtimes. Half of the names have the one first, and half the other.
-    fn runtimes(&self) -> (Adapter, Adapter) {
+    /// One of the two runtimes: half of the names have the one, and half the other.
+    fn runtime(&self) -> Adapter {
         let letters: usize = self.name.bytes().map(usize::from).sum();
-        if letters.is_multiple_of(2) {
-            (Adapter::Tokio, Adapter::Smol)
-        } else {
-            (Adapter::Smol, Adapter::Tokio)
-        }
+        Adapter::ALL[letters % Adapter::ALL.len()]
     }
 }
-
 /// A list of behaviours: `behaviours![(INSTANCES, pushes_arrive_in_order)]`. A function that
 /// stands in no list is dead code, which the lints refuse.
 #[macro_export]
