@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use switchboard_core::config::Config;
 use switchboard_core::time::Instant;
 
 use super::log_complete::{SOON, disturbs};
@@ -18,11 +19,6 @@ pub struct ResumesEnd {
     /// Those who were greeted and not told, and since when.
     waiting: BTreeMap<usize, Instant>,
 }
-
-/// A log that could not be read is not read for so long, at most.
-const PAUSED: Duration = Duration::from_secs(16);
-/// Records that are held back for a log, at most.
-const HELD: usize = 8;
 
 impl Checker for ResumesEnd {
     fn name(&self) -> &'static str {
@@ -64,9 +60,9 @@ impl ResumesEnd {
     fn look(&self, watch: &mut Watch<'_>) {
         let now = watch.now();
         let calm = |span: Duration| watch.excuse(now.before(span), now, disturbs).is_none();
-        let patience = match calm(PAUSED + SOON * 2) {
+        let patience = match calm(Config::LOG_READ_PAUSE_MAX + SOON * 2) {
             true => SOON,
-            false if calm(PAUSED + SOON) => PAUSED + SOON,
+            false if calm(Config::LOG_READ_PAUSE_MAX + SOON) => Config::LOG_READ_PAUSE_MAX + SOON,
             false => return,
         };
         for (session, since) in &self.waiting {
@@ -89,7 +85,7 @@ fn bounds(watch: &mut Watch<'_>, host: HostView<'_>) {
         return;
     };
     let reads = tables.followers + watch.scene().config().log_replays;
-    let held = tables.channels * HELD;
+    let held = tables.channels * Config::RECORDS_HELD;
     if tables.reads > reads || tables.held > held {
         watch.violated(format!(
             "instance {} has {} reads for {} followers, and holds back {} records of {} logs",

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use switchboard_core::config::SlowConsumer;
+use switchboard_core::config::{Config, SlowConsumer};
 
 use crate::noise::{Noise, Purpose, of_name};
 use crate::report::Report;
@@ -49,7 +49,7 @@ const RECONNECT: (Duration, Duration) = (Duration::from_millis(20), Duration::fr
 const LONE: u64 = 2;
 
 /// In some schedules the first connections are so old that a failover cannot have lost their rows.
-const OLD: Duration = Duration::from_secs(65);
+const OLD: Duration = Config::FAILOVER_TAIL.saturating_add(Duration::from_secs(5));
 /// So many connections are there then, at most.
 const OLD_CLIENTS: u64 = 160;
 

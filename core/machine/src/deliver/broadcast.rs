@@ -1,10 +1,13 @@
 //! A push to everyone, or to the members of topics, at one instance: a walk, paced, so that it delays nobody else.
 //!
 //! Walks for the same terminals are done one after the other, so that pushes keep their order; others take
-//! turns. Few members are served at once, which are all that most topics have.
+//! turns. Few members are served at once, which are all that most topics have. While other pushes come the pace is half
+//! of what it is otherwise: they wait for whatever is written before them.
 //!
 //! What terminals publish leaves the application its own: a part of the walks that may wait, half of the pace, and
 //! no walk of the application waits for one of theirs, unless both are records of one log.
+
+use std::time::Duration;
 
 use crate::config::Config;
 use crate::context::Context;
@@ -23,6 +26,9 @@ use crate::vocabulary::timer::DeliverTimer;
 
 /// How many members of topics are served at once, at most.
 const AT_ONCE: u64 = 128;
+
+/// For how long walks leave half of their pace to other pushes when one has come.
+const YIELDS_FOR: Duration = Duration::from_millis(100);
 
 /// Terminals that one walk may serve in a step, at most.
 #[derive(Clone, Copy)]
@@ -285,13 +291,24 @@ impl Deliveries {
         if budget > 0 {
             return;
         }
-        let next = due + pace.step;
+        let step = match cx.now.mono < self.yields_until {
+            true => 2 * pace.step,
+            false => pace.step,
+        };
+        let next = due + step;
         let next = if next > cx.now.mono {
             next
         } else {
-            cx.now.mono + pace.step
+            cx.now.mono + step
         };
         cx.set(&mut self.step, next, DeliverTimer::Broadcast);
+    }
+
+    /// A push has come that is no walk: those under way leave it room for others like it.
+    pub(super) fn yield_to_others(&mut self, now: Instant) {
+        if !self.broadcasts.is_empty() {
+            self.yields_until = now + YIELDS_FOR;
+        }
     }
 
     /// The application has half of it, however many walks there are of terminals.
@@ -319,6 +336,9 @@ impl Deliveries {
             return;
         };
         self.broadcasts.remove(at);
+        if self.broadcasts.is_empty() {
+            self.yields_until = Instant::START;
+        }
         for at in at..self.broadcasts.len() {
             let later = self.broadcasts[at];
             if !self.free.contains(&later) && !self.waits_for_another(at, later) {

@@ -206,6 +206,7 @@ impl Deliveries {
                 self.begin_on_route(cx, follow, terminals, inbound, walk);
             }
             Addressees::Keys(addressees) => {
+                self.yield_to_others(cx.now.mono);
                 let key = self.begin_inbound(cx, inbound);
                 for (index, addressee) in (0..).zip(addressees) {
                     let found_by = (Some(&addressee.key), None);

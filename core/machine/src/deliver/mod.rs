@@ -46,6 +46,8 @@ pub(crate) struct Deliveries {
     free: VecDeque<InboundKey>,
     /// The next step of the broadcasts.
     step: Alarm,
+    /// Until when they leave half of the pace to other pushes, as one has come lately while a broadcast was under way.
+    yields_until: Instant,
     repeats: Repeats,
     /// Answers to this instance's own deliveries, taken up at the end of the turn, when nothing is
     /// half done.
@@ -59,6 +61,7 @@ impl Deliveries {
             broadcasts: VecDeque::new(),
             free: VecDeque::new(),
             step: Alarm::UNSET,
+            yields_until: Instant::START,
             repeats: Repeats::new(config.repeat_memory, config.repeat_entries, hash),
             answers_here: Few::new(),
         }
@@ -173,6 +176,9 @@ impl Fingerprint for Deliveries {
         self.inbound.fingerprint(now, hasher);
         self.broadcasts.fingerprint(now, hasher);
         self.free.fingerprint(now, hasher);
+        if self.yields_until > now {
+            self.yields_until.fingerprint(now, hasher);
+        }
         self.repeats.fingerprint(now, hasher);
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::sent::{Confirmed, SentRecords};
 use crate::base::fingerprint::Fingerprint;
 use crate::base::flaws::Flaws;
+use crate::config::Config;
 use crate::directory::log::LogOperation;
 use crate::event::Follow;
 use crate::id::LogKey;
@@ -15,10 +16,9 @@ use crate::time::Instant;
 use crate::vocabulary::delivery::Ticket;
 use crate::vocabulary::purpose::ReadId;
 
-/// How long a log is not read for a follower after a read of it that failed: twice as long after each further one.
-const PAUSE: Duration = Duration::from_millis(250);
-/// How often it is doubled, at most: up to 16 seconds.
-const PAUSE_DOUBLINGS: u8 = 6;
+/// How often the pause after a failed read is doubled, at most.
+const PAUSE_DOUBLINGS: u8 =
+    (Config::LOG_READ_PAUSE_MAX.as_millis() / Config::LOG_READ_PAUSE.as_millis()).ilog2() as u8;
 
 /// A terminal that follows the log of its key.
 #[derive(Clone, Debug)]
@@ -254,7 +254,7 @@ impl Follower {
 
     /// The log could not be read for it. Returns how long it waits.
     pub(super) fn pauses(&mut self) -> Duration {
-        let pause = PAUSE * (1 << self.failures);
+        let pause = Config::LOG_READ_PAUSE * (1 << self.failures);
         self.failures = (self.failures + 1).min(PAUSE_DOUBLINGS);
         self.mode = Mode::Behind(Waits::Later);
         pause

@@ -1,9 +1,9 @@
 //! Presence: who the members of topics are, for those of them that have asked.
 //!
 //! An instance with such members, *watchers*, reads the members of the topic from all instances that have some, as a
-//! list is read that an application asks for: once a second, and as soon as there is a first watcher. It compares
-//! what it has read with what its watchers know, and tells them what has changed. So each watcher has one source,
-//! its own instance, and nothing that is lost between instances outlives the next reading.
+//! list is read that an application asks for: once a second, more often while somebody is in doubt, and as soon as there
+//! is a first watcher. It compares what it has read with what its watchers know, and tells them what has changed. So
+//! each watcher has one source, its own instance, and nothing that is lost between instances outlives the next reading.
 //!
 //! What watchers know has a *sequence*. A snapshot says it, and each change is of the next one: a terminal that misses
 //! one sees that, and asks again. It is of this instance alone, and means nothing behind a reconnection.
@@ -40,6 +40,10 @@ use crate::vocabulary::timer::PresenceTimer;
 
 /// The time between two readings of a topic.
 const PERIOD: Duration = Config::PRESENCE_PERIOD;
+
+/// The time between two readings of a topic while somebody is in doubt: the grace of those who are missing begins soon
+/// after the doubt is over, which nobody says.
+const PERIOD_IN_DOUBT: Duration = Duration::from_millis(250);
 
 /// Members of a topic above which only their number is told.
 const NAMED_MAX: usize = Config::PRESENCE_NAMED_MAX as usize;
@@ -233,8 +237,12 @@ impl Presences {
         };
         let grace = hooks::grace(cx.flaws, cx.config.presence_grace);
         let complete = members.as_ref().is_some_and(|members| members.complete);
+        let mut next = now + PERIOD;
         let news = match members {
             Some(members) => {
+                if !members.complete && members.count <= NAMED_MAX as u64 {
+                    next = now + PERIOD_IN_DOUBT;
+                }
                 let believed = hooks::believes_nobody_missing(cx.flaws, members.complete);
                 let named = members.count <= NAMED_MAX as u64;
                 let users = named.then_some(members.users);
@@ -255,7 +263,6 @@ impl Presences {
                 None
             }
         };
-        let next = now + PERIOD;
         match watched.judged(complete, news) {
             Some(news) => {
                 watched.sequence += 1;

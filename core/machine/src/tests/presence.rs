@@ -126,6 +126,28 @@ fn the_members_of_a_crashed_instance_leave_once_when_its_lease_has_run_out() {
     assert!(news(&mut cluster, ann_id).is_empty());
 }
 
+/// The grace of those who are missing begins when the doubt is over, which nobody says.
+#[test]
+fn a_topic_is_read_more_often_while_somebody_is_in_doubt() {
+    let config = Config::default();
+    let mut cluster = Cluster::new(&config, 2);
+    let (ann, _) = member(&mut cluster, 0, "ann");
+    member(&mut cluster, 1, "bob");
+    watch(&mut cluster, 0, ann);
+    let readings = |cluster: &mut Cluster| {
+        let before = cluster.instances[0].stats().presence_readings;
+        cluster.pass(2 * SECOND);
+        cluster.instances[0].stats().presence_readings - before
+    };
+    let certain = readings(&mut cluster);
+    cluster.down[1] = true;
+    cluster.cut(0, 1);
+    cluster.pass(SECOND);
+    let in_doubt = readings(&mut cluster);
+    assert!((1..=3).contains(&certain), "{certain}");
+    assert!((6..=9).contains(&in_doubt), "{in_doubt}");
+}
+
 #[test]
 fn of_a_large_topic_the_number_of_its_members_is_told_once_a_second() {
     let mut cluster = Cluster::new(&Config::default(), 2);

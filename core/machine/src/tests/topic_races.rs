@@ -342,6 +342,34 @@ fn a_walk_serves_few_terminals_in_a_step_and_a_late_step_is_not_made_up_for() {
     assert_eq!(served(&cluster), members.len());
 }
 
+/// Whoever pushes to users waits for what is written before.
+#[test]
+fn a_walk_goes_at_half_its_pace_while_other_pushes_come() {
+    let config = Config::default();
+    let pace = config.broadcast_pace();
+    let served_in_steps = |pushes: bool| {
+        let mut cluster = Cluster::new(&config, 1);
+        let members: Vec<_> = (0..1500)
+            .map(|n| connect(&mut cluster, 0, &format!("user{n}"), &["a"]).1)
+            .collect();
+        connect(&mut cluster, 0, "other", &[]);
+        cluster.call_push(0, frame(topics(&["a"]), "1", 1));
+        if pushes {
+            cluster.call_push(0, frame(user("other"), "2", 2));
+        }
+        cluster.pass(20 * pace.step);
+        let served = members.iter().map(|id| cluster.texts(*id).len());
+        served.sum::<usize>()
+    };
+    let (alone, beside) = (served_in_steps(false), served_in_steps(true));
+    let step = pace.terminals as usize;
+    assert!(alone >= 19 * step, "{alone} of {step} a step");
+    assert!(
+        (9 * step..=11 * step).contains(&beside),
+        "{beside} beside another push, {alone} without"
+    );
+}
+
 /// One walk after the other has its turn, however small a step is.
 #[test]
 fn walks_that_have_nothing_in_common_share_the_pace() {

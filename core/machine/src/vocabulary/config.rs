@@ -139,7 +139,8 @@ crate::settings! {
             /// Terminals that a receipt lists, at most; its counts stay true beyond that.
             receipt_terminals: usize as Count = 1000;
 
-            /// Frames per second of all broadcasts at an instance.
+            /// Frames per second of all broadcasts at an instance, and of pushes to large topics; half as many while other
+            /// pushes come.
             broadcast_rate: u32 as Count = 50_000,
                 rule: |config| config.broadcast_rate > 0, "must be above zero";
 
@@ -341,6 +342,11 @@ impl Config {
     /// What waits for a replica of the directory does so for this fraction of `directory_timeout`: the rest is for the
     /// way.
     const REPLICA_WAIT: u32 = 2;
+    /// How long a log is not read for a follower after a read of it that failed. Each further failure doubles it, up to
+    /// [`LOG_READ_PAUSE_MAX`](Self::LOG_READ_PAUSE_MAX).
+    pub const LOG_READ_PAUSE: Duration = Duration::from_millis(250);
+    /// How long a log is not read for a follower after reads that failed, at most.
+    pub const LOG_READ_PAUSE_MAX: Duration = Duration::from_secs(16);
     /// Records of one log that are held back for its followers at an instance, at most.
     pub const RECORDS_HELD: usize = 8;
     /// The time between two batches of rows that are written again under a new epoch.
