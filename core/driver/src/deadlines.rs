@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn who_keeps_deadlines_is_woken_for_an_earlier_one_and_ends_those_that_have_passed() {
-        let [keeper, waiter] = [(); 2].map(|()| Arc::new(Woken::default()));
+        let [keeper, waiter] = [(); 2].map(|()| Arc::new(WakeCount::default()));
         let [keeping, waiting] = [&keeper, &waiter].map(|woken| Waker::from(Arc::clone(woken)));
         let start = clock::mono();
         let next = |deadlines: &mut Deadlines| deadlines.next(&keeping);
@@ -165,15 +165,15 @@ mod tests {
     }
 
     #[derive(Default)]
-    struct Woken(AtomicUsize);
+    struct WakeCount(AtomicUsize);
 
-    impl Woken {
+    impl WakeCount {
         fn times(&self) -> usize {
             self.0.load(Ordering::Relaxed)
         }
     }
 
-    impl Wake for Woken {
+    impl Wake for WakeCount {
         fn wake(self: Arc<Self>) {
             self.0.fetch_add(1, Ordering::Relaxed);
         }

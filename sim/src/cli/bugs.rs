@@ -39,7 +39,7 @@ pub(crate) struct Bugs {
 const APART: u64 = 1_000_000;
 
 /// What the searches of one checker for one bug found together.
-struct Found {
+struct FoundBug {
     bug: Bug,
     by: Catch,
     /// In the order of their first seeds.
@@ -66,8 +66,8 @@ impl Bugs {
             let hunt = bug.hunt(*by, *from, || !interrupted());
             (bug.name(), hunt)
         });
-        let mut all: Vec<Found> = (pairs.into_iter())
-            .map(|(bug, by)| Found {
+        let mut all: Vec<FoundBug> = (pairs.into_iter())
+            .map(|(bug, by)| FoundBug {
                 bug,
                 by,
                 hunts: hunts.drain(..tries).collect(),
@@ -85,7 +85,7 @@ impl Bugs {
         Ok(if interrupted() {
             CommandStatus::Interrupted
         } else {
-            CommandStatus::held(all.iter().all(Found::is_good))
+            CommandStatus::held(all.iter().all(FoundBug::is_good))
         })
     }
 
@@ -136,7 +136,7 @@ fn each<Task: Sync, Result: Send>(
     done.into_values().collect()
 }
 
-impl Found {
+impl FoundBug {
     /// Of the hits the one that came after the fewest seeds, made small.
     fn small(&self) -> Option<Schedule> {
         let (bug, by) = (self.bug, self.by);
@@ -189,7 +189,7 @@ fn check_folder(folder: &Path) -> Result<(), String> {
     check_writable(&folder.join("switchboard-sim.check"))
 }
 
-fn tell(all: &[Found]) {
+fn tell(all: &[FoundBug]) {
     println!("| bug | found by | budget | median seeds | found | shrunk to |");
     println!("|---|---|---|---|---|---|");
     for found in all {
@@ -220,7 +220,7 @@ fn tell(all: &[Found]) {
     };
     if others.iter().all(|other| other.bug == first.bug) {
         println!("why somebody could write it: {}", first.bug.tempting);
-        for Found { by, shrunk, .. } in all {
+        for FoundBug { by, shrunk, .. } in all {
             if let Some(shrunk) = shrunk {
                 println!("a schedule that shows it to {}:\n{shrunk}", by.invariant);
             }
@@ -228,8 +228,8 @@ fn tell(all: &[Found]) {
     }
 }
 
-fn row(found: &Found) -> String {
-    let Found {
+fn row(found: &FoundBug) -> String {
+    let FoundBug {
         bug,
         by,
         hunts,

@@ -16,7 +16,7 @@ use crate::observed::{Executed, HandIn, Life, LinkStep, Observed, Topic};
 
 /// A step of something.
 #[derive(Clone, Debug)]
-pub(super) struct Step {
+pub(super) struct HistoryStep {
     pub(super) at: Instant,
     pub(super) what: Happened,
 }
@@ -141,7 +141,7 @@ pub(super) struct PushFacts {
 /// All that was recorded.
 #[derive(Clone, Debug, Default)]
 pub(super) struct History {
-    pub(super) steps: Vec<Step>,
+    pub(super) steps: Vec<HistoryStep>,
     pub(super) sessions: Vec<SessionFacts>,
     pub(super) pushes: Vec<PushFacts>,
     pub(super) instances: BTreeMap<InstanceId, Life>,
@@ -156,12 +156,12 @@ pub(super) struct History {
 
 /// Takes everything down, and hands it over when its world is dropped.
 #[derive(Clone, Debug)]
-pub(super) struct Recorder {
+pub(super) struct HistoryRecorder {
     history: History,
     to: Sender<History>,
 }
 
-impl Recorder {
+impl HistoryRecorder {
     /// `names`: what the schedule calls its pushes.
     pub(super) fn new(names: BTreeMap<PushId, String>) -> (Self, Receiver<History>) {
         let history = History {
@@ -173,7 +173,7 @@ impl Recorder {
     }
 }
 
-impl Drop for Recorder {
+impl Drop for HistoryRecorder {
     fn drop(&mut self) {
         // Copies that have watched nothing have nothing to hand over.
         if self.history.end.is_some() {
@@ -183,7 +183,7 @@ impl Drop for Recorder {
     }
 }
 
-impl Checker for Recorder {
+impl Checker for HistoryRecorder {
     fn name(&self) -> &'static str {
         "recorder"
     }
@@ -246,7 +246,7 @@ impl History {
     }
 
     fn note(&mut self, at: Instant, what: Happened) {
-        self.steps.push(Step { at, what });
+        self.steps.push(HistoryStep { at, what });
     }
 
     fn take(&mut self, event: &Observed, watch: &Watch<'_>) {

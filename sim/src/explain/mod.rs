@@ -19,7 +19,7 @@ use crate::schedule::Schedule;
 use crate::trial::Trial;
 
 use chain::Chain;
-use history::{History, Recorder};
+use history::{History, HistoryRecorder};
 use names::pushes_of;
 
 /// Losses that are explained, at most: they are often of one cause.
@@ -52,7 +52,7 @@ enum Subject {
 ///
 /// If the schedule cannot be run: see [`Schedule::validate`].
 pub fn explain(trial: &Trial, schedule: &Schedule) -> Explanation {
-    let (recorder, recorded) = Recorder::new(pushes_of(schedule));
+    let (recorder, recorded) = HistoryRecorder::new(pushes_of(schedule));
     let trial = trial.clone().with_checker(Box::new(recorder));
     let report = trial.run(schedule);
     let history = recorded.try_recv().unwrap_or_default();

@@ -6,7 +6,7 @@ use switchboard_core::message::{Audience, Outcome, Receipt};
 use switchboard_core::time::Instant;
 
 use super::chain::{Chain, Place};
-use super::history::{Found, Happened, History, RowState, Step};
+use super::history::{Found, Happened, History, HistoryStep, RowState};
 use super::row;
 use super::words::{instance, moment, process, row_state, session as session_in_words};
 use crate::ledger::{Part, Scope};
@@ -106,7 +106,7 @@ fn path(history: &History, push: usize, session: usize) -> Option<PushPath> {
 
 /// The steps of a push that have to do with one session.
 fn steps(history: &History, path: PushPath, chain: &mut Chain) {
-    for Step { at, what } in &history.steps {
+    for HistoryStep { at, what } in &history.steps {
         if let Some(words) = in_words(history, path, what, *at) {
             chain.step_once(*at, words);
         }

@@ -4,7 +4,7 @@ use switchboard_core::directory::Operation;
 use switchboard_core::time::Instant;
 
 use super::chain::{Chain, Place};
-use super::history::{Happened, History, Step};
+use super::history::{Happened, History, HistoryStep};
 use super::words::{instance, operation, session as session_in_words};
 use crate::ledger::{Part, Scope};
 use crate::observed::Executed;
@@ -47,7 +47,7 @@ pub(super) fn of(history: &History, session: usize) -> Chain {
 
 /// The steps of a session and its row, up to a moment.
 pub(super) fn story(history: &History, session: usize, until: Option<Instant>, chain: &mut Chain) {
-    for Step { at, what } in &history.steps {
+    for HistoryStep { at, what } in &history.steps {
         if until.is_some_and(|until| *at > until) {
             return;
         }
@@ -187,7 +187,8 @@ fn is_of(history: &History, session: usize, executed: &Executed) -> bool {
 }
 
 fn is_open(history: &History, session: usize) -> bool {
-    let ended = |step: &Step| matches!(step.what, Happened::Ended { session: of } if of == session);
+    let ended =
+        |step: &HistoryStep| matches!(step.what, Happened::Ended { session: of } if of == session);
     accepted_at(history, session).is_some() && !history.steps.iter().any(ended)
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::cluster::{Cluster, Record};
+use super::cluster::{Cluster, KeptCommands};
 use crate::config::Config;
 use crate::directory::log::LogOperation;
 use crate::directory::{Lease, LeaseState, Load, Operation, OperationError, OperationResult, Row};
@@ -27,7 +27,7 @@ impl Rig {
     /// An instance without a directory link.
     pub(crate) fn new(config: Config) -> Self {
         Self {
-            cluster: Cluster::of_one(config, Record::Texts(Vec::new())),
+            cluster: Cluster::of_one(config, KeptCommands::Texts(Vec::new())),
             pushes: 0,
         }
     }
@@ -79,8 +79,8 @@ impl Rig {
 
     fn said(&mut self) -> Vec<String> {
         match &mut self.cluster.record {
-            Record::Texts(said) => std::mem::take(said),
-            Record::Nothing | Record::All(_) => panic!("a rig records texts"),
+            KeptCommands::Texts(said) => std::mem::take(said),
+            KeptCommands::Nothing | KeptCommands::All(_) => panic!("a rig records texts"),
         }
     }
 

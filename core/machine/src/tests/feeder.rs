@@ -11,7 +11,7 @@ use crate::frame::{CloseCode, Payload};
 use crate::id::{CallId, ConnectionId, ConnectionKey, LinkKey, PushId, UserId};
 use crate::instance::Instance;
 use crate::message::Action;
-use crate::testing::cluster::{Cluster, Record, Server};
+use crate::testing::cluster::{Cluster, KeptCommands, Server};
 use crate::time::Instant;
 use bytes::Bytes;
 
@@ -49,7 +49,7 @@ fn config() -> Config {
 
 impl Feeder {
     pub(super) fn new() -> Self {
-        let mut cluster = Cluster::of_one(config(), Record::All(Vec::new()));
+        let mut cluster = Cluster::of_one(config(), KeptCommands::All(Vec::new()));
         cluster.server = Server::Waits;
         cluster.writes = false;
         cluster.life = None;
@@ -66,7 +66,7 @@ impl Feeder {
         &self.cluster.instances[0]
     }
 
-    pub(super) const fn commands(&self) -> &Record {
+    pub(super) const fn commands(&self) -> &KeptCommands {
         &self.cluster.record
     }
 

@@ -28,14 +28,14 @@ pub(crate) enum Server {
 
 /// What is kept of the commands themselves, beside what becomes of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Record {
+pub(crate) enum KeptCommands {
     Nothing,
     /// A short text of each, those to the directory, to peers, to callers and to operators left out.
     Texts(Vec<String>),
     All(Vec<Command>),
 }
 
-impl Record {
+impl KeptCommands {
     fn say(&mut self, text: fmt::Arguments<'_>) {
         if let Self::Texts(said) = self {
             said.push(text.to_string());
@@ -79,7 +79,7 @@ impl Cluster {
 
     fn execute(&mut self, index: usize, out: &mut Outbox) {
         for command in out.drain() {
-            if let Record::All(commands) = &mut self.record {
+            if let KeptCommands::All(commands) = &mut self.record {
                 commands.push(command.clone());
             }
             self.execute_one(index, command);

@@ -22,7 +22,7 @@ use crate::time::{Instant, Now, WallTime};
 mod execute;
 mod transit;
 
-pub(crate) use execute::{Record, Server, Told};
+pub(crate) use execute::{KeptCommands, Server, Told};
 use transit::Arriving;
 
 /// Instances, and the executor of their commands: it has what a driver has (sockets, round trips, links,
@@ -50,7 +50,7 @@ pub(crate) struct Cluster {
     pub(crate) writes: bool,
     /// What probes find. `None`: they are not answered.
     pub(crate) life: Option<Life>,
-    pub(crate) record: Record,
+    pub(crate) record: KeptCommands,
     pub(crate) down: Vec<bool>,
     /// What terminals have said at other instances, and are heard with at these.
     pub(crate) heard: Vec<(usize, SessionName, Payload)>,
@@ -112,7 +112,7 @@ impl Cluster {
     }
 
     /// One instance, to which nothing has happened. What becomes of its commands is left to the test.
-    pub(crate) fn of_one(config: Config, record: Record) -> Self {
+    pub(crate) fn of_one(config: Config, record: KeptCommands) -> Self {
         let mut cluster = Self::empty(&config);
         cluster.add(config);
         cluster.acts = false;
@@ -137,7 +137,7 @@ impl Cluster {
             acts: true,
             writes: true,
             life: Some(Life::NotShown),
-            record: Record::Nothing,
+            record: KeptCommands::Nothing,
             down: Vec::new(),
             heard: Vec::new(),
             hearing: Some(Hearing::Heard),
