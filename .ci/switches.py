@@ -64,26 +64,26 @@ def write_copy(work, edited):
         shutil.copymode(TREE / name, copy)
 
 
-def environment(work):
-    """What the copy is compiled with: soon."""
+def environment(work, settings):
+    """What the copy is compiled with: soon, and with these settings."""
     fast = {"CARGO_PROFILE_RELEASE_LTO": "off", "CARGO_PROFILE_RELEASE_CODEGEN_UNITS": "16"}
     fast |= {"CARGO_PROFILE_RELEASE_INCREMENTAL": "true", "CARGO_TARGET_DIR": str(work / "build")}
-    return os.environ | fast
+    return os.environ | fast | settings
 
 
-def check(work):
+def check(work, settings={}):
     """What the compiler says of the core of the copy: whether it compiles, and messages in JSON, one a line."""
     command = ["cargo", "check", "--release", "--locked", "-p", "switchboard-core", "--features", "flaws"]
     command += ["--message-format=json"]
-    said = subprocess.run(command, cwd=copy_in(work), env=environment(work), stdout=subprocess.PIPE)
+    said = subprocess.run(command, cwd=copy_in(work), env=environment(work, settings), stdout=subprocess.PIPE)
     messages = [json.loads(line).get("message") or {} for line in said.stdout.splitlines()]
     return said.returncode == 0, [message for message in messages if message.get("level") == "error"]
 
 
-def build(work):
+def build(work, settings={}):
     """The simulator of the copy. `None` if it does not compile; warnings are about what nobody has written so."""
     command = ["cargo", "build", "--release", "--locked", "-p", "switchboard-sim"]
-    built = subprocess.run(command, cwd=copy_in(work), env=environment(work), stderr=subprocess.PIPE, text=True)
+    built = subprocess.run(command, cwd=copy_in(work), env=environment(work, settings), stderr=subprocess.PIPE, text=True)
     if built.returncode:
         print(built.stderr, file=sys.stderr)
         return None
