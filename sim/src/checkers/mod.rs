@@ -155,7 +155,7 @@ pub fn cheap() -> Vec<Box<dyn Checker>> {
         Box::new(AckTrue::default()),
         Box::new(LogReadTrue::default()),
         Box::new(ReplicatedTrue::default()),
-        Box::new(TopicMembers),
+        Box::new(TopicMembers::default()),
         Box::new(JoinsEnd::default()),
         Box::new(TopicRows),
         Box::new(PresenceTrue::default()),

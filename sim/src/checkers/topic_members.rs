@@ -1,6 +1,9 @@
 //! `topic-members`: what is for a topic reaches its members, and nobody else.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use switchboard_core::config::Config;
+use switchboard_core::frame::{Outgoing, Pushed};
 use switchboard_core::id::TopicId;
 use switchboard_core::message::{Action, Audience};
 use switchboard_core::time::Instant;
@@ -11,9 +14,13 @@ use crate::observed::{Observed, Topic};
 use crate::publishing::{HandInProgress, Published};
 
 /// A terminal that gets a push to topics was a member of one of them at some time since it was handed in: by its token,
-/// by its own wish where its token allows that, or because an application wanted it; and was not left out.
-#[derive(Clone, Copy, Debug)]
-pub struct TopicMembers;
+/// by its own wish where its token allows that, or because an application wanted it; and was not left out. It was told
+/// before that it is a member of the topic for which it gets it.
+#[derive(Clone, Debug, Default)]
+pub struct TopicMembers {
+    /// By session, the topics of which it was told that it is a member.
+    told: BTreeMap<usize, BTreeSet<TopicId>>,
+}
 
 impl Checker for TopicMembers {
     fn name(&self) -> &'static str {
@@ -21,10 +28,16 @@ impl Checker for TopicMembers {
     }
 
     fn topics(&self) -> &'static [Topic] {
-        &[Topic::Frames]
+        &[Topic::Frames, Topic::Words]
     }
 
     fn on_event(&mut self, event: &Observed, watch: &mut Watch<'_>) {
+        if let Observed::Given { session, outgoing } = event {
+            return self.given(watch, *session, outgoing);
+        }
+        if let Observed::Closed { session, .. } = event {
+            self.told.remove(session);
+        }
         let Observed::Written {
             session,
             push: Some(push),
@@ -52,6 +65,48 @@ impl Checker for TopicMembers {
         } else {
             watch.violated(format!(
                 "session {session} got push {push} to {topics:?}, and was no member"
+            ));
+        }
+    }
+}
+
+impl TopicMembers {
+    fn given(&mut self, watch: &mut Watch<'_>, session: usize, outgoing: &Outgoing) {
+        match outgoing {
+            Outgoing::Joined { topic, .. } => {
+                self.told.entry(session).or_default().insert(topic.clone());
+            }
+            Outgoing::Left(topic) => {
+                if let Some(told) = self.told.get_mut(&session) {
+                    told.remove(topic);
+                }
+            }
+            Outgoing::Pushed(pushed) | Outgoing::Record(pushed) => {
+                self.pushed(watch, session, pushed);
+            }
+            Outgoing::Hello { .. }
+            | Outgoing::Received(_)
+            | Outgoing::NotJoined(..)
+            | Outgoing::NotWatched(..)
+            | Outgoing::Presence(_)
+            | Outgoing::TopicLog(..)
+            | Outgoing::Log(_)
+            | Outgoing::Gap(_)
+            | Outgoing::Back(_) => {}
+        }
+    }
+
+    fn pushed(&self, watch: &mut Watch<'_>, session: usize, pushed: &Pushed) {
+        let Some(topic) = pushed.topic() else {
+            return;
+        };
+        let told = self.told.get(&session);
+        if told.is_some_and(|told| told.contains(topic)) {
+            watch.held();
+        } else {
+            watch.violated(format!(
+                "session {session} got push {:?} to {topic}, and was not told that it is a member",
+                pushed.push()
             ));
         }
     }

@@ -1,5 +1,6 @@
 //! One push to everyone, or to the members of topics, at one instance: to whom it comes, and what has become of it.
 
+use std::cmp::Ordering;
 use std::hash::{Hash as _, Hasher};
 
 use crate::base::fingerprint::Fingerprint;
@@ -244,10 +245,16 @@ impl Broadcasting {
             WalkRoute::Members { topics, .. } => {
                 let of_topics = topics.iter().zip(&self.deeds).filter_map(|(topic, deed)| {
                     let (age, connection) = terminals.next_older_member(topic, age)?;
-                    Some((age, connection, deed))
+                    Some((age, connection, topic, deed))
                 });
-                // The first topic of those that have the same one.
-                of_topics.reduce(|first, other| if other.0 > first.0 { other } else { first })
+                // Of topics that have the same one: the first of which it was told that it is a member, or the first.
+                let knows = |connection, topic| terminals.knows_to_be_member(connection, topic);
+                let first = of_topics.reduce(|first, other| match other.0.cmp(&first.0) {
+                    Ordering::Greater => other,
+                    Ordering::Equal if !knows(first.1, first.2) && knows(other.1, other.2) => other,
+                    Ordering::Equal | Ordering::Less => first,
+                });
+                first.map(|(age, connection, _, deed)| (age, connection, deed))
             }
         }
     }

@@ -14,6 +14,7 @@ mod followers;
 mod happen;
 mod here;
 mod hurry;
+mod joining;
 mod lease;
 mod life;
 mod links;

@@ -98,6 +98,8 @@ impl Terminals {
                 return;
             }
         };
+        // What is for members of topics is nothing to one that is told of none any more.
+        let untold = connection.outbound.await_nothing_more();
         let dropped = match waiting {
             Waiting::Write => None,
             Waiting::Drop(outcome) => Some((connection.outbound.drop_waiting(), outcome)),
@@ -128,6 +130,7 @@ impl Terminals {
         }
         self.arm(cx, key);
         self.end_presence(cx, key);
+        self.resolve(cx, id, untold, Outcome::Gone);
         if let Some((tickets, outcome)) = dropped {
             cx.stats.overflows += match outcome {
                 Outcome::Overflow => tickets.len() as u64,

@@ -130,6 +130,9 @@ impl Terminals {
             return Err(Outcome::Gone);
         };
         let id = connection.id;
+        if let Some(topic) = pushed.topic().filter(|topic| connection.is_joining(topic)) {
+            connection.outbound.await_word(topic);
+        }
         let size = connection.size.of(&pushed);
         let policy = connection.policy(cx.config);
         match (connection.outbound).offer(pushed, size, ticket, policy, cx.config) {

@@ -34,6 +34,8 @@ pub(crate) struct Outbound {
     words: usize,
     /// Words of topics in it.
     topic_words: usize,
+    /// Those that it waits for: what stands behind the first does not leave.
+    awaited: usize,
     in_flight: usize,
     /// The terminal's messages that are to be answered. The answer leaves with the next batch.
     unanswered: Option<Messages>,
@@ -76,6 +78,7 @@ impl Outbound {
             pushes: 0,
             words: 0,
             topic_words: 0,
+            awaited: 0,
             in_flight: 0,
             unanswered: None,
         }
@@ -132,6 +135,7 @@ impl Outbound {
                 | Queued::Hello { .. }
                 | Queued::Word { .. }
                 | Queued::Topic(_)
+                | Queued::Awaited(_)
                 | Queued::Received(_) => {}
             }
         }
@@ -152,7 +156,7 @@ impl Outbound {
         Ok(())
     }
 
-    /// The terminal is to be told something of a topic.
+    /// The terminal is to be told something of a topic. That it is a member comes in the place that was kept for it.
     ///
     /// # Errors
     ///
@@ -162,8 +166,83 @@ impl Outbound {
             return Err(NoRoom::Yet);
         }
         self.topic_words += 1;
-        self.queue.push_back(Queued::Topic(word));
+        let place = match &word {
+            TopicWord::Joined { topic, .. } => self.place_of_word(topic),
+            TopicWord::Log(..)
+            | TopicWord::Left(_)
+            | TopicWord::NotJoined(..)
+            | TopicWord::NotWatched(..)
+            | TopicWord::Presence(_) => None,
+        };
+        let word = Queued::Topic(word);
+        match place.and_then(|place| self.queue.get_mut(place)) {
+            Some(place) => {
+                *place = word;
+                self.awaited -= 1;
+            }
+            None => self.queue.push_back(word),
+        }
         Ok(())
+    }
+
+    /// Nothing that is queued from here on leaves before the terminal is told that it is a member of this topic. There is
+    /// one such place for each topic that it is about to be a member of, at most.
+    pub(super) fn await_word(&mut self, topic: &TopicId) {
+        if self.place_of_word(topic).is_none() {
+            self.awaited += 1;
+            self.queue.push_back(Queued::Awaited(topic.clone()));
+        }
+    }
+
+    /// The terminal will not be told that it is a member of this topic. What was pushed to it for that is dropped: the
+    /// tickets, in order.
+    pub(super) fn await_no_more(&mut self, topic: &TopicId) -> Vec<Ticket> {
+        let Some(place) = self.place_of_word(topic) else {
+            return Vec::new();
+        };
+        self.awaited -= 1;
+        let behind = self.queue.split_off(place);
+        let mut tickets = Vec::new();
+        for queued in behind.into_iter().skip(1) {
+            match &queued {
+                Queued::Push { pushed, .. } if pushed.topic() == Some(topic) => {
+                    tickets.extend(self.let_go(&queued));
+                }
+                Queued::Push { .. }
+                | Queued::Hello { .. }
+                | Queued::Word { .. }
+                | Queued::Topic(_)
+                | Queued::Awaited(_)
+                | Queued::Received(_)
+                | Queued::Record { .. } => self.queue.push_back(queued),
+            }
+        }
+        tickets
+    }
+
+    /// The same, of all topics.
+    pub(crate) fn await_nothing_more(&mut self) -> Vec<Ticket> {
+        let mut tickets = Vec::new();
+        while let Some(topic) = self.first_awaited().map(|(_, topic)| topic.clone()) {
+            tickets.extend(self.await_no_more(&topic));
+        }
+        tickets
+    }
+
+    fn place_of_word(&self, topic: &TopicId) -> Option<usize> {
+        if self.awaited == 0 {
+            return None;
+        }
+        let mut queue = self.queue.iter();
+        queue.position(|queued| queued.awaited() == Some(topic))
+    }
+
+    fn first_awaited(&self) -> Option<(usize, &TopicId)> {
+        if self.awaited == 0 {
+            return None;
+        }
+        let mut queue = self.queue.iter().enumerate();
+        queue.find_map(|(place, queued)| Some((place, queued.awaited()?)))
     }
 
     /// Queues a push of this size after encoding, if there is room by the policy. An empty queue takes
@@ -227,14 +306,18 @@ impl Outbound {
 
     /// Takes the next batch, if none is with the driver.
     pub(crate) fn next_batch(&mut self) -> impl Iterator<Item = Outgoing> {
-        let start = if self.in_flight == 0 {
-            (self.queue).extend(self.unanswered.take().map(Queued::Received));
-            self.in_flight = self.queue.len();
-            0
+        let batch = if self.in_flight == 0 {
+            let mut end = (self.first_awaited()).map_or(self.queue.len(), |(place, _)| place);
+            if let Some(messages) = self.unanswered.take() {
+                self.queue.insert(end, Queued::Received(messages));
+                end += 1;
+            }
+            self.in_flight = end;
+            0..end
         } else {
-            self.queue.len()
+            0..0
         };
-        self.queue.range(start..).map(Queued::outgoing)
+        self.queue.range(batch).filter_map(Queued::outgoing)
     }
 
     /// The batch with the driver is written: its tickets, in order.
@@ -275,6 +358,7 @@ impl Outbound {
             Queued::Hello { .. }
             | Queued::Word { .. }
             | Queued::Topic(_)
+            | Queued::Awaited(_)
             | Queued::Received(_)
             | Queued::Push { .. } => None,
         });
@@ -284,6 +368,7 @@ impl Outbound {
     /// Drops what waits and is not with the driver: its tickets, in order.
     pub(crate) fn drop_waiting(&mut self) -> Vec<Ticket> {
         self.unanswered = None;
+        self.awaited = 0;
         let waiting = self.queue.split_off(self.in_flight);
         (waiting.iter())
             .filter_map(|queued| self.let_go(queued))
@@ -345,6 +430,7 @@ impl Outbound {
             Queued::Word { .. } => self.words -= 1,
             Queued::Topic(_) => self.topic_words -= 1,
             Queued::Hello { .. }
+            | Queued::Awaited(_)
             | Queued::Received(_)
             | Queued::Push { .. }
             | Queued::Record { .. } => {}
@@ -360,6 +446,7 @@ impl Fingerprint for Outbound {
         hasher.write_usize(self.in_flight);
         self.unanswered.hash(hasher);
         for queued in &self.queue {
+            queued.awaited().hash(hasher);
             queued.outgoing().hash(hasher);
             queued.ticket().hash(hasher);
         }

@@ -21,6 +21,8 @@ pub(super) enum Queued {
     },
     /// What it is to a topic.
     Topic(TopicWord),
+    /// Its place is that of the word that it is a member of this topic. Nothing behind it leaves before.
+    Awaited(TopicId),
     /// The answer to messages of the terminal.
     Received(Messages),
     Push {
@@ -44,7 +46,11 @@ impl Queued {
     pub(super) const fn size(&self) -> Option<usize> {
         match self {
             Self::Push { size, .. } | Self::Record { size, .. } => Some(*size),
-            Self::Hello { .. } | Self::Word { .. } | Self::Topic(_) | Self::Received(_) => None,
+            Self::Hello { .. }
+            | Self::Word { .. }
+            | Self::Topic(_)
+            | Self::Awaited(_)
+            | Self::Received(_) => None,
         }
     }
 
@@ -52,12 +58,31 @@ impl Queued {
         match self {
             Self::Push { ticket, .. } => Some(*ticket),
             Self::Record { ticket, .. } => *ticket,
-            Self::Hello { .. } | Self::Word { .. } | Self::Topic(_) | Self::Received(_) => None,
+            Self::Hello { .. }
+            | Self::Word { .. }
+            | Self::Topic(_)
+            | Self::Awaited(_)
+            | Self::Received(_) => None,
         }
     }
 
-    pub(super) fn outgoing(&self) -> Outgoing {
+    /// The topic whose word it waits for.
+    pub(super) const fn awaited(&self) -> Option<&TopicId> {
         match self {
+            Self::Awaited(topic) => Some(topic),
+            Self::Hello { .. }
+            | Self::Word { .. }
+            | Self::Topic(_)
+            | Self::Received(_)
+            | Self::Push { .. }
+            | Self::Record { .. } => None,
+        }
+    }
+
+    /// What the terminal is told. `None`: its place is taken by what that will be.
+    pub(super) fn outgoing(&self) -> Option<Outgoing> {
+        Some(match self {
+            Self::Awaited(_) => return None,
             &Self::Hello {
                 connection,
                 degraded,
@@ -102,6 +127,6 @@ impl Queued {
             Self::Received(messages) => Outgoing::Received(*messages),
             Self::Push { pushed, .. } => Outgoing::Pushed(pushed.clone()),
             Self::Record { pushed, .. } => Outgoing::Record(pushed.clone()),
-        }
+        })
     }
 }

@@ -453,7 +453,10 @@ impl Terminals {
             cx.emit(Effect::TopicUnfollowed(topic.clone(), key));
         }
         let was = match left.stage {
-            JoinStage::Joining { .. } => LeftAs::Candidate,
+            JoinStage::Joining { .. } => {
+                self.drop_untold(key, topic);
+                LeftAs::Candidate
+            }
             JoinStage::Degraded | JoinStage::Joined => {
                 self.notice_membership(cx, key, topic.clone(), false);
                 LeftAs::Member
@@ -461,6 +464,19 @@ impl Terminals {
         };
         self.membership_ended(cx, (id, age), left, Outcome::Written);
         was
+    }
+
+    /// A terminal will not be told that it is a member of a topic: what was pushed to it as to one is not for it.
+    fn drop_untold(&mut self, key: ConnectionKey, topic: &TopicId) {
+        let Some(connection) = self.registry.get_mut(key) else {
+            return;
+        };
+        let id = connection.id;
+        let tickets = connection.outbound.await_no_more(topic);
+        if connection.is_live() && !connection.outbound.is_writing() {
+            self.unflushed.push(key);
+        }
+        self.conclude(id, tickets, Outcome::Gone);
     }
 
     /// Ends all memberships of a connection whose presence ends.

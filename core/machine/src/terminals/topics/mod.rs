@@ -1,8 +1,8 @@
 //! Topics: which terminals of this instance are members of which.
 //!
-//! A terminal that joins is a member at once: what is pushed to the topic at this instance reaches it. It is
+//! A terminal that joins is a member at once: what is pushed to the topic at this instance is queued for it. It is
 //! *told* so when the directory knows that this instance has members, because only then does a push from
-//! anywhere find it. If the directory takes longer than a terminal is to wait, it is told that it is a
+//! anywhere find it, and what is queued follows behind that. If the directory takes longer than a terminal is to wait, it is told that it is a
 //! degraded member, and others ask for it as for a terminal that was greeted as degraded.
 
 mod joins;
@@ -247,6 +247,15 @@ impl Connection {
     fn memberships(&mut self) -> &mut Memberships {
         (self.topics).get_or_insert_with(|| Box::new(Memberships::new()))
     }
+
+    /// Whether it is a member of a topic, and was not told so.
+    pub(super) fn is_joining(&self, topic: &TopicId) -> bool {
+        let membership = (self.topics.as_ref()).and_then(|memberships| memberships.get(topic));
+        membership.is_some_and(|membership| match membership.stage {
+            JoinStage::Joining { .. } => true,
+            JoinStage::Degraded | JoinStage::Joined => false,
+        })
+    }
 }
 
 impl Terminals {
@@ -259,6 +268,12 @@ impl Terminals {
     pub(crate) fn has_other_topics(&self, connection: ConnectionKey) -> bool {
         let memberships = (self.registry.get(connection)).and_then(|it| it.topics.as_ref());
         memberships.is_some_and(|memberships| memberships.of.len() > 1)
+    }
+
+    /// Whether a terminal was told that it is a member of a topic.
+    pub(crate) fn knows_to_be_member(&self, connection: ConnectionKey, topic: &TopicId) -> bool {
+        let connection = self.registry.get(connection);
+        connection.is_some_and(|connection| !connection.is_joining(topic))
     }
 
     /// How many members of a topic this instance has.
