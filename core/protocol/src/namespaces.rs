@@ -74,7 +74,7 @@ impl Namespaces {
             TopicWish::Watch(topic) => Some(topic),
             TopicWish::Follow(follow) => match follow.join {
                 TopicJoin::Watching => Some(&follow.topic),
-                TopicJoin::ByRight | TopicJoin::Allowed => None,
+                TopicJoin::ByRight | TopicJoin::Allowed | TopicJoin::AsMember => None,
             },
             // Whoever wishes that for a terminal has asked before.
             TopicWish::WatchAsMember(_)

@@ -267,7 +267,9 @@ fn join(wish: &serde_json::Map<String, serde_json::Value>) -> Option<TopicWish> 
     Some(match (follow, join) {
         (Some(ask), _) => TopicWish::Follow(TopicFollow { topic, join, ask }.into()),
         (None, TopicJoin::Watching) => TopicWish::Watch(topic),
-        (None, TopicJoin::ByRight | TopicJoin::Allowed) => TopicWish::Join(topic),
+        (None, TopicJoin::ByRight | TopicJoin::Allowed | TopicJoin::AsMember) => {
+            TopicWish::Join(topic)
+        }
     })
 }
 

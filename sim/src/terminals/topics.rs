@@ -182,7 +182,9 @@ impl Terminals {
                 let asked = this.asked.entry(wish.topic.clone()).or_default();
                 asked.push(wish.ask.clone());
                 let is_allowed = match wish.join {
-                    TopicJoin::ByRight | TopicJoin::Watching => this.may_join(&wish.topic),
+                    TopicJoin::ByRight | TopicJoin::Watching | TopicJoin::AsMember => {
+                        this.may_join(&wish.topic)
+                    }
                     TopicJoin::Allowed => true,
                 };
                 if is_allowed {

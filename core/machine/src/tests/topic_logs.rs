@@ -1024,3 +1024,50 @@ fn last_record(cluster: &Cluster, connection: ConnectionId) -> Position {
     }
     last.expect("a record")
 }
+
+/// A token may name more topics than one may join in a second, and an application may join a terminal to as many: it follows
+/// the logs of all.
+#[test]
+fn who_follows_as_a_member_is_never_too_fast() {
+    let config = Config {
+        topic_joins: 2,
+        ..Config::default()
+    };
+    let mut cluster = Cluster::new(&config, 1);
+    let names: Vec<_> = (1..=9).map(|number| format!("room-{number}")).collect();
+    let rights = TopicRights {
+        joins: names.iter().map(|name| topic(name)).collect(),
+        may_join: Vec::new(),
+    };
+    let handshake = Handshake {
+        topics: Some(rights.into()),
+        ..Handshake::new(UserId::new("ann").expect("a user"))
+    };
+    let key = cluster.accept(0, handshake).expect("taken");
+    let id = cluster.instances[0].connection_id(key).expect("there");
+    cluster.event(0, Event::Opened { connection: key });
+    let follow = |name: &str| {
+        let follow = TopicFollow {
+            topic: topic(name),
+            join: TopicJoin::AsMember,
+            ask: Follow::default(),
+        };
+        TopicWish::Follow(follow.into())
+    };
+    for name in &names {
+        wish(&mut cluster, 0, key, follow(name));
+    }
+    cluster.pass(SECOND);
+    for (number, name) in (0..).zip(&names) {
+        durable(&mut cluster, 0, name, name, number);
+    }
+    let received = cluster.received.get(&id).into_iter().flatten();
+    let records = received.filter(|outgoing| matches!(outgoing, Outgoing::Record(_)));
+    assert_eq!(records.count(), names.len());
+    // It makes nobody a member.
+    wish(&mut cluster, 0, key, follow("other"));
+    let last = cluster.received[&id]
+        .last()
+        .map(|last| Told(last).to_string());
+    assert_eq!(last.as_deref(), Some("not joined other NotAllowed"));
+}

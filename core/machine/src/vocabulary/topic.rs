@@ -75,6 +75,9 @@ pub enum TopicJoin {
     Allowed,
     /// By what it may do, and it is to be told who the other members are.
     Watching,
+    /// It is one, or is to be one when it is greeted, whatever it has said itself. It is no join that its pace counts:
+    /// there is no more than one for each membership.
+    AsMember,
 }
 
 impl TopicRights {

@@ -27,6 +27,8 @@ enum JoinWish {
     WatchAsMember,
     /// Somebody else has not allowed it.
     Forbidden,
+    /// It is one, or is to be one when it is greeted.
+    AsMember,
 }
 
 impl JoinWish {
@@ -34,7 +36,17 @@ impl JoinWish {
     const fn watches(self) -> bool {
         match self {
             Self::Watch | Self::WatchAsMember => true,
-            Self::Join | Self::Allowed | Self::Forbidden => false,
+            Self::Join | Self::Allowed | Self::Forbidden | Self::AsMember => false,
+        }
+    }
+
+    /// Whether its pace counts it.
+    const fn is_paced(self) -> bool {
+        match self {
+            Self::Join | Self::Allowed | Self::Watch | Self::WatchAsMember | Self::Forbidden => {
+                true
+            }
+            Self::AsMember => false,
         }
     }
 }
@@ -73,6 +85,7 @@ impl Terminals {
                     TopicJoin::ByRight => JoinWish::Join,
                     TopicJoin::Allowed => JoinWish::Allowed,
                     TopicJoin::Watching => JoinWish::Watch,
+                    TopicJoin::AsMember => JoinWish::AsMember,
                 };
                 self.join_wished(cx, key, (topic, Some(ask.into())), wish);
             }
@@ -105,6 +118,7 @@ impl Terminals {
         };
         let is_live = connection.is_live();
         let by_right = (connection.rights.as_ref()).is_some_and(|rights| rights.allow(&topic));
+        let is_named = (connection.rights.as_ref()).is_some_and(|rights| rights.cover(&topic));
         let memberships = connection.memberships();
         let is_member = memberships.position(&topic).is_some();
         let may = match wish {
@@ -112,9 +126,13 @@ impl Terminals {
             JoinWish::Allowed => true,
             JoinWish::Forbidden => false,
             JoinWish::WatchAsMember => is_member,
+            JoinWish::AsMember => {
+                is_member || is_named || memberships.asked.iter().any(|it| it.topic == topic)
+            }
             JoinWish::Join | JoinWish::Watch => by_right || is_member,
         };
-        let refused = if (memberships.pace).is_exceeded(cx.now.mono, cx.config.topic_joins) {
+        let pace = &mut memberships.pace;
+        let refused = if wish.is_paced() && pace.is_exceeded(cx.now.mono, cx.config.topic_joins) {
             Some(NotJoined::TooFast)
         } else if !may {
             Some(NotJoined::NotAllowed)
@@ -129,9 +147,11 @@ impl Terminals {
             cx.stats.topic_joins_refused += 1;
             let word = match wish {
                 JoinWish::WatchAsMember => TopicWord::NotWatched(topic, why),
-                JoinWish::Join | JoinWish::Allowed | JoinWish::Watch | JoinWish::Forbidden => {
-                    TopicWord::NotJoined(topic, why)
-                }
+                JoinWish::Join
+                | JoinWish::Allowed
+                | JoinWish::Watch
+                | JoinWish::Forbidden
+                | JoinWish::AsMember => TopicWord::NotJoined(topic, why),
             };
             return self.say_of_topic(cx, key, word);
         }
@@ -141,11 +161,13 @@ impl Terminals {
         }
         let by = match wish {
             JoinWish::Join | JoinWish::Watch if by_right => MemberBy::Right,
+            JoinWish::AsMember if is_named => MemberBy::Right,
             // A member already, by whatever that is.
             JoinWish::Join
             | JoinWish::Watch
             | JoinWish::WatchAsMember
             | JoinWish::Allowed
+            | JoinWish::AsMember
             | JoinWish::Forbidden => MemberBy::Allowance,
         };
         let asked = AskedJoin {

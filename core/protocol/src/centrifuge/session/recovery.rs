@@ -171,8 +171,7 @@ impl Session {
             let brought = subs.get(topic.as_str()).and_then(brought);
             let log = FollowedLog::found(brought, found.get(topic));
             self.subscriptions.logs.insert(topic.clone(), log);
-            // It is a member by more than that.
-            let wish = self.wish_to_join(topic, TopicJoin::Allowed);
+            let wish = self.wish_to_join(topic, TopicJoin::AsMember);
             self.wishes.push_back(wish);
         }
     }
@@ -186,7 +185,7 @@ impl Session {
                 ask: log.ask(),
             })),
             (None, TopicJoin::Allowed) => TopicWish::JoinAllowed(topic.clone()),
-            (None, TopicJoin::ByRight) => TopicWish::Join(topic.clone()),
+            (None, TopicJoin::ByRight | TopicJoin::AsMember) => TopicWish::Join(topic.clone()),
             (None, TopicJoin::Watching) => TopicWish::Watch(topic.clone()),
         }
     }
@@ -220,7 +219,7 @@ impl Session {
         if self.settings.namespaces.is_recovered(topic) {
             let logs = &mut self.subscriptions.logs;
             logs.entry(topic.clone()).or_default();
-            let wish = self.wish_to_join(topic, TopicJoin::ByRight);
+            let wish = self.wish_to_join(topic, TopicJoin::AsMember);
             self.wishes.push_back(wish);
         }
     }

@@ -218,7 +218,7 @@ fn what_a_subscription_brings_is_forgotten_with_the_refusal_of_its_token() {
     let refused = session.subscription_judged(Ok(None));
     let error = session.refusal(3, ErrorCode::AlreadySubscribed);
     assert_eq!(refused, Some(Deed::Tell(error)));
-    let asked = follows("room:1", TopicJoin::ByRight, None);
+    let asked = follows("room:1", TopicJoin::AsMember, None);
     assert_eq!(deeds(&mut session), [asked]);
     session.told(&Outgoing::Left(topic("room:1")));
     hears(&mut session, &subscribe(4, brings));
@@ -362,7 +362,7 @@ fn a_terminal_is_told_at_its_login_where_it_stands_in_the_logs_of_topics() {
                 session.found(room.clone(), page);
             }
             session.logged_in(ann(), None, joins.to_vec());
-            let asked = follows("room:1", TopicJoin::Allowed, behind);
+            let asked = follows("room:1", TopicJoin::AsMember, behind);
             assert_eq!(deeds(&mut session), [asked]);
             let Told::Frame(frame) = session.told(&hello(at(5, Recovery::Anew))) else {
                 panic!("a reply");
@@ -450,7 +450,7 @@ fn a_topic_that_the_application_joins_is_followed_from_where_the_terminal_was() 
                 },
             );
             assert_eq!(session.told(&joined("room:1", None)), Told::Frame(at_once));
-            let asked = follows("room:1", TopicJoin::ByRight, behind);
+            let asked = follows("room:1", TopicJoin::AsMember, behind);
             assert_eq!(deeds(&mut session), [asked]);
             let unknown = joined("room:1", Some(HelloLog::Unknown));
             assert_eq!(session.told(&unknown), Told::Nothing);
