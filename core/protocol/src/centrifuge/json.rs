@@ -121,10 +121,11 @@ pub(super) mod data {
     pub(in super::super) fn len(payload: &Payload) -> usize {
         let bytes = payload.bytes();
         match (payload.kind(), std::str::from_utf8(bytes)) {
-            (FrameKind::Text, Ok(_)) if serde_json::from_slice::<&RawValue>(bytes).is_ok() => {
-                bytes.len()
-            }
-            (FrameKind::Text, Ok(text)) => super::text_len(text),
+            (FrameKind::Text, Ok(text)) => match serde_json::from_str::<&RawValue>(text) {
+                // What is around it is left out.
+                Ok(json) => json.get().len(),
+                Err(_) => super::text_len(text),
+            },
             (FrameKind::Binary, _) | (FrameKind::Text, Err(_)) => {
                 bytes.len().div_ceil(3) * 4 + r#"{"base64":""}"#.len()
             }

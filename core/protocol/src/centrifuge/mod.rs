@@ -267,6 +267,7 @@ mod tests {
             Payload::from("\u{1}".repeat(9000)),
             Payload::from("\"quotes\" and no JSON".repeat(300)),
             Payload::from(format!("[{}]", vec!["\"\\n\""; 3000].join(",\n"))),
+            Payload::from(format!("{}5\n", " ".repeat(9000))),
             Payload::from(String::new()),
         ] {
             for protocol in [Protocol::CentrifugeJson, Protocol::CentrifugeProtobuf] {
