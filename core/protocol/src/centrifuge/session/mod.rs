@@ -52,6 +52,9 @@ pub struct Session {
     stage: Stage,
     /// What was said and is not served.
     commands: VecDeque<Command>,
+    /// The frame by which it has said who it is, if that says more. It is read anew when it is known who says it: empty
+    /// commands, of which many fit into a frame, are large as soon as they are read.
+    behind_login: Option<Payload>,
     /// The command that waits for its answer.
     asked: Option<Asked>,
     /// Pings that were not answered. More than one is open if the terminal answers late.
@@ -105,7 +108,8 @@ enum Stage {
     /// It has said so, and nobody has judged it.
     LoggingIn {
         id: u32,
-        subs: BTreeMap<String, SubscribeRequest>,
+        /// The offsets that it has brought, by channel.
+        brought: BTreeMap<String, u64>,
         /// By a token that it has said, and can say anew.
         by_token: bool,
     },
@@ -295,6 +299,7 @@ impl Session {
             names,
             stage: Stage::Fresh,
             commands: VecDeque::new(),
+            behind_login: None,
             asked: None,
             open_pings: 0,
             subscriptions: Subscriptions::default(),
@@ -312,8 +317,26 @@ impl Session {
             return;
         }
         match self.encoding.decode(frame) {
-            Ok(commands) => self.commands.extend(commands),
+            Ok(mut commands) => {
+                if matches!(self.stage, Stage::Fresh) && self.commands.is_empty() {
+                    self.behind_login = (commands.len() > 1).then(|| frame.clone());
+                    commands.truncate(1);
+                }
+                self.commands.extend(commands);
+            }
             Err(super::Malformed) => self.close(CloseCode::ProtocolError),
+        }
+    }
+
+    /// What it has said with its login is to be served, before what it has said since.
+    fn hear_what_came_with_login(&mut self) {
+        let Some(frame) = self.behind_login.take() else {
+            return;
+        };
+        // It was read before.
+        let commands = self.encoding.decode(&frame).unwrap_or_default();
+        for command in commands.into_iter().skip(1).rev() {
+            self.commands.push_front(command);
         }
     }
 
@@ -325,7 +348,8 @@ impl Session {
     /// Whether something that it said is not served yet: no more is to be read of it.
     pub fn is_busy(&self) -> bool {
         let is_waiting = self.asked.is_some() || self.waiting.is_full();
-        is_waiting || !self.commands.is_empty() || self.closing.is_some()
+        let has_said_more = !self.commands.is_empty() || self.behind_login.is_some();
+        is_waiting || has_said_more || self.closing.is_some()
     }
 
     /// What is to be done next. `None`: nothing, until it says more, is answered, or is told something.
@@ -357,12 +381,13 @@ impl Session {
     }
 
     /// The terminal is whom it says, for so many seconds. Returns what it wants of the user's log. `joins`: the topics
-    /// that it joins when it is greeted.
-    pub fn logged_in(&mut self, user: UserId, ttl: Option<u32>, joins: Vec<TopicId>) -> Follow {
+    /// that it joins when it is greeted: the first of them, as many as it may be subscribed to.
+    pub fn logged_in(&mut self, user: UserId, ttl: Option<u32>, mut joins: Vec<TopicId>) -> Follow {
+        joins.truncate(self.settings.connection_topics);
         let stage = std::mem::replace(&mut self.stage, Stage::Refused);
         let Stage::LoggingIn {
             id,
-            mut subs,
+            brought: mut by_channel,
             by_token,
         } = stage
         else {
@@ -373,10 +398,8 @@ impl Session {
         let ttl = ttl.filter(|_| by_token);
         self.subscriptions.begin_by_server(&joins);
         let channel = of_user(&user);
-        let brought = subs
-            .remove(&channel)
-            .and_then(|sub| recovery::brought(&sub));
-        self.follow_by_server(&joins, &subs);
+        let brought = by_channel.remove(&channel);
+        self.follow_by_server(&joins, &by_channel);
         let member = Box::new(Member {
             user,
             channel,
@@ -415,7 +438,7 @@ impl Session {
             });
             return None;
         }
-        let error = match refused {
+        let (error, code) = match refused {
             LoginRefused::Invalid => {
                 self.close(CloseCode::InvalidToken);
                 return None;
@@ -429,14 +452,15 @@ impl Session {
                 self.close(CloseCode::TokenExpired);
                 return None;
             }
-            LoginRefused::Missing => ErrorCode::Unauthorized,
-            LoginRefused::Malformed => ErrorCode::BadRequest,
-            LoginRefused::Expired => ErrorCode::TokenExpired,
-            LoginRefused::Unavailable => ErrorCode::Internal,
+            LoginRefused::Missing => (ErrorCode::Unauthorized, CloseCode::InvalidToken),
+            LoginRefused::Malformed => (ErrorCode::BadRequest, CloseCode::ProtocolError),
+            LoginRefused::Expired => (ErrorCode::TokenExpired, CloseCode::TokenExpired),
+            LoginRefused::Unavailable => (ErrorCode::Internal, CloseCode::ServiceRestart),
         };
         if !refreshing {
+            // Clients go by the answer. Nobody is kept who goes by none, and the number says the same.
             self.stage = Stage::Refused;
-            self.commands.clear();
+            self.close(code);
         }
         Some(self.refusal(id, error))
     }
@@ -544,6 +568,9 @@ impl Session {
                 let answer = self.refusal(*id, ErrorCode::TooManyConnections);
                 (Some(answer), farewell)
             }
+            // It was answered.
+            (Stage::Refused, CloseCode::ServiceRestart) => (None, code::SERVER_ERROR),
+            (Stage::Refused, _) => (None, farewell),
             _ if code::is_announced(code) => (Some(self.announced(farewell)), farewell),
             _ => (None, farewell),
         }
@@ -638,6 +665,7 @@ impl Session {
             node,
         };
         self.stage = Stage::Live { member };
+        self.hear_what_came_with_login();
         Told::Frame(self.encoding.encode(&Reply {
             id,
             connect: Some(result),
@@ -721,7 +749,13 @@ impl Session {
     fn connect(&mut self, id: u32, connect: ConnectRequest) -> Deed {
         let ConnectRequest { token, subs } = connect;
         let by_token = !token.is_empty();
-        self.stage = Stage::LoggingIn { id, subs, by_token };
+        let brought = subs.into_iter();
+        let brought = brought.filter_map(|(name, sub)| Some((name, recovery::brought(&sub)?)));
+        self.stage = Stage::LoggingIn {
+            id,
+            brought: brought.collect(),
+            by_token,
+        };
         Deed::LogIn(token)
     }
 }

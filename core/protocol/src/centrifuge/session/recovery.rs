@@ -133,11 +133,11 @@ impl Session {
     /// What is to be looked for before the terminal is served that joins these topics: where it begins in their logs,
     /// behind the offset that it has brought. No more than it may be subscribed to.
     pub fn looks_for(&self, joins: &[TopicId]) -> Vec<(TopicId, Option<u64>)> {
-        let Stage::LoggingIn { subs, .. } = &self.stage else {
+        let Stage::LoggingIn { brought, .. } = &self.stage else {
             return Vec::new();
         };
         let recovered = (joins.iter()).filter(|topic| self.settings.namespaces.is_recovered(topic));
-        let behind = |topic: &TopicId| subs.get(topic.as_str()).and_then(brought);
+        let behind = |topic: &TopicId| brought.get(topic.as_str()).copied();
         let looked_for = recovered.map(|topic| (topic.clone(), behind(topic)));
         looked_for.take(self.settings.connection_topics).collect()
     }
@@ -149,16 +149,12 @@ impl Session {
 
     /// It follows the logs of those of the topics to which the server subscribes it when it greets it, and of those that it
     /// knows from before if the application has it join them.
-    pub(super) fn follow_by_server(
-        &mut self,
-        joins: &[TopicId],
-        subs: &BTreeMap<String, SubscribeRequest>,
-    ) {
+    pub(super) fn follow_by_server(&mut self, joins: &[TopicId], brought: &BTreeMap<String, u64>) {
         let found = std::mem::take(&mut self.subscriptions.found);
-        let others = subs.iter().filter_map(|(name, request)| {
-            let (topic, offset) = (TopicId::new(name).ok()?, brought(request)?);
+        let others = brought.iter().filter_map(|(name, offset)| {
+            let topic = TopicId::new(name).ok()?;
             let is_recovered = self.settings.namespaces.is_recovered(&topic);
-            (is_recovered && !joins.contains(&topic)).then_some((topic, offset))
+            (is_recovered && !joins.contains(&topic)).then_some((topic, *offset))
         });
         for (topic, offset) in others.take(self.settings.connection_topics) {
             let log = FollowedLog::behind(Some(offset));
@@ -168,7 +164,7 @@ impl Session {
             if !self.settings.namespaces.is_recovered(topic) {
                 continue;
             }
-            let brought = subs.get(topic.as_str()).and_then(brought);
+            let brought = brought.get(topic.as_str()).copied();
             let log = FollowedLog::found(brought, found.get(topic));
             self.subscriptions.logs.insert(topic.clone(), log);
             let wish = self.wish_to_join(topic, TopicJoin::AsMember);

@@ -116,20 +116,34 @@ impl Subscriptions {
         (self.topics).insert(topic, Subscription::Asked { id, recovers });
     }
 
-    /// Its subscription to a topic ends then, or not by itself.
+    /// Its subscription to a topic ends then, or not by itself. An earlier end counts no longer.
     pub(super) fn ends(&mut self, topic: &TopicId, end: Option<SubscriptionEnd>) {
+        self.expired.retain(|expired| expired != topic);
         match end {
             Some(end) => self.ends.insert(topic.clone(), end),
             None => self.ends.remove(topic),
         };
     }
 
-    /// Finds those whose tokens have expired for so long.
+    /// Finds those whose tokens have expired for so long. One that it has asked for and does not have yet ends later.
     pub(super) fn expire(&mut self, now: WallTime, grace: Duration) {
         let grace = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
         let is_over =
             |end: &SubscriptionEnd| end.at.as_millis().saturating_add(grace) <= now.as_millis();
-        let over = self.ends.extract_if(.., |_, end| is_over(end));
+        let topics = &self.topics;
+        let is_had = |topic: &TopicId| match topics.get(topic) {
+            Some(Subscription::Asked { .. }) => false,
+            Some(
+                Subscription::ByServer
+                | Subscription::ByItself
+                | Subscription::Leaving(_)
+                | Subscription::Expired
+                | Subscription::Lost,
+            )
+            | None => true,
+        };
+        let is_over = |topic: &TopicId, end: &mut SubscriptionEnd| is_over(end) && is_had(topic);
+        let over = self.ends.extract_if(.., is_over);
         self.expired.extend(over.map(|(topic, _)| topic));
     }
 

@@ -161,6 +161,53 @@ fn a_terminal_is_served_when_it_has_said_who_it_is_and_is_greeted() {
     assert!(!session.is_busy());
 }
 
+/// Nobody knows who it is, and clients say much at once: an empty command is a few bytes, and far more when it is read.
+#[test]
+fn what_comes_with_a_login_takes_no_more_memory_than_it_has_bytes_until_that_is_answered() {
+    let said = |lines: &[&str]| {
+        let mut session = fresh();
+        says(&mut session, &lines.join("\n"));
+        session
+    };
+    let rpc = r#"{"id":2,"rpc":{}}"#;
+    let many = [rpc; super::super::COMMANDS_MAX - 1];
+    let connect = r##"{"id":1,"connect":{"subs":{"#ann":{},"a":{},"#bob":{"recover":true}}}}"##;
+    let mut session = said(&[&[connect], &many[..]].concat());
+    deeds(&mut session);
+    assert_eq!(session.commands.len(), 0);
+    assert!(session.is_busy());
+    let Stage::LoggingIn { brought, .. } = &session.stage else {
+        panic!("it logs in");
+    };
+    assert_eq!(brought.len(), 1);
+    session.logged_in(ann(), None, Vec::new());
+    assert_eq!(deeds(&mut session), []);
+    assert_eq!(session.commands.len(), 0);
+    told(&mut session, &hello(at(5, Recovery::Anew)));
+    assert_eq!(deeds(&mut session).len(), many.len());
+    assert!(!session.is_busy());
+    // What is no command ends the connection before that.
+    let mut session = said(&[connect, "no JSON"]);
+    assert_eq!(deeds(&mut session), [Deed::Close(CloseCode::ProtocolError)]);
+}
+
+/// It may be subscribed to two: of the others it would get nothing.
+#[test]
+fn a_terminal_is_told_of_the_topics_alone_that_it_joins_by_its_token() {
+    let mut session = fresh();
+    says(&mut session, r#"{"id":1,"connect":{}}"#);
+    deeds(&mut session);
+    let named: Vec<_> = ["c", "b", "a", "d"].map(topic).into();
+    session.logged_in(ann(), None, named);
+    let reply = told(&mut session, &hello(at(5, Recovery::Anew)));
+    let subs = reply["connect"]["subs"].as_object().expect("channels");
+    let names: Vec<_> = subs.keys().map(String::as_str).collect();
+    assert_eq!(names, ["#", "#ann", "b", "c"]);
+    // The instance says so of the first that is one too many, which was named to nobody.
+    let too_many = Outgoing::NotJoined(topic("a"), NotJoined::TooMany);
+    assert_eq!(session.told(&too_many), Told::Nothing);
+}
+
 #[test]
 fn a_terminal_recovers_if_nothing_is_missing() {
     for (epoch, log, behind, sub) in [
@@ -227,12 +274,12 @@ fn a_terminal_learns_later_where_it_stands_if_nobody_could_say() {
 #[test]
 fn a_terminal_that_is_not_believed_is_told_so_or_closed_and_not_heard_any_more() {
     for (refused, expected) in [
-        (LoginRefused::Missing, Ok((101, None))),
-        (LoginRefused::Malformed, Ok((107, None))),
-        (LoginRefused::Expired, Ok((109, None))),
-        (LoginRefused::Unavailable, Ok((100, Some(true)))),
-        (LoginRefused::Invalid, Err(CloseCode::InvalidToken)),
-        (LoginRefused::Forbidden, Err(CloseCode::Forbidden)),
+        (LoginRefused::Missing, Ok((101, None, 3500))),
+        (LoginRefused::Malformed, Ok((107, None, 3501))),
+        (LoginRefused::Expired, Ok((109, None, 3005))),
+        (LoginRefused::Unavailable, Ok((100, Some(true), 3004))),
+        (LoginRefused::Invalid, Err(3500)),
+        (LoginRefused::Forbidden, Err(3507)),
     ] {
         let mut session = fresh();
         says(
@@ -242,21 +289,23 @@ fn a_terminal_that_is_not_believed_is_told_so_or_closed_and_not_heard_any_more()
         deeds(&mut session);
         let frame = session.not_logged_in(refused);
         let reply = frame.map(|frame| value(&frame));
+        says(&mut session, "no JSON");
+        let closed = match &*deeds(&mut session) {
+            [Deed::Close(code)] => session.farewell(*code),
+            other => panic!("{other:?}"),
+        };
+        let number = closed.1.number;
         let found = match reply {
             Some(reply) => Ok((
                 reply["error"]["code"].as_u64().expect("a code"),
                 reply["error"]["temporary"].as_bool(),
+                number,
             )),
-            None => match &*deeds(&mut session) {
-                [Deed::Close(code)] => Err(*code),
-                other => panic!("{other:?}"),
-            },
+            None => Err(number),
         };
         assert_eq!(found, expected);
-        if expected.is_ok() {
-            says(&mut session, "no JSON");
-            assert_eq!(deeds(&mut session), []);
-        }
+        // It was answered, or is told why it is closed.
+        assert_eq!(closed.0.is_some(), expected.is_err());
     }
 }
 
@@ -729,6 +778,54 @@ fn a_token_for_a_topic_allows_it_until_it_runs_out() {
     let push = told(&mut session, &Outgoing::Left(topic("chat")));
     let expected = json!({"code": 2501, "reason": "subscription expired"});
     assert_eq!(push["push"]["unsubscribe"], expected);
+}
+
+/// An instance that stands still, or a directory that is slow, makes no token count for ever.
+#[test]
+fn a_token_that_runs_out_before_its_topic_is_joined_ends_what_comes_of_it() {
+    let mut session = live();
+    let subscribe = r#"{"id":2,"subscribe":{"channel":"chat","token":"t"}}"#;
+    says(&mut session, subscribe);
+    deeds(&mut session);
+    let at = WallTime::from_millis(1000);
+    session.subscription_judged(Ok(Some(SubscriptionEnd { at, ttl: 1 })));
+    let later = WallTime::from_millis(1_000_000);
+    session.ping(later);
+    assert_eq!(deeds(&mut session), []);
+    let joined = Outgoing::Joined {
+        topic: topic("chat"),
+        degraded: false,
+        log: None,
+    };
+    let reply = told(&mut session, &joined);
+    assert_eq!(reply["subscribe"], json!({"expires": true, "ttl": 1}));
+    session.ping(later);
+    let lapse = [Deed::Topic(TopicWish::Lapse(topic("chat")))];
+    assert_eq!(deeds(&mut session), lapse);
+}
+
+#[test]
+fn a_token_that_is_renewed_in_the_moment_of_its_end_counts() {
+    let mut session = live();
+    says(&mut session, r#"{"id":2,"subscribe":{"channel":"chat"}}"#);
+    deeds(&mut session);
+    subscribed(&mut session, "chat");
+    let end = |seconds: u64| {
+        Ok(Some(SubscriptionEnd {
+            at: WallTime::from_millis(1000 * seconds),
+            ttl: 60,
+        }))
+    };
+    let renew = r#"{"id":4,"sub_refresh":{"channel":"chat","token":"t"}}"#;
+    says(&mut session, renew);
+    deeds(&mut session);
+    session.subscription_judged(end(1));
+    says(&mut session, renew);
+    deeds(&mut session);
+    session.ping(WallTime::from_millis(100_000));
+    let renewed = told_by(session.subscription_judged(end(1000)));
+    assert_eq!(renewed["sub_refresh"]["expires"], true);
+    assert_eq!(deeds(&mut session), []);
 }
 
 /// What the application does with a terminal does not end with a token that was judged meanwhile.

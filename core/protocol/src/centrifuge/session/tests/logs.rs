@@ -629,13 +629,10 @@ fn a_member_is_told_who_comes_and_leaves_and_of_itself_first() {
 #[test]
 fn a_terminal_that_is_not_told_who_is_there_stays_subscribed() {
     let names: Vec<_> = (1..=17).map(|n| format!("hall:{n}")).collect();
-    let mut session = logging_in(Encoding::Json, "");
-    let joins = names.iter().map(|name| topic(name));
-    session.logged_in(ann(), None, joins.collect());
-    session.told(&hello(at(5, Recovery::Anew)));
+    let mut session = served(Encoding::Json);
     let watch = |name: &str| Deed::Topic(TopicWish::WatchAsMember(topic(name)));
     for name in &names {
-        assert_eq!(session.told(&joined(name, None)), Told::Nothing);
+        session.told(&joined(name, None));
         assert_eq!(deeds(&mut session), [watch(name)]);
     }
     let (late, refused) = (&names[15], &names[16]);
