@@ -379,7 +379,7 @@ fn logins<R: Runtime>(shared: &Shared, me: &Arc<Member>) -> Logins {
     let me = Arc::clone(me);
     Logins {
         admitted: Arc::clone(&shared.admitted),
-        patience: shared.settings.core.handshake_timeout,
+        patience: (shared.settings.core.handshake_timeout).min(Logins::PATIENCE_MAX),
         sleep: |span| Box::pin(R::sleep(span)),
         failed: Box::new(move |code| {
             me.refusals.count(code);

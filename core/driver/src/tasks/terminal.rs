@@ -3,6 +3,7 @@
 
 mod conversation;
 mod logins;
+mod patience;
 mod questions;
 mod renewal;
 

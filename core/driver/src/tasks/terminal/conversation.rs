@@ -21,6 +21,7 @@ use switchboard_protocol::centrifuge::{
 };
 
 use super::logins::{carrying, end_of, no_request, refused, ttl};
+use super::patience::Patience;
 use super::questions::{UNDER_WAY, publication, publish};
 use super::{Phase, Pump, Step, Terminal, TerminalContext};
 use crate::clock;
@@ -51,6 +52,8 @@ pub(super) struct Conversation {
     withheld: Vec<(TopicId, u64)>,
     /// The pace at which it publishes.
     publications: ActPace,
+    /// How long it waits for what it asks.
+    patience: Patience,
 }
 
 /// What was under way.
@@ -77,6 +80,7 @@ impl Conversation {
             unread: 0,
             withheld: Vec::new(),
             publications: ActPace::NEW,
+            patience: Patience::Whole,
         })
     }
 
@@ -121,7 +125,10 @@ impl<T: Transport> Pump<T> {
                 match conversation.session.next_deed() {
                     Some(deed) => deed,
                     None if conversation.session.is_busy() => return Poll::Pending,
-                    None => return Poll::Ready(None),
+                    None => {
+                        conversation.patience = Patience::Whole;
+                        return Poll::Ready(None);
+                    }
                 }
             };
             if let Some(step) = self.execute(cx, deed) {
@@ -146,9 +153,7 @@ impl<T: Transport> Pump<T> {
             Deed::Ask(question) => {
                 let inbox = self.context.reports.inbox().clone();
                 let questions = Rc::clone(&self.context.questions);
-                self.begin_to(
-                    async move { Concluded::Answered(questions.ask(&inbox, question).await) },
-                );
+                self.begin_to_ask(async move { questions.ask(&inbox, question).await });
             }
             Deed::Close(code) => {
                 self.end(cx, Closure::Violation(code));
@@ -266,9 +271,7 @@ impl<T: Transport> Pump<T> {
         }
         let inbox = self.context.reports.inbox().clone();
         let sleep = self.context.logins.sleep;
-        self.begin_to(
-            async move { Concluded::Answered(publish(&inbox, sleep, publication).await) },
-        );
+        self.begin_to_ask(async move { publish(&inbox, sleep, publication).await });
         None
     }
 
@@ -280,9 +283,28 @@ impl<T: Transport> Pump<T> {
 
     fn judge(&mut self, token: String, user: UserId, topic: TopicId) {
         let logins = Rc::clone(&self.context.logins);
-        self.begin_to(async move {
-            Concluded::Judged(logins.subscription(&token, &user, &topic).await)
-        });
+        let judged =
+            async move { Concluded::Judged(logins.subscription(&token, &user, &topic).await) };
+        let too_late = Concluded::Judged(Err(LoginRefused::Unavailable));
+        self.begin_patiently(judged, too_late);
+    }
+
+    fn begin_to_ask(&mut self, asked: impl Future<Output = Answered> + 'static) {
+        let answered = async move { Concluded::Answered(asked.await) };
+        self.begin_patiently(answered, Concluded::Answered(Answered::Unknown));
+    }
+
+    /// The same comes of it too late as if nobody could say.
+    fn begin_patiently(
+        &mut self,
+        act: impl Future<Output = Concluded> + 'static,
+        too_late: Concluded,
+    ) {
+        if let Some(conversation) = &self.conversation {
+            let sleep = self.context.logins.sleep;
+            let act = conversation.patience.with(sleep, act, too_late);
+            self.begin_to(act);
+        }
     }
 
     fn begin_to(&mut self, act: impl Future<Output = Concluded> + 'static) {
@@ -312,8 +334,15 @@ impl<T: Transport> Pump<T> {
             }
             Concluded::Entered => None,
             Concluded::Refreshed(Ok(login)) => session.refreshed(ttl(&login)).map(Deed::Tell),
-            Concluded::Answered(answered) => session.answered(answered),
-            Concluded::Judged(judged) => session.subscription_judged(judged),
+            Concluded::Answered(answered) => {
+                conversation.patience = Patience::behind(answered != Answered::Unknown);
+                session.answered(answered)
+            }
+            Concluded::Judged(judged) => {
+                let is_judged = judged != Err(LoginRefused::Unavailable);
+                conversation.patience = Patience::behind(is_judged);
+                session.subscription_judged(judged)
+            }
         }
     }
 

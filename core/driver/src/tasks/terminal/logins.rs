@@ -22,7 +22,7 @@ use crate::runtime::race;
 /// Finds out who terminals are, for all of an instance.
 pub(crate) struct Logins {
     pub(crate) admitted: Arc<ArcSwap<Admitted>>,
-    /// How long an authenticator may take: as long as a handshake.
+    /// How long an authenticator may take: as long as a handshake, or [`PATIENCE_MAX`](Self::PATIENCE_MAX).
     pub(crate) patience: Duration,
     pub(crate) sleep: Sleep,
     /// Counts and tells a login that fails, by its code.
@@ -33,6 +33,10 @@ pub(crate) struct Logins {
 pub(crate) type Sleep = fn(Duration) -> Pin<Box<dyn Future<Output = ()>>>;
 
 impl Logins {
+    /// Clients come anew if their login is not answered for 5 s, of which two may go by until it is known where they stand
+    /// in logs and until their row is written.
+    pub(crate) const PATIENCE_MAX: Duration = Duration::from_secs(3);
+
     /// Who a request says it is.
     pub(super) async fn authenticate(&self, parts: Parts) -> Result<Login, AuthError> {
         let judged = async {

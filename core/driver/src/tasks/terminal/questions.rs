@@ -182,6 +182,7 @@ mod tests {
     use switchboard_core::message::Connections;
 
     use super::*;
+    use crate::tasks::terminal::patience::Patience;
 
     /// Whoever hears a short list takes it for all.
     #[test]
@@ -211,6 +212,29 @@ mod tests {
             };
             assert_eq!(asked.as_mut().poll(&mut cx), Poll::Ready(expected));
         }
+    }
+
+    /// Where others wait for a directory that hangs, nobody behind them waits without end.
+    #[test]
+    fn who_has_no_turn_in_time_is_told_that_nobody_can_say() {
+        let questions = Questions::new();
+        let (inbox, inputs) = Inbox::new();
+        let mut cx = Context::from_waker(Waker::noop());
+        let ask = || {
+            let user = UserId::new("ann").expect("a user");
+            Box::pin(questions.ask(&inbox, Question::Connections(user)))
+        };
+        let mut others: Vec<_> = (0..UNDER_WAY).map(|_| ask()).collect();
+        for question in &mut others {
+            assert!(pin!(question).poll(&mut cx).is_pending());
+        }
+        let passes: Sleep = |_| Box::pin(std::future::ready(()));
+        let asked = Patience::Whole.with(passes, ask(), Answered::Unknown);
+        assert_eq!(pin!(asked).poll(&mut cx), Poll::Ready(Answered::Unknown));
+        // And keeps nobody else from asking.
+        drop(others);
+        assert!(pin!(&mut ask()).poll(&mut cx).is_pending());
+        assert_eq!(inputs.len(), UNDER_WAY + 1);
     }
 
     /// H24: what terminals ask leaves room for what the application asks.
