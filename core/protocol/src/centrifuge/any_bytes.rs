@@ -1,6 +1,6 @@
 //! Both codecs, and what they are given: bytes of any kind, and messages that are nearly right.
 //!
-//! `PROPTEST_CASES=10000000 cargo test --release -p switchboard-protocol any_bytes` looks for longer.
+//! `.ci/fuzz` looks for longer.
 
 use proptest::prelude::*;
 use prost::Message as _;
@@ -8,9 +8,9 @@ use switchboard_core::frame::{FrameKind, Payload};
 
 use super::message::{
     ChannelRequest, Command, ConnectRequest, HistoryRequest, Publication, PublishRequest, Push,
-    Reply, StreamPosition, SubscribeRequest,
+    Relayed, Reply, StreamPosition, SubscribeRequest,
 };
-use super::{COMMANDS_MAX, Encoding, json, protobuf};
+use super::{COMMANDS_MAX, Encoding, Relay, json, protobuf};
 
 /// A byte that is changed, cut off or doubled somewhere makes most of a frame right.
 #[derive(Clone, Debug)]
@@ -146,13 +146,42 @@ fn frames(commands: &[Command]) -> [Vec<u8>; 2] {
     ]
 }
 
+/// A body of `/emulation` with a frame, in both encodings.
+fn relays(session: String, frames: &[Vec<u8>; 2]) -> [Vec<u8>; 2] {
+    let node = format!("{:016x}", 7);
+    let [lines, messages] = frames;
+    let data = String::from_utf8_lossy(lines);
+    let json = serde_json::json!({"session": session, "node": node, "data": data});
+    let protobuf = Relayed {
+        node,
+        session,
+        data: messages.clone(),
+    };
+    [json.to_string().into_bytes(), protobuf.encode_to_vec()]
+}
+
+/// What is read of bytes, by all that read some.
+fn read_by_all(bytes: &[u8]) -> Result<(), TestCaseError> {
+    let decoded = [json::decode(bytes), protobuf::decode(bytes)];
+    for commands in decoded.into_iter().flatten() {
+        prop_assert!(commands.len() <= COMMANDS_MAX);
+    }
+    if let Ok(ConnectRequest { token, subs }) = json::connect(bytes) {
+        prop_assert!(token.len() + subs.len() <= bytes.len());
+    }
+    for is_protobuf in [false, true] {
+        if let Some(relay) = Relay::read(bytes, is_protobuf) {
+            prop_assert!(relay.frame.len() + relay.session.len() <= bytes.len());
+        }
+    }
+    Ok(())
+}
+
 proptest! {
     /// H36: no bytes make a codec panic, and what it makes of them is bounded.
     #[test]
     fn any_bytes_are_commands_or_malformed(bytes: Vec<u8>) {
-        for decoded in [json::decode(&bytes), protobuf::decode(&bytes)].into_iter().flatten() {
-            prop_assert!(decoded.len() <= COMMANDS_MAX);
-        }
+        read_by_all(&bytes)?;
     }
 
     /// H36
@@ -166,12 +195,44 @@ proptest! {
     /// H36
     #[test]
     fn what_is_nearly_right_is_commands_or_malformed(commands in commands(), damages in damage()) {
-        let [lines, messages] = frames(&commands).map(|frame| {
-            damages.iter().fold(frame, |frame, damage| damage.done_to(frame))
-        });
-        for decoded in [json::decode(&lines), protobuf::decode(&messages)].into_iter().flatten() {
-            prop_assert!(decoded.len() <= COMMANDS_MAX);
+        for frame in frames(&commands) {
+            read_by_all(&damages.iter().fold(frame, |frame, damage| damage.done_to(frame)))?;
         }
+    }
+
+    /// H36: what is posted for a terminal is its frame and whose it is, or nothing.
+    #[test]
+    fn what_is_nearly_a_relay_is_one_or_none(
+        commands in commands(),
+        session: String,
+        damages in damage(),
+    ) {
+        let frames = frames(&commands);
+        let bodies = relays(session.clone(), &frames);
+        for ((body, frame), is_protobuf) in bodies.iter().zip(&frames).zip([false, true]) {
+            let relay = Relay::read(body, is_protobuf).expect("a relay");
+            prop_assert_eq!((relay.session, relay.instance.get()), (session.clone(), 7));
+            prop_assert_eq!(relay.frame.bytes(), &frame[..]);
+        }
+        for body in bodies {
+            read_by_all(&damages.iter().fold(body, |body, damage| damage.done_to(body)))?;
+        }
+    }
+
+    /// H36: so is what a terminal says that says nothing but who it is.
+    #[test]
+    fn what_is_nearly_a_login_is_one_or_malformed(
+        token: String,
+        names in prop::collection::vec("[#a-z:]{0,8}", 0..5),
+        damages in damage(),
+    ) {
+        let sub = |name: &String| (name.clone(), serde_json::json!({"recover": true, "offset": 7}));
+        let subs: serde_json::Map<_, _> = names.iter().map(sub).collect();
+        let body = serde_json::json!({"token": token, "subs": subs}).to_string().into_bytes();
+        let connect = json::connect(&body).expect("a login");
+        prop_assert_eq!(connect.token, token);
+        prop_assert_eq!(connect.subs.len(), subs.len());
+        read_by_all(&damages.iter().fold(body, |body, damage| damage.done_to(body)))?;
     }
 
     /// H36: one line, whatever it carries, and as long as it was counted.
