@@ -27,25 +27,46 @@ struct Options {
     /// Turns of each kind of push
     #[arg(long, default_value_t = 15)]
     turns: usize,
+    /// Exit with 1 if a terminal takes over 1 KiB more memory than a plain one, or a delivery over 1.15 times its processor time
+    #[arg(long)]
+    check: bool,
     /// Only these: memory, broadcast
     only: Vec<String>,
 }
+
+/// Bytes that an idle terminal may take beside those of a plain one.
+const MORE_MEMORY: i64 = 1024;
+/// Times the processor time of a delivery to a plain terminal that one may take.
+const MORE_TIME: f64 = 1.15;
 
 fn main() -> ExitCode {
     serve_herd_if_asked();
     let options = Options::parse();
     let _ = rlimit::increase_nofile_limit(u64::MAX);
     let wanted = |name: &str| options.only.is_empty() || options.only.iter().any(|o| o == name);
+    let mut holds = true;
     if wanted("memory") {
-        memory(options.adapter, options.idle);
+        let more = memory(options.adapter, options.idle);
+        holds &= is_within(more <= MORE_MEMORY, &format!("{MORE_MEMORY:+} B"));
     }
     if wanted("broadcast") {
-        broadcast(options.adapter, options.terminals, options.turns);
+        let times = broadcast(options.adapter, options.terminals, options.turns);
+        holds &= is_within(times <= MORE_TIME, &format!("{MORE_TIME} times"));
     }
-    ExitCode::SUCCESS
+    match holds || !options.check {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    }
 }
 
-fn memory(adapter: Adapter, terminals: usize) {
+fn is_within(holds: bool, bound: &str) -> bool {
+    let verdict = if holds { "within" } else { "ABOVE" };
+    println!("  {verdict} the bound of {bound}");
+    holds
+}
+
+/// Returns how many bytes more a terminal takes than a plain one.
+fn memory(adapter: Adapter, terminals: usize) -> i64 {
     println!("resident memory of both servers for an idle terminal, of {terminals}:");
     let plain = idle(adapter, terminals, Speaks::Plain);
     let centrifuge = idle(adapter, terminals, Speaks::Centrifuge);
@@ -55,6 +76,7 @@ fn memory(adapter: Adapter, terminals: usize) {
         centrifuge - plain,
         centrifuge as f64 / plain as f64
     );
+    centrifuge - plain
 }
 
 /// What each of so many terminals adds to servers that have had some already.
@@ -78,7 +100,8 @@ const PUSHES: usize = 5;
 /// Bytes of a push.
 const BYTES: usize = 100;
 
-fn broadcast(adapter: Adapter, terminals: usize, turns: usize) {
+/// Returns how many times the processor time of a plain delivery one takes.
+fn broadcast(adapter: Adapter, terminals: usize, turns: usize) -> f64 {
     println!(
         "broadcasts of {BYTES} B to {terminals} terminals of each kind, on two servers each, in turns:"
     );
@@ -111,6 +134,7 @@ fn broadcast(adapter: Adapter, terminals: usize, turns: usize) {
         "    plain {plain:.2} us, Centrifuge {centrifuge:.2} us: {:.2} times",
         centrifuge / plain
     );
+    centrifuge / plain
 }
 
 fn push(place: &Testbed, number: usize) {
