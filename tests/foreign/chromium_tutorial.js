@@ -30,9 +30,14 @@ const env = {
 };
 const inUse = (command) => command.replaceAll("127.0.0.1:8081", api).replaceAll("127.0.0.1:3000", chat);
 
+const tutorial = readFileSync(path.join(DOCS, "chat.md"), "utf8");
+
 /** The commands of the page, in their order, each with what its block says about it. */
-const blocks = [...readFileSync(path.join(DOCS, "chat.md"), "utf8").matchAll(/^```sh *(.*)\n([^]*?)^```$/gm)]
+const blocks = [...tutorial.matchAll(/^```sh *(.*)\n([^]*?)^```$/gm)]
   .map(([, how, command]) => ({ how, command: inUse(command) }));
+
+/** What a section has for the page in the browser. */
+const script = (heading) => tutorial.split(`\n## ${heading}\n`)[1].split("\n## ")[0].match(/^```js\n([^]*?)^```$/m)[1];
 
 const running = new Map();
 
@@ -55,6 +60,7 @@ async function execute({ how, command }) {
   await end(name);
   const child = spawn("bash", ["-c", command], { cwd: folder, env, detached: true, stdio: ["ignore", "inherit", "inherit"] });
   running.set(name, child);
+  if (command.includes("--namespaces")) return writeInARoom();
   if (name !== "backend") return undefined;
   const config = () => fetch(`http://${chat}/config`).then((answer) => answer.json());
   await eventually("the backend listens", () => config().then(() => true, () => false));
@@ -85,13 +91,43 @@ async function talk() {
 
 let talks = 0;
 
+/** Two people who publish themselves: what the page of the tutorial does, and what it does in a room. */
+async function writeInARoom() {
+  const ready = blocks.find(({ command }) => command.includes("/health/ready"));
+  await execute(ready);
+  const both = script("The page").replace("127.0.0.1:8080", listen) + script("Rooms that clients write to");
+  const pages = [];
+  for (const user of ["ann", "bob"]) {
+    const page = await browser.newPage();
+    await page.goto(`http://${chat}/?user=${user}`);
+    await page.evaluate(([code, name]) => {
+      globalThis.shown = [];
+      const post = (where, body) => fetch(where, { method: "POST", body: JSON.stringify(body) });
+      const Act = (async () => {}).constructor;
+      return new Act("user", "post", "show", code)(name, post, (data) => globalThis.shown.push(data));
+    }, [both, user]);
+    pages.push(page);
+  }
+  // Bob is given what was said before he came.
+  const said = { user: "ann", text: "Hello" };
+  for (const page of pages) {
+    const shown = () => page.evaluate(() => globalThis.shown);
+    await eventually("both publications", async () => (await shown()).length === 2);
+    assert.deepEqual(await shown(), [said, said]);
+    await page.close();
+  }
+  rooms += 1;
+}
+
+let rooms = 0;
+
 const all = {};
 for (const [number, block] of blocks.entries()) {
   all[`${number + 1}. ${block.command.trim().split("\n")[0]}`] = () => execute(block);
 }
 all["people have talked by each backend"] = () => {
   assert.ok(blocks.length > 8, "there are commands");
-  assert.equal(talks, 2);
+  assert.deepEqual([talks, rooms], [2, 1]);
 };
 
 run(all, async () => {
