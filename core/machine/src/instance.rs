@@ -198,7 +198,7 @@ impl Instance {
         Ok(Self {
             terminals: Terminals::new(&hash),
             membership: Membership::new(now),
-            publish: Publish::new(&hash),
+            publish: Publish::new(&config, &hash),
             deliver: Deliveries::new(&config, &hash),
             follow: Followers::new(&config, &hash),
             peers: Peers::new(),

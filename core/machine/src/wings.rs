@@ -119,7 +119,7 @@ impl Wings<'_> {
                 }
                 Effect::HasRoom(connection) => self.follow.has_room(connection),
                 Effect::RowAsked(connection) => {
-                    self.follow.row_asked(connection);
+                    self.follow.row_asked(cx, connection);
                 }
                 Effect::TopicFollowed(topic, connection, asked) => {
                     let waited = self.follow.attach(cx, connection, &topic.into(), *asked);

@@ -21,18 +21,17 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use switchboard_core::message::Counts;
+use switchboard_core::stats::Times;
 
 pub(crate) use format::Format;
 
 use switchboard_driver::{Answers, Figures, log};
 use workers::Workers;
 
-/// Bounds of the push latency's buckets, in seconds: from a push between two terminals of one
-/// process to the longest deadline.
-const LATENCY_SECONDS: [f64; 15] = [
-    0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 3.0,
-    30.0,
-];
+/// Bounds of the latencies' buckets, in seconds.
+fn latency_seconds() -> [f64; Times::BOUNDS.len()] {
+    Times::BOUNDS.map(|bound| bound.as_secs_f64())
+}
 
 /// Bounds of the buckets of members that a push to topics was for.
 const MEMBERS: [f64; 8] = [
@@ -66,7 +65,7 @@ impl Metrics {
             "Requests answered by the HTTP API, by route and status",
             requests.clone(),
         );
-        let latency = Histogram::new(LATENCY_SECONDS);
+        let latency = Histogram::new(latency_seconds());
         registry.register_with_unit(
             "switchboard_push_duration",
             "Time from the handing in of a push to its receipt",

@@ -3,15 +3,16 @@
 use std::fmt;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Unit;
 use switchboard_core::message::Outcome;
 use switchboard_core::stats::{Gauges, Stats};
 
-use super::full;
+use super::{full, latency_seconds};
 use switchboard_driver::Figures;
 
 /// The workers of this process.
@@ -22,7 +23,7 @@ struct CounterRow(&'static str, &'static str, fn(&Stats) -> u64);
 
 struct GaugeRow(&'static str, &'static str, fn(&Gauges) -> u64);
 
-const COUNTERS: [CounterRow; 48] = [
+const COUNTERS: [CounterRow; 47] = [
     CounterRow("terminals_accepted", "Terminals accepted", |s| s.accepted),
     CounterRow(
         "terminals_greeted_degraded",
@@ -78,11 +79,6 @@ const COUNTERS: [CounterRow; 48] = [
         "log_appended_bytes",
         "Bytes of the payloads of records appended to logs: what they keep is what was appended in their time, at most",
         |s| s.appended_bytes,
-    ),
-    CounterRow(
-        "log_append_microseconds",
-        "Microseconds from the handing in of records until they were appended, together",
-        |s| s.append_micros,
     ),
     CounterRow(
         "log_append_repeats",
@@ -227,7 +223,7 @@ const COUNTERS: [CounterRow; 48] = [
     ),
 ];
 
-const GAUGES: [GaugeRow; 12] = [
+const GAUGES: [GaugeRow; 13] = [
     GaugeRow(
         "connections",
         "Connections at this worker, also those whose end has begun",
@@ -268,6 +264,11 @@ const GAUGES: [GaugeRow; 12] = [
         "Terminals whose log is being read for them, or waits for that",
         |g| g.followers_reading as u64,
     ),
+    GaugeRow(
+        "log_kept_bytes",
+        "Bytes of the payloads of records appended by this worker whose retention is not over: what logs keep of them, estimated",
+        |g| g.log_kept_bytes,
+    ),
     GaugeRow("epoch", "The instance's epoch", |g| g.epoch),
     GaugeRow(
         "directory_up",
@@ -303,6 +304,7 @@ impl Collector for Workers {
         self.family(&mut encoder, "ready", ready, MetricType::Gauge, |worker| {
             vec![([], u64::from(worker.snapshot.ready))]
         })?;
+        self.times(&mut encoder)?;
         self.terminals(&mut encoder)?;
         self.levels(&mut encoder)?;
         self.ids(&mut encoder)
@@ -358,6 +360,32 @@ impl Workers {
                 .map(|outcome| ([("outcome", outcome.name())], count(outcome)))
                 .to_vec()
         })
+    }
+
+    /// What takes time: in seconds.
+    fn times(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let name = full("follower_lag");
+        let help = "For how long the log has been read for a follower, or had to be, of whom that is so for the longest time";
+        let mut family =
+            encoder.encode_descriptor(&name, help, Some(&Unit::Seconds), MetricType::Gauge)?;
+        for worker in &self.0 {
+            let lag = worker.snapshot.gauges.follower_lag.as_secs_f64();
+            ConstGauge::new(lag).encode(family.encode_family(&labels(worker, []))?)?;
+        }
+        let name = full("log_append_duration");
+        let help = "Time from the handing in of records until they were appended to their logs";
+        let mut family =
+            encoder.encode_descriptor(&name, help, Some(&Unit::Seconds), MetricType::Histogram)?;
+        for worker in &self.0 {
+            let times = &worker.snapshot.stats.append_times;
+            let bounds = latency_seconds().into_iter().chain([f64::INFINITY]);
+            let buckets: Vec<_> = bounds.zip(times.counts).collect();
+            let (sum, count) = (times.micros as f64 / 1e6, times.counts.iter().sum());
+            let labels = labels(worker, []);
+            let mut sample = family.encode_family(&labels)?;
+            sample.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
+        }
+        Ok(())
     }
 
     fn levels(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
@@ -429,9 +457,9 @@ fn labels<const N: usize>(
 mod tests {
     use switchboard_core::id::InstanceId;
     use switchboard_core::message::Counts;
-    use switchboard_core::stats::{Gaps, Gone, Level};
+    use switchboard_core::stats::{Gaps, Gone, Level, Times};
 
-    use std::time::SystemTime;
+    use std::time::{Duration, SystemTime};
 
     use super::super::{Format, Metrics};
     use super::*;
@@ -461,6 +489,10 @@ mod tests {
                 .count();
             assert_eq!(found, 1, "figure {number}:\n{text}");
         }
+        let bucket = |le: &str, count: u64| {
+            let name = "switchboard_log_append_duration_seconds_bucket";
+            format!(r#"{name}{{node="web1:8082",le="{le}",worker="3"}} {count}"#)
+        };
         for line in [
             "# TYPE switchboard_pushes counter".to_owned(),
             format!("switchboard_directory_up{{{labels}}} 1"),
@@ -474,6 +506,13 @@ mod tests {
             format!(r#"switchboard_terminals_refused_total{{{labels},code="no_token"}} 198"#),
             format!(r#"switchboard_terminals{{{labels},transport="event_stream"}} 2002"#),
             format!(r#"switchboard_terminals{{{labels},transport="http_stream"}} 2003"#),
+            format!("switchboard_follower_lag_seconds{{{labels}}} 2.5"),
+            "# TYPE switchboard_log_append_duration_seconds histogram".to_owned(),
+            format!("switchboard_log_append_duration_seconds_sum{{{labels}}} 1.5"),
+            format!("switchboard_log_append_duration_seconds_count{{{labels}}} 120000"),
+            bucket("0.0005", 3000),
+            bucket("30.0", 105_000),
+            bucket("+Inf", 120_000),
             format!(r#"switchboard_level_limit{{{labels},setting="connections"}} 1188"#),
         ] {
             assert!(text.lines().any(|found| found == line), "{line}:\n{text}");
@@ -515,7 +554,10 @@ mod tests {
             repeats: next(),
             appended: next(),
             appended_bytes: next(),
-            append_micros: next(),
+            append_times: Times {
+                counts: std::array::from_fn(|bound| 1000 * bound as u64),
+                micros: 1_500_000,
+            },
             append_repeats: next(),
             replicas_asked: next(),
             replicated: next(),
@@ -560,6 +602,8 @@ mod tests {
             instances: next() as usize,
             followers: next() as usize,
             followers_reading: next() as usize,
+            follower_lag: Duration::from_millis(2500),
+            log_kept_bytes: next(),
             epoch: next(),
             directory: true,
         };

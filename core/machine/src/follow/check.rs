@@ -89,7 +89,7 @@ impl Followers {
         for channel in channels {
             cx.stats.log_missed += 1;
             if let Some(log) = self.logs.find(channel) {
-                self.catch_up(log);
+                self.catch_up(cx, log);
             }
         }
     }
@@ -178,7 +178,7 @@ impl Followers {
                 false => usual,
             };
             if self.checks.round.is_multiple_of(rounds) {
-                self.read_one_at_least(log);
+                self.read_one_at_least(cx, log);
             } else {
                 let asked = match is_urgent {
                     true => HeadAsked::InDoubt,
@@ -202,22 +202,22 @@ impl Followers {
     }
 
     /// Reads a log for all its followers, or for those who lack its head if they are many.
-    fn catch_up(&mut self, log: LogKey) {
+    fn catch_up(&mut self, cx: &Context<'_>, log: LogKey) {
         if self.crew(log) > EACH_READS {
             self.comparing.insert(log);
             return;
         }
         for connection in self.of_log(log).collect::<Vec<_>>() {
-            self.check(FollowerKey { connection, log });
+            self.check(cx, FollowerKey { connection, log });
         }
     }
 
     /// As [`catch_up`](Self::catch_up), and the log is read in any case, which prolongs its life.
-    fn read_one_at_least(&mut self, log: LogKey) {
-        self.catch_up(log);
+    fn read_one_at_least(&mut self, cx: &Context<'_>, log: LogKey) {
+        self.catch_up(cx, log);
         let first = self.of_log(log).next();
         if let Some(connection) = first {
-            self.check(FollowerKey { connection, log });
+            self.check(cx, FollowerKey { connection, log });
         }
     }
 
@@ -270,7 +270,7 @@ impl Followers {
         let missed: Vec<_> = followers.filter(stands_elsewhere).collect();
         cx.stats.log_checks += 1;
         for follower in missed {
-            if self.check(follower) {
+            if self.check(cx, follower) {
                 cx.stats.log_check_misses += 1;
             }
         }

@@ -34,7 +34,7 @@ mod replay;
 mod sent;
 mod table;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{Hash as _, Hasher};
 use std::time::Duration;
 
@@ -75,6 +75,8 @@ const EACH_READS: usize = 8;
 pub(crate) struct Followers {
     followers: FollowerTable,
     logs: FollowedLogs,
+    /// Since when the log is read for a follower, or is to be: for people.
+    lagging: BTreeMap<FollowerKey, Instant>,
     /// Logs whose heads are to be compared at the end of the turn, behind what was asked in it.
     comparing: BTreeSet<LogKey>,
     replays: Replays,
@@ -102,6 +104,7 @@ impl Followers {
         Self {
             followers: FollowerTable::new(),
             logs: FollowedLogs::new(hash),
+            lagging: BTreeMap::new(),
             comparing: BTreeSet::new(),
             replays: Replays::new(config),
             unwritten: BTreeSet::new(),
@@ -151,7 +154,9 @@ impl Followers {
         let log = self.logs.join(channel.clone(), connection);
         (self.followers).insert(connection, channel, Follower::new(log, asked));
         self.expect_step(cx);
-        self.read(FollowerKey { connection, log });
+        let key = FollowerKey { connection, log };
+        self.lags(cx, key);
+        self.read(key);
         waited
     }
 
@@ -181,6 +186,7 @@ impl Followers {
         if let Mode::Behind(waits) = follower.mode {
             self.replays.forget(follower.read, waits);
         }
+        self.lagging.remove(&key);
         self.logs.leave(key.log, key.connection);
         if self.crew(key.log) == 0 {
             self.unwritten.remove(&key.log);
@@ -342,20 +348,21 @@ impl Followers {
 
     /// The row of a terminal is asked to be written: what comes after its position in the log of its user is read behind
     /// that.
-    pub(crate) fn row_asked(&mut self, connection: ConnectionKey) {
+    pub(crate) fn row_asked(&mut self, cx: &Context<'_>, connection: ConnectionKey) {
         if let Some(key) = self.followers.of_user(connection) {
-            self.check(key);
+            self.check(cx, key);
         }
     }
 
     /// A follower may have been missed: what comes after its position is read, once more if it is being read.
     /// Returns whether it is read because of this.
-    fn check(&mut self, key: FollowerKey) -> bool {
+    fn check(&mut self, cx: &Context<'_>, key: FollowerKey) -> bool {
         let Some(follower) = self.followers.get_mut(key) else {
             return false;
         };
         match &mut follower.mode {
             Mode::Live => {
+                self.lags(cx, key);
                 self.read(key);
                 true
             }
@@ -383,9 +390,12 @@ impl Followers {
     }
 
     /// Writes down what there is to see of them.
-    pub(crate) fn gauge(&self, gauges: &mut Gauges) {
+    pub(crate) fn gauge(&self, now: Instant, gauges: &mut Gauges) {
         gauges.followers = self.followers.len();
         gauges.followers_reading = self.replays.len();
+        // They are few, or are about to be.
+        let first = self.lagging.values().min();
+        gauges.follower_lag = first.map_or(Duration::ZERO, |since| now.since(*since));
     }
 
     /// How full its tables are.
@@ -410,6 +420,7 @@ impl Followers {
     pub(crate) fn is_at_rest(&self) -> bool {
         self.followers.len() == 0
             && self.logs.len() == 0
+            && self.lagging.is_empty()
             && self.comparing.is_empty()
             && self.unwritten.is_empty()
             && self.replays.len() == 0
@@ -446,11 +457,12 @@ impl Followers {
             }
             Err(NoRoom::Yet) => {
                 cx.stats.log_fell_behind += 1;
-                if hooks::falls_behind(cx.flaws) {
-                    follower.mode = Mode::Behind(Waits::Room);
-                }
                 if !hooks::stays_without_room(cx.flaws) {
                     follower.is_sent(record.place.position);
+                }
+                if hooks::falls_behind(cx.flaws) {
+                    follower.mode = Mode::Behind(Waits::Room);
+                    self.lags(cx, key);
                 }
                 Err(Outcome::Kept)
             }
@@ -483,11 +495,17 @@ impl Followers {
         let gap = LogNews::Gap(position);
         if (terminals.say(key.connection, &followed.channel, gap)).is_err() {
             follower.mode = Mode::Behind(Waits::Room);
+            self.lags(cx, key);
             return false;
         }
         cx.stats.log_gaps.count(reason);
         follower.is_given(position, Grant::Told);
         true
+    }
+
+    /// The log is to be read for a follower.
+    fn lags(&mut self, cx: &Context<'_>, key: FollowerKey) {
+        self.lagging.entry(key).or_insert(cx.now.mono);
     }
 
     /// Puts what is held back and follows what a follower holds into its queue.
@@ -516,7 +534,7 @@ impl Followers {
         };
         let first = !followed.holds_any();
         if !followed.hold(record, key.connection) {
-            self.check(key);
+            self.check(cx, key);
             return;
         }
         if first {
@@ -545,7 +563,7 @@ impl Followers {
             for connection in followed.lacking().collect::<Vec<_>>() {
                 let key = FollowerKey { connection, log };
                 if hooks::reads_what_was_held(cx.flaws) && self.lacks_held(key) {
-                    self.check(key);
+                    self.check(cx, key);
                 }
             }
             if let Some(followed) = self.logs.get_mut(log) {

@@ -554,11 +554,12 @@ impl Followers {
         }
         if let Some(follower) = self.followers.get_mut(key) {
             follower.mode = Mode::Live;
+            self.lagging.remove(&key);
         }
         self.go_on(cx, terminals, key);
         // What is held back and does not fit is read when it is given up.
         if again {
-            self.check(key);
+            self.check(cx, key);
         }
     }
 }

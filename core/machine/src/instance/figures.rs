@@ -19,8 +19,8 @@ impl Instance {
     pub fn gauges(&self, now: Now) -> Gauges {
         let mut gauges = Gauges::default();
         self.terminals.gauge(&mut gauges);
-        self.publish.gauge(&mut gauges);
-        self.follow.gauge(&mut gauges);
+        self.publish.gauge(now.mono, &mut gauges);
+        self.follow.gauge(now.mono, &mut gauges);
         self.peers.gauge(&mut gauges);
         self.membership.gauge(now.mono, &mut gauges);
         gauges

@@ -16,6 +16,7 @@
 //! each instance with members.
 
 mod hooks;
+mod kept;
 mod lane;
 mod list;
 mod logs;
@@ -31,6 +32,7 @@ mod waiting;
 
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
+use std::time::Duration;
 
 use crate::base::alarm::Alarm;
 use crate::base::few::Few;
@@ -40,6 +42,7 @@ use crate::base::slots::Slots;
 use crate::config::Config;
 use crate::context::Context;
 use crate::delivery::{Delivered, Outcomes};
+use crate::directory::log::Logged;
 use crate::directory::{OperationError, Reply};
 use crate::id::{DeliveryId, InstanceId, PushKey};
 use crate::logs::LogRefused;
@@ -53,6 +56,7 @@ use crate::wings::Wings;
 
 pub(crate) use push::refuse;
 
+use kept::KeptBytes;
 use lane::{Lanes, PartId, Sequence, in_log_by};
 use logs::LogCalls;
 use receipt::OpenPush;
@@ -96,6 +100,7 @@ pub(crate) struct Publish {
     /// What was read of members of topics, until it is taken.
     members_read: Vec<MembersRead>,
     awaited_replicas: AwaitedReplicas,
+    kept_bytes: KeptBytes,
 }
 
 /// What is to be appended to a log.
@@ -117,7 +122,7 @@ struct OpenDelivery {
 }
 
 impl Publish {
-    pub(crate) fn new(hash: &SeededHash) -> Self {
+    pub(crate) fn new(config: &Config, hash: &SeededHash) -> Self {
         Self {
             open: Slots::new(),
             readings: 0,
@@ -134,6 +139,7 @@ impl Publish {
             topics: TopicPushes::default(),
             members_read: Vec::new(),
             awaited_replicas: AwaitedReplicas::default(),
+            kept_bytes: KeptBytes::new(config),
         }
     }
 
@@ -287,6 +293,14 @@ impl Publish {
         }
     }
 
+    /// A log has answered an append of so many bytes, which it is to keep for so long.
+    fn is_kept(&mut self, cx: &Context<'_>, logged: Logged, age: Option<Duration>, bytes: u64) {
+        match (logged, age) {
+            (Logged::New(_), Some(age)) => self.kept_bytes.add(cx.now.mono, age, bytes),
+            (Logged::New(_) | Logged::Repeated(_) | Logged::Expired, _) => {}
+        }
+    }
+
     /// Whether an answer is of another kind than its delivery.
     pub(crate) fn contradicts(&self, delivered: &Delivered) -> bool {
         let Some(delivery) = self.deliveries.get(&delivered.delivery) else {
@@ -393,8 +407,9 @@ impl Publish {
     }
 
     /// Writes down what there is to see of them.
-    pub(crate) fn gauge(&self, gauges: &mut Gauges) {
+    pub(crate) fn gauge(&self, now: Instant, gauges: &mut Gauges) {
         gauges.pushes = self.len();
+        gauges.log_kept_bytes = self.kept_bytes.at(now);
     }
 
     /// How full its tables are; of the lanes, the longest.

@@ -119,9 +119,11 @@ impl Publish {
             let there = rows.iter().map(|(instance, _)| *instance);
             return tell_all_missed(cx, wings, there, &Channel::from(id.topic));
         };
+        let age = record.record.age();
         record.record = PartRecord::answered(cx, logged, record.since, bytes);
         let place = record.record.place();
         record.rows.insert(id.topic.clone(), rows);
+        self.is_kept(cx, logged, age, bytes);
         if let Some(place) = place {
             self.confirm(cx, push, id.topic.clone().into(), place.position);
             let log = ChannelLog {

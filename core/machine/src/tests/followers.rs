@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::pair;
 use crate::config::Config;
-use crate::event::{Event, Follow, Handshake};
+use crate::event::{Closure, Event, Follow, Handshake};
 use crate::frame::{HelloLog, Outgoing};
 use crate::id::{CallId, ConnectionId, ConnectionKey, UserId};
 use crate::message::{Durable, InLog, Push};
@@ -234,6 +234,67 @@ fn a_follower_that_does_not_read_falls_behind_and_catches_up() {
     let told = told(&cluster, ann);
     let records: Vec<_> = (0..50).map(|number| format!("record {number}")).collect();
     assert_eq!(told[1..], records);
+}
+
+#[test]
+fn the_lag_is_of_the_follower_that_has_been_without_for_the_longest_time() {
+    let config = Config {
+        queue_frames: 2,
+        ..Config::default()
+    };
+    let mut cluster = Cluster::new(&config, 2);
+    let (slow_key, slow) = follow(&mut cluster, 0, "ann", Follow::default());
+    follow(&mut cluster, 0, "ann", Follow::default());
+    let lag = |cluster: &Cluster| cluster.instances[0].gauges(cluster.now).follower_lag;
+    cluster.pass(SECOND);
+    assert_eq!(lag(&cluster), Duration::ZERO);
+    cluster.stalled.insert(slow);
+    for number in 0..10 {
+        durable(&mut cluster, 1, "ann", &number.to_string(), number);
+    }
+    let before = lag(&cluster);
+    assert!((SECOND..10 * SECOND).contains(&before), "{before:?}");
+    cluster.pass(10 * SECOND);
+    assert_eq!(lag(&cluster), before + 10 * SECOND);
+    cluster.event(
+        0,
+        Event::Closed {
+            connection: slow_key,
+            closure: Closure::Abrupt,
+        },
+    );
+    assert_eq!(lag(&cluster), Duration::ZERO);
+}
+
+#[test]
+fn a_follower_that_has_caught_up_lags_no_longer() {
+    let config = Config {
+        queue_frames: 2,
+        ..Config::default()
+    };
+    let mut cluster = Cluster::new(&config, 2);
+    let (_, ann) = follow(&mut cluster, 0, "ann", Follow::default());
+    cluster.stalled.insert(ann);
+    for number in 0..10 {
+        durable(&mut cluster, 1, "ann", &number.to_string(), number);
+    }
+    cluster.read_again();
+    cluster.pass(SECOND);
+    let gauges = cluster.instances[0].gauges(cluster.now);
+    assert_eq!(gauges.follower_lag, Duration::ZERO);
+}
+
+#[test]
+fn bytes_of_records_are_kept_until_their_retention_is_over() {
+    let mut cluster = pair();
+    durable(&mut cluster, 1, "ann", "12345", 1);
+    durable(&mut cluster, 1, "ann", "12345", 1);
+    durable(&mut cluster, 1, "bob", "123", 2);
+    let kept =
+        |cluster: &Cluster, at: usize| cluster.instances[at].gauges(cluster.now).log_kept_bytes;
+    assert_eq!((kept(&cluster, 0), kept(&cluster, 1)), (0, 8));
+    cluster.pass(2 * Config::default().log_age);
+    assert_eq!(kept(&cluster, 1), 0);
 }
 
 #[test]

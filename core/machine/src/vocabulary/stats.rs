@@ -1,5 +1,7 @@
 //! What an instance counts.
 
+use std::time::Duration;
+
 use crate::event::Ending;
 
 /// Counters since the instance's start. They decide nothing; one of them, `pushes`, is published
@@ -70,8 +72,8 @@ pub struct Stats {
     pub appended: u64,
     /// Bytes of their payloads.
     pub appended_bytes: u64,
-    /// Microseconds from their handing in until they were records, together.
-    pub append_micros: u64,
+    /// The times from their handing in until they were records.
+    pub append_times: Times,
     /// Appends of pushes that the log knew.
     pub append_repeats: u64,
     /// Records of which a replica was asked for.
@@ -108,6 +110,46 @@ pub struct Stats {
     pub stale_events: u64,
     /// States that only a bug can reach.
     pub bugs: u64,
+}
+
+/// How often something took how long.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Times {
+    /// How often it took at most as long as each of [`BOUNDS`](Self::BOUNDS) and longer than the one before; the last one
+    /// is of what took longer than all.
+    pub counts: [u64; Self::BOUNDS.len() + 1],
+    /// Microseconds that it took, together.
+    pub micros: u64,
+}
+
+impl Times {
+    /// From a push between two terminals of one process to the longest deadline.
+    pub const BOUNDS: [Duration; 15] = [
+        Duration::from_micros(100),
+        Duration::from_micros(250),
+        Duration::from_micros(500),
+        Duration::from_millis(1),
+        Duration::from_micros(2_500),
+        Duration::from_millis(5),
+        Duration::from_millis(10),
+        Duration::from_millis(25),
+        Duration::from_millis(50),
+        Duration::from_millis(100),
+        Duration::from_millis(250),
+        Duration::from_millis(500),
+        Duration::from_secs(1),
+        Duration::from_secs(3),
+        Duration::from_secs(30),
+    ];
+
+    pub(crate) fn count(&mut self, took: Duration) {
+        let place = Self::BOUNDS.partition_point(|bound| *bound < took);
+        if let Some(count) = self.counts.get_mut(place) {
+            *count += 1;
+        }
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.micros = self.micros.saturating_add(micros);
+    }
 }
 
 /// How many connections have ended, by reason: in the order of [`Ending::ALL`].
@@ -306,8 +348,37 @@ pub struct Gauges {
     pub followers: usize,
     /// Those of them whose log is being read, or waits for that.
     pub followers_reading: usize,
+    /// For how long the follower has been without what its log may have, of whom that is so for the longest time.
+    pub follower_lag: Duration,
+    /// Bytes of the payloads of records that were appended here whose retention is not over: an estimate of what logs
+    /// keep of them.
+    pub log_kept_bytes: u64,
     /// Its epoch: 0 before the first claim.
     pub epoch: u64,
     /// The directory link is there and the lease is held.
     pub directory: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_counts_up_to_the_first_bound_that_it_does_not_exceed() {
+        let mut times = Times::default();
+        let of_a_second = Times::BOUNDS
+            .iter()
+            .position(|bound| *bound == Duration::from_secs(1));
+        let of_a_second = of_a_second.expect("a bound");
+        times.count(Duration::from_secs(1));
+        times.count(Duration::from_micros(1_000_001));
+        times.count(Duration::from_secs(31));
+        times.count(Duration::ZERO);
+        let mut counts = [0; Times::BOUNDS.len() + 1];
+        counts[0] = 1;
+        counts[of_a_second] = 1;
+        counts[of_a_second + 1] = 1;
+        counts[Times::BOUNDS.len()] = 1;
+        assert_eq!((times.counts, times.micros), (counts, 33_000_001));
+    }
 }

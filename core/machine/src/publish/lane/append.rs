@@ -127,9 +127,12 @@ impl Publish {
             // The receipt has said that it is unknown.
             return record_missed(cx, wings, &id.key, &rows);
         };
+        let age = part.record.age();
         part.record = PartRecord::answered(cx, logged, part.started, bytes);
         let (push, since) = (part.push, part.started);
-        if let Some(place) = part.record.place() {
+        let place = part.record.place();
+        self.is_kept(cx, logged, age, bytes);
+        if let Some(place) = place {
             self.confirm(cx, push, (&id.key).into(), place.position);
         }
         match logged {

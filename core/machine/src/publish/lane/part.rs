@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 use std::hash::{Hash, Hasher};
+use std::time::Duration;
 
 use super::targets::Targets;
 use crate::base::few::Few;
@@ -123,9 +124,8 @@ impl PartRecord {
     ) -> Self {
         match logged {
             Logged::New(place) => {
-                let took = cx.now.mono.since(since).as_micros();
                 cx.stats.appended += 1;
-                cx.stats.append_micros += u64::try_from(took).unwrap_or(u64::MAX);
+                cx.stats.append_times.count(cx.now.mono.since(since));
                 cx.stats.appended_bytes += bytes;
                 Self::At(place)
             }
@@ -137,6 +137,14 @@ impl PartRecord {
                 cx.stats.append_repeats += 1;
                 Self::Not(InLog::Expired)
             }
+        }
+    }
+
+    /// How long the log keeps it, if it is to be a record.
+    pub(in crate::publish) const fn age(self) -> Option<Duration> {
+        match self {
+            Self::Wanted { retention, .. } => Some(retention.age),
+            Self::Plain | Self::At(_) | Self::Not(_) => None,
         }
     }
 
