@@ -1,4 +1,4 @@
-// The example client of docs/clients on a page in Chromium, behind a proxy with the configuration of `deploy/`.
+// The example clients of docs/clients on a page in Chromium, behind a proxy with the configuration of `deploy/`.
 "use strict";
 
 const { readFileSync } = require("node:fs");
@@ -8,11 +8,18 @@ const { chromium } = require("playwright-core");
 const { Api, assert, eventually, place, run } = require("./check");
 const { number, pushUntilAcked, pushLogged, pushWhileServersAreKilled, upTo } = require("./durable");
 
-const EXAMPLE = readFileSync(path.join(__dirname, "../../docs/clients/follow.mjs"));
+const EXAMPLES = ["/follow.mjs", "/short.mjs"];
+const script = (name) => readFileSync(path.join(__dirname, "../../docs/clients", name));
 
 const PAGE = `<!doctype html><meta charset="utf-8"><script type="module">
   import { follow } from "/follow.mjs";
+  import { follow as followShortly } from "/short.mjs";
   const got = window.got = { records: [], missing: 0 };
+  const short = window.short = { records: [], missing: 0 };
+  followShortly(${JSON.stringify(`${place.proxy.url}?user=bob`)}, {
+    record: (data) => short.records.push(typeof data === "string" ? data : Array.from(new Uint8Array(data))),
+    missing: () => { short.missing += 1; },
+  });
   const follower = follow(${JSON.stringify(`${place.proxy.url}?user=ann`)}, {
     record: (data) => got.records.push(typeof data === "string" ? data : Array.from(new Uint8Array(data))),
     missing: () => { got.missing += 1; },
@@ -22,22 +29,22 @@ const PAGE = `<!doctype html><meta charset="utf-8"><script type="module">
 </script>`;
 
 const site = http.createServer((request, response) => {
-  const script = request.url === "/follow.mjs";
-  response.setHeader("Content-Type", script ? "text/javascript" : "text/html");
-  response.end(script ? EXAMPLE : request.url === "/" ? PAGE : "elsewhere");
+  const example = EXAMPLES.includes(request.url);
+  response.setHeader("Content-Type", example ? "text/javascript" : "text/html");
+  response.end(example ? script(request.url) : request.url === "/" ? PAGE : "elsewhere");
 });
 
 let browser;
 let page;
 
 /** What the page was handed, from this record on. */
-async function records(from) {
-  const got = await page.evaluate((start) => window.got.records.slice(start), from);
+async function records(from, of = "got") {
+  const got = await page.evaluate(([name, start]) => window[name].records.slice(start), [of, from]);
   return got.map((data) => (typeof data === "string" ? data : Buffer.from(data)));
 }
 
-const count = () => page.evaluate(() => window.got.records.length);
-const connections = async () => (await new Api(place.servers[0]).connections("ann")).length;
+const count = (of = "got") => page.evaluate((name) => window[name].records.length, of);
+const connections = async (user = "ann") => (await new Api(place.servers[0]).connections(user)).length;
 
 let all;
 
@@ -53,9 +60,14 @@ run({
     page = await browser.newPage();
     await page.goto(`http://127.0.0.1:${site.address().port}/`);
     await eventually("it is connected", async () => await connections() === 1);
-    [all] = await pushWhileServersAreKilled(["ann"]);
+    await eventually("the short one is connected", async () => await connections("bob") === 1);
+    const [ofAnn, ofBob] = await pushWhileServersAreKilled(["ann", "bob"]);
+    all = ofAnn;
     await eventually("the last record", async () => await count() >= all);
     assert.deepEqual((await records(0)).map(number), upTo(all));
+    await eventually("the last record of the short one", async () => await count("short") >= ofBob);
+    assert.deepEqual((await records(0, "short")).map(number), upTo(ofBob));
+    assert.equal(await page.evaluate(() => window.short.missing), 0);
   },
 
   "what it has taken it confirms": async () => {

@@ -1,4 +1,4 @@
-// The example client of docs/clients in Node, on `ws`, behind a proxy with the configuration of `deploy/`.
+// The example clients of docs/clients in Node, on `ws`, behind a proxy with the configuration of `deploy/`.
 "use strict";
 
 const WebSocket = require("ws");
@@ -6,10 +6,11 @@ const { Api, assert, eventually, place, run, within } = require("./check");
 const { number, pushLogged, pushUntilAcked, pushWhileServersAreKilled, upTo } = require("./durable");
 
 const example = import("../../docs/clients/follow.mjs");
+const short = import("../../docs/clients/short.mjs");
 
-/** A client of the example, and what it was handed. */
-async function follower(url, options = {}) {
-  const { follow } = await example;
+/** A client of an example, and what it was handed. */
+async function follower(url, options = {}, from = example) {
+  const { follow } = await from;
   const got = { records: [], plain: [], missing: 0 };
   got.client = follow(url, {
     record: (data) => got.records.push(data),
@@ -49,12 +50,13 @@ const announces = (position, id) => ({ message: { position, id } });
 run({
   "each record comes once and in its order while servers are killed and started again": async () => {
     const [ann, again, bob] = await Promise.all(["ann", "ann", "bob"].map((user) => follower(url(user))));
-    await connected("ann", 2);
-    await connected("bob");
+    const [annShort, bobShort] = await Promise.all(["ann", "bob"].map((user) => follower(url(user), {}, short)));
+    await connected("ann", 3);
+    await connected("bob", 2);
     const [ofAnn, ofBob] = await pushWhileServersAreKilled(["ann", "bob"]);
-    for (const [got, count] of [[ann, ofAnn], [again, ofAnn], [bob, ofBob]]) {
+    for (const [got, count] of [[ann, ofAnn], [again, ofAnn], [bob, ofBob], [annShort, ofAnn], [bobShort, ofBob]]) {
       await eventually("the last record", () => got.records.length >= count);
-      got.client.stop();
+      got.client?.stop(); // the short one has no end
       assert.deepEqual(got.records.map(number), upTo(count));
       assert.deepEqual([got.missing, got.plain], [0, []]);
     }
@@ -81,6 +83,11 @@ run({
     assert.equal(await pushUntilAcked("gil", "confirmed"), 1);
     got.client.stop();
     assert.deepEqual(got.records, ["confirmed"]);
+    const gotShort = await follower(url("hal"), {}, short);
+    await connected("hal");
+    for (const text of PLAIN) await new Api(place.servers[0]).push("hal", text);
+    assert.equal(await pushUntilAcked("hal", "confirmed"), 1);
+    assert.deepEqual(gotShort.records, ["confirmed"]);
   },
 
   "who comes with a position that the log does not know is told, and gets what is kept": async () => {
@@ -89,23 +96,29 @@ run({
     await eventually("it", () => got.records.length === 1);
     got.client.stop();
     assert.deepEqual([got.records, got.missing], [["kept"], 1]);
+    const gotShort = await follower(url("dan"), { after: ["00000000000001ffffffff"] }, short);
+    await eventually("it", () => gotShort.records.length === 1);
+    assert.deepEqual([gotShort.records, gotShort.missing], [["kept"], 1]);
   },
 
   "after `back` what comes again is dropped, and the last positions are offered, newest first": async () => {
     const [first, second] = ["0b0e9f32-5f0e-4a53-8b0a-6e1c1f6f7a11", "7d4c0f4e-90c9-4c61-a0b5-0d5d2f1f4c55"];
-    const { server, asked, url: at } = dialogue([
+    const connections = [
       [{ hello: { uuid: "u", log: { position: "A", resumed: false } } }, announces("B", first), "one", announces("C", second), "two"],
       [{ hello: { uuid: "u", log: { position: "C", resumed: true } } }, { back: { position: "B" } }, announces("D", second), "two", announces("E", "3"), "three"],
       [{ hello: { uuid: "u", log: null } }, { log: { position: "E", resumed: true } }, { gap: { position: "F" } }],
       [{ hello: { uuid: "u", log: { position: "G", resumed: false, reason: "expired" } } }],
-    ]);
-    const got = await follower(at);
-    await eventually("the last hello", () => got.missing === 2);
-    got.client.stop();
-    server.close();
-    assert.deepEqual(got.records, ["one", "two", "three"]);
-    assert.deepEqual(asked, [[], ["C", "B", "A"], ["E", "D", "B", "A"], ["F"]]);
-    assert.deepEqual(got.client.positions(), ["G"]);
+    ];
+    for (const from of [example, short]) {
+      const { server, asked, url: at } = dialogue(connections);
+      const got = await follower(at, {}, from);
+      await eventually("the last hello", () => got.missing === 2);
+      got.client?.stop();
+      server.close();
+      assert.deepEqual(got.records, ["one", "two", "three"]);
+      assert.deepEqual(asked, [[], ["C", "B", "A"], ["E", "D", "B", "A"], ["F"]]);
+      if (got.client) assert.deepEqual(got.client.positions(), ["G"]);
+    }
   },
 
   "who was kicked does not come back": async () => {

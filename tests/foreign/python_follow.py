@@ -1,4 +1,4 @@
-"""The example client of docs/clients in Python, on `websockets`, behind a proxy with the configuration of `deploy/`."""
+"""The example clients of docs/clients in Python, on `websockets`, behind a proxy with the configuration of `deploy/`."""
 
 import asyncio
 import http.client
@@ -16,6 +16,7 @@ from check import PLACE, Api, check, eventually, push_logged, restart, run, toke
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "docs" / "clients"))
 from follow import follow  # noqa: E402
+from short import follow as follow_shortly  # noqa: E402
 
 # How long a server stays away, and how long both are there between two kills.
 DEAD_SECONDS = 1
@@ -30,9 +31,13 @@ class Follower:
 
     def __init__(self, url, **options):
         self.records, self.plain, self.missing = [], [], 0
-        self.task = asyncio.create_task(
-            follow(url, lambda data, _: self.records.append(data), self.plain.append, self._is_missing, **options)
-        )
+        self.task = asyncio.create_task(self._follows(url, options))
+
+    def _follows(self, url, options):
+        return follow(url, self._record, self.plain.append, self._is_missing, **options)
+
+    def _record(self, data, _):
+        self.records.append(data)
 
     def _is_missing(self):
         self.missing += 1
@@ -46,6 +51,13 @@ class Follower:
 
         await eventually(f"{count} records", enough)
         self.task.cancel()
+
+
+class ShortFollower(Follower):
+    """The same of the short example, which tells of no plain pushes."""
+
+    def _follows(self, url, options):
+        return follow_shortly(url, self._record, self._is_missing, **options)
 
 
 def url(user):
@@ -74,8 +86,9 @@ def payload(number):
 @check("each record comes once and in its order while servers are killed and started again")
 async def _():
     followers = [(user, Follower(url(user))) for user in ("ann", "ann", "bob")]
-    await connected("ann", 2)
-    await connected("bob")
+    followers += [(user, ShortFollower(url(user))) for user in ("ann", "bob")]
+    await connected("ann", 3)
+    await connected("bob", 2)
     stop = asyncio.Event()
 
     async def publish(user):
@@ -115,20 +128,24 @@ async def _():
 
 @check("what it has taken it confirms")
 async def _():
-    got = Follower(url("gil"))
-    await connected("gil")
-    at = "/v1/users/gil/push?durable=true&until=acked&deadline=10s"
-    receipt = await Api(PLACE["servers"][0]).accepted("POST", at, b"confirmed")
-    assert receipt["acked"] == 1, receipt
-    await got.has(1)
+    for user, kind in (("gil", Follower), ("hal", ShortFollower)):
+        got = kind(url(user))
+        await connected(user)
+        for text in ("plain", '{"switchboard":', '{"switchboard":7}'):
+            await Api(PLACE["servers"][0]).push(user, text)
+        at = f"/v1/users/{user}/push?durable=true&until=acked&deadline=10s"
+        receipt = await Api(PLACE["servers"][0]).accepted("POST", at, b"confirmed")
+        assert receipt["acked"] == 1, receipt
+        await got.has(1)
 
 
 @check("who comes with a position that the log does not know is told, and gets what is kept")
 async def _():
     await push_logged("dan", "kept")
-    got = Follower(url("dan"), after=["00000000000001ffffffff"])
-    await got.has(1)
-    assert (got.records, got.missing) == (["kept"], 1)
+    for kind in (Follower, ShortFollower):
+        got = kind(url("dan"), after=["00000000000001ffffffff"])
+        await got.has(1)
+        assert (got.records, got.missing) == (["kept"], 1)
 
 
 @check("after `back` what comes again is dropped, and the last positions are offered, newest first")
@@ -159,12 +176,14 @@ async def _():
             await socket.send(frame if isinstance(frame, str) else json.dumps({"switchboard": frame}))
         await socket.close(1012 if len(asked) < len(connections) else 4001)
 
-    async with serve(talk, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
-        got = Follower(f"ws://127.0.0.1:{port}/connect")
-        assert await got.task == 4001
-    assert (got.records, got.missing) == (["one", "two", "three"], 2)
-    assert asked == [[], ["C", "B", "A"], ["E", "D", "B", "A"], ["F"], ["G"]]
+    for kind in (Follower, ShortFollower):
+        asked.clear()
+        async with serve(talk, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            got = kind(f"ws://127.0.0.1:{port}/connect")
+            await got.task
+        assert (got.records, got.missing) == (["one", "two", "three"], 2)
+        assert asked == [[], ["C", "B", "A"], ["E", "D", "B", "A"], ["F"], ["G"]]
 
 
 @check("a token is asked for at each connection")
