@@ -208,7 +208,7 @@ async def _():
     joined = left.replace("left", "joined")
     assert SHELL.json("-X DELETE $API/v1/topics/news/users/ann ")["written"] == 2
     assert await heard("ann", "ann too") == left
-    one = SHELL.json("?connection=0b0e9f32-5f0e-4a53-8b0a-6e1c1f6f7a11\"   # this", uuids={FIRST: TERMINALS["ann"].uuid})
+    one = SHELL.json("users/ann/connections/0b0e9f32-5f0e-4a53-8b0a-6e1c1f6f7a11   # this", uuids={FIRST: TERMINALS["ann"].uuid})
     assert (one["written"], "kept" in one) == (1, False)
     assert await heard("ann") == joined
     assert SHELL.json("$API/v1/join")["kept"] is True

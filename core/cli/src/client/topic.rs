@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use http::Method;
+use serde_json::json;
 use switchboard_core::config::{Config, duration};
 use switchboard_core::id::{InvalidTopic, TopicId, UserId};
 use uuid::Uuid;
 
 use super::answer::{Members, Membership, TopicReceipt, TopicState};
-use super::api::Call;
+use super::api::{Body, Call};
 use super::log::{Records, log_of};
 use super::table::Table;
 use super::{AFTER_HELP, Asking, InLog, MARGIN, ask, body, encoded, if_any, print_in_log, user};
@@ -122,8 +123,8 @@ pub(crate) struct TopicLog {
 pub(crate) fn topic_command(command: &Topic) -> Result<ExitCode, Failure> {
     match command {
         Topic::Push(push) => push_to(push),
-        Topic::Join(join) => change(join, Method::PUT, "joined"),
-        Topic::Leave(leave) => change(leave, Method::DELETE, "left"),
+        Topic::Join(join) => change(join, "/v1/join", "joined"),
+        Topic::Leave(leave) => change(leave, "/v1/leave", "left"),
         Topic::Show(show) => state(show),
         Topic::Members(list) => members(list),
         Topic::Log(log) => log_of(&path_of(&log.topic), log.topic.as_str(), &log.records),
@@ -175,17 +176,20 @@ fn push_to(push: &TopicPush) -> Result<ExitCode, Failure> {
     })
 }
 
-fn change(change: &Change, method: Method, done: &str) -> Result<ExitCode, Failure> {
-    let Change { topic, user, .. } = change;
-    let mut path = format!("{}/users/{}", path_of(topic), encoded(user.as_str()));
-    for (place, connection) in change.connection.iter().enumerate() {
-        let before = if place == 0 { '?' } else { '&' };
-        path.push_str(&format!("{before}connection={connection}"));
+fn change(change: &Change, path: &str, done: &str) -> Result<ExitCode, Failure> {
+    let mut membership = json!({"topic": change.topic.as_str(), "user": change.user.as_str()});
+    if !change.connection.is_empty() {
+        membership["connections"] = json!(change.connection);
     }
+    let body = Body {
+        kind: "application/json",
+        content: membership.to_string().into_bytes(),
+    };
     let call = Call {
-        method,
+        method: Method::POST,
+        body: Some(body),
         limit: Config::DEADLINE_DEFAULT + MARGIN,
-        ..Call::get(path)
+        ..Call::get(path.to_owned())
     };
     ask(&change.asking, &call, |answer: &Membership, _| {
         let Membership {

@@ -25,8 +25,6 @@ pub(crate) enum Known {
     Deadline,
     /// It knows `deadline`, `except` of those that it is for, and what a durable push may say.
     PushToTopic,
-    /// It knows `connection` and `deadline`.
-    Membership,
     /// It knows `after`, `deadline` and `limit`.
     Members,
     /// It knows `after`, `deadline`, `limit` and `online`.
@@ -71,18 +69,14 @@ impl Options {
             match (name.as_ref(), known) {
                 (
                     "deadline",
-                    Known::PushToUser
-                    | Known::PushToUsers
-                    | Known::Deadline
-                    | Known::PushToTopic
-                    | Known::Membership,
+                    Known::PushToUser | Known::PushToUsers | Known::Deadline | Known::PushToTopic,
                 ) => once("deadline", &mut deadline, self::deadline(&value)?)?,
                 ("except", Known::PushToTopic) => {
                     once("except", &mut except, connection(&value)?)?;
                 }
                 (_, Known::PushToUser | Known::PushToUsers | Known::PushToTopic)
                     if durable.read(&name, &value, config)? => {}
-                ("connection", Known::PushToUser | Known::Membership) => {
+                ("connection", Known::PushToUser) => {
                     if connections.len() >= limit {
                         return Err(ApiError::TooManyConnections { limit });
                     }
@@ -195,7 +189,6 @@ pub(super) fn unknown(name: &str, known: Known) -> ApiError {
             Known::PushToTopic => {
                 "`deadline`, `durability`, `durable`, `except`, `log`, `retain`, `until`"
             }
-            Known::Membership => "`connection`, `deadline`",
             Known::Members => "`after`, `deadline`, `limit`",
             Known::Users => "`after`, `deadline`, `limit`, `online`",
             Known::Log => "`after`, `history`, `limit`",

@@ -51,7 +51,7 @@ pub(crate) enum Route<'a> {
 }
 
 /// The segments of the longest path, and one more to notice a longer one.
-const SEGMENTS: usize = 6;
+const SEGMENTS: usize = 8;
 
 impl<'a> Route<'a> {
     /// Whether it tells how the server does.

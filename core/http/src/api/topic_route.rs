@@ -22,6 +22,12 @@ pub(crate) enum TopicRoute<'a> {
         topic: &'a str,
         user: &'a str,
     },
+    /// One connection of a user, which joins or leaves.
+    Connection {
+        topic: &'a str,
+        user: &'a str,
+        connection: &'a str,
+    },
     /// As `Members`, of a topic that the body names.
     MembersNamed,
     /// As a `PUT` of `User`, whom the body names.
@@ -39,6 +45,11 @@ impl<'a> TopicRoute<'a> {
             ["topics", topic, "members"] => Some(Self::Members { topic }),
             ["topics", topic, "log"] => Some(Self::Log { topic }),
             ["topics", topic, "users", user] => Some(Self::User { topic, user }),
+            ["topics", topic, "users", user, "connections", connection] => Some(Self::Connection {
+                topic,
+                user,
+                connection,
+            }),
             ["members"] => Some(Self::MembersNamed),
             ["join"] => Some(Self::JoinNamed),
             ["leave"] => Some(Self::LeaveNamed),
@@ -54,6 +65,7 @@ impl<'a> TopicRoute<'a> {
             Self::Members { .. } => "/v1/topics/{topic}/members",
             Self::Log { .. } => "/v1/topics/{topic}/log",
             Self::User { .. } => "/v1/topics/{topic}/users/{user}",
+            Self::Connection { .. } => "/v1/topics/{topic}/users/{user}/connections/{connection}",
             Self::MembersNamed => "/v1/members",
             Self::JoinNamed => "/v1/join",
             Self::LeaveNamed => "/v1/leave",
@@ -65,7 +77,7 @@ impl<'a> TopicRoute<'a> {
         match self {
             Self::Topic { .. } | Self::Members { .. } => "GET, HEAD",
             Self::Log { .. } => "GET, HEAD, DELETE",
-            Self::User { .. } => "PUT, DELETE",
+            Self::User { .. } | Self::Connection { .. } => "PUT, DELETE",
             Self::Push { .. } | Self::MembersNamed | Self::JoinNamed | Self::LeaveNamed => "POST",
         }
     }
@@ -104,6 +116,15 @@ mod tests {
                 TopicRoute::User { topic, user: "ann" },
                 "PUT, DELETE",
             ),
+            (
+                &["topics", topic, "users", "ann", "connections", "7"],
+                TopicRoute::Connection {
+                    topic,
+                    user: "ann",
+                    connection: "7",
+                },
+                "PUT, DELETE",
+            ),
             (&["members"], TopicRoute::MembersNamed, "POST"),
             (&["join"], TopicRoute::JoinNamed, "POST"),
             (&["leave"], TopicRoute::LeaveNamed, "POST"),
@@ -116,6 +137,7 @@ mod tests {
             &["topics"][..],
             &["topics", topic, "users"],
             &["topics", topic, "users", "ann", "x"],
+            &["topics", topic, "users", "ann", "connections"],
             &["join", "x"],
             &[""],
         ] {

@@ -57,23 +57,39 @@ where
         }
         TopicRoute::User { topic, user } => {
             let topic = request::topic(topic)?;
-            let user = request::user(user)?;
-            let mut options = Options::read(parts, Known::Membership, call.config)?;
-            let connections = std::mem::take(&mut options.connections);
-            let of = match connections.is_empty() {
-                true => Audience::User(user),
-                false => Audience::Connections { user, connections },
+            let of = Audience::User(request::user(user)?);
+            change_at(call, parts, Membership { topic, of }, sleep).await
+        }
+        TopicRoute::Connection {
+            topic,
+            user,
+            connection,
+        } => {
+            let topic = request::topic(topic)?;
+            let of = Audience::Connections {
+                user: request::user(user)?,
+                connections: vec![request::connection(connection)?],
             };
-            let action = match parts.method == Method::DELETE {
-                true => Action::Leave,
-                false => Action::Join,
-            };
-            let membership = Membership { topic, of };
-            call.change(membership, action, options, sleep).await
+            change_at(call, parts, Membership { topic, of }, sleep).await
         }
         TopicRoute::JoinNamed => change_named(call, parts, Action::Join, body, sleep).await,
         TopicRoute::LeaveNamed => change_named(call, parts, Action::Leave, body, sleep).await,
     }
+}
+
+/// A `PUT` makes members, and a `DELETE` ends memberships.
+async fn change_at<T: Future<Output = ()>>(
+    call: Call<'_>,
+    parts: &Parts,
+    membership: Membership,
+    sleep: &impl Fn(Duration) -> T,
+) -> Result<Response<Full<Bytes>>, ApiError> {
+    let options = Options::read(parts, Known::Deadline, call.config)?;
+    let action = match parts.method == Method::DELETE {
+        true => Action::Leave,
+        false => Action::Join,
+    };
+    call.change(membership, action, options, sleep).await
 }
 
 async fn change_named<B, L, T>(
