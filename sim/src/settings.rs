@@ -85,6 +85,8 @@ fn tight(slow_consumer: SlowConsumer) -> Config {
         pushes_per_user: 8,
         receipt_terminals: 20,
         link_queue_bytes: 4096,
+        connection_topics: 2,
+        topic_members: 3,
         ..Config::default()
     }
 }

@@ -71,6 +71,7 @@ fn encode(outgoing: Outgoing) -> Frames {
                 NotJoined::NotAllowed => "not_allowed",
                 NotJoined::TooMany => "too_many",
                 NotJoined::TooFast => "too_fast",
+                NotJoined::Full => "full",
             };
             let topic = quoted(&topic);
             let content = format!(r#""refused":{{"topic":{topic},"reason":"{why}"}}"#);

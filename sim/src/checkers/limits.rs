@@ -1,14 +1,16 @@
 //! `limits`: no queue and no table outgrows its limit, and what a limit costs is told.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use switchboard_core::config::{Config, SlowConsumer};
 use switchboard_core::event::Refused;
-use switchboard_core::frame::CloseCode;
-use switchboard_core::id::UserId;
+use switchboard_core::frame::{CloseCode, NotJoined, Outgoing};
+use switchboard_core::id::{TopicId, UserId};
 use switchboard_core::message::{Action, Audience, Outcome, PushRefused, Receipt};
 use switchboard_core::time::Instant;
 
+use super::topic_members::may_be_member;
 use crate::checker::{Checker, Watch};
 use crate::ledger::{Excuse, FaultKind, Part, Scope};
 use crate::observed::{HandIn, Life, Observed, Topic};
@@ -21,6 +23,8 @@ use crate::terminals::Pace;
 #[derive(Clone, Debug)]
 pub struct Limits {
     told: Vec<ToldOutcome>,
+    /// Wishes of each session that have to do with topics.
+    wishes: BTreeMap<usize, usize>,
     /// Until then pushes are under way, and queues may grow.
     busy_until: Instant,
 }
@@ -29,6 +33,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             told: Vec::new(),
+            wishes: BTreeMap::new(),
             busy_until: Instant::START,
         }
     }
@@ -51,6 +56,8 @@ enum Follows {
     Closed,
 }
 
+/// A terminal that reads is told of a refusal within this time.
+const SAID: Duration = Duration::from_secs(5);
 /// How long a terminal must have read, and its instance have run, until what was queued is written.
 const WELL: Duration = Duration::from_secs(1);
 /// A queued frame is looked for so often.
@@ -64,7 +71,13 @@ impl Checker for Limits {
     }
 
     fn topics(&self) -> &'static [Topic] {
-        &[Topic::Sessions, Topic::Pushes, Topic::Turns, Topic::Time]
+        &[
+            Topic::Sessions,
+            Topic::Pushes,
+            Topic::Turns,
+            Topic::Time,
+            Topic::Words,
+        ]
     }
 
     fn on_event(&mut self, event: &Observed, watch: &mut Watch<'_>) {
@@ -80,6 +93,14 @@ impl Checker for Limits {
             Observed::Refused { session, refused } => terminal_refused(watch, *session, *refused),
             Observed::PushRefused { hand_in, refused } => push_refused(watch, *hand_in, *refused),
             Observed::Answered { hand_in, receipt } => self.answered(watch, *hand_in, receipt),
+            Observed::Wished { session, .. } => *self.wishes.entry(*session).or_default() += 1,
+            Observed::Given {
+                session,
+                outgoing: Outgoing::NotJoined(topic, why),
+            } => {
+                let wishes = self.wishes.get(session).copied().unwrap_or(0);
+                not_joined(watch, (*session, wishes), topic, *why);
+            }
             Observed::SeenClose { session, code } if *code == CloseCode::PingTimeout => {
                 given_up(watch, *session);
             }
@@ -258,6 +279,45 @@ fn terminal_refused(watch: &mut Watch<'_>, session: usize, refused: Refused) {
     };
     judge(watch, there >= limit && said == limit, || {
         format!("session {session} is refused ({refused}), and {there} are there")
+    });
+}
+
+/// A terminal is refused a topic for a limit only if that is reached: it has so many topics, or has asked for so many, or the
+/// topic has so many members at its instance.
+fn not_joined(
+    watch: &mut Watch<'_>,
+    (session, wishes): (usize, usize),
+    topic: &TopicId,
+    why: NotJoined,
+) {
+    let scene = watch.scene();
+    let (this, config) = (&scene.sessions()[session], scene.config());
+    let said = watch.now().before(SAID);
+    let unread = watch.excuse(said, watch.now(), |excuse| {
+        excuse.kind == FaultKind::SlowReader && excuse.scope == Scope::Session(session)
+    });
+    let since = unread.map_or(said, |unread| unread.from.before(SAID));
+    let Some(host) = this.life().and_then(|life| scene.host(life.host)) else {
+        return;
+    };
+    let (there, limit): (usize, usize) = match why {
+        NotJoined::NotAllowed => return,
+        NotJoined::TooFast => (wishes, config.topic_joins as usize),
+        NotJoined::TooMany => {
+            let others = this.topics().map(|(other, _)| other);
+            let of = others.filter(|other| may_be_member(scene, session, other, since));
+            (of.count().max(wishes), config.connection_topics)
+        }
+        NotJoined::Full => {
+            let others = host.sessions().filter(|other| *other != session);
+            let members = others.filter(|other| may_be_member(scene, *other, topic, since));
+            (members.count(), config.topic_members)
+        }
+    };
+    judge(watch, there >= limit, || {
+        format!(
+            "session {session} is refused {topic:?} ({why:?}), and {there} of {limit} are there"
+        )
     });
 }
 

@@ -121,15 +121,27 @@ pub(super) fn may_be_meant(
 ) -> bool {
     let this = &scene.sessions()[session];
     match published.to() {
-        Audience::Topics { topics, .. } => topics.iter().any(|topic| {
-            this.standing(topic).may_have_been(since)
-                || may_be_told_to_join(scene, session, topic, since)
-        }),
+        Audience::Topics { topics, .. } => {
+            (topics.iter()).any(|topic| may_be_member(scene, session, topic, since))
+        }
         Audience::Everyone => true,
         Audience::User(_) | Audience::Users(_) | Audience::Connections { .. } => {
             published.is_for(this.user())
         }
     }
+}
+
+/// Whether a session may have been a member of a topic at any time since a moment.
+pub(super) fn may_be_member(
+    scene: Scene<'_>,
+    session: usize,
+    topic: &TopicId,
+    since: Instant,
+) -> bool {
+    scene.sessions()[session]
+        .standing(topic)
+        .may_have_been(since)
+        || may_be_told_to_join(scene, session, topic, since)
 }
 
 /// Whether what an application has wanted of a member at a moment may be under way still, or what the member is told

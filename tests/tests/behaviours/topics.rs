@@ -393,6 +393,23 @@ fn topics_and_joins_of_a_terminal_are_limited(cell: Cell) {
     terminal.leave("a");
     terminal.expect_topic("left", "a");
     joined(&mut terminal, "c");
+    let small = cell.start_with(1, |s| s.with("topic_members", 1));
+    let (mut first, mut second) = (small[0].terminal("ann"), small[0].terminal("bob"));
+    joined(&mut first, "a");
+    second.join("a");
+    assert_eq!(second.expect_topic("refused", "a")["reason"], "full");
+    let path = format!("/v1/topics/a/users/bob/connections/{}", second.uuid);
+    let answer = small[0].api().send(Request::new("PUT", &path));
+    assert_eq!(answer.json()["terminals"][0]["outcome"], "overflow");
+    second.expect_topic("refused", "a");
+    first.leave("a");
+    first.expect_topic("left", "a");
+    let answer = small[0].api().send(Request::new("PUT", &path));
+    assert_eq!(answer.json()["terminals"][0]["outcome"], "written");
+    second.expect_topic("joined", "a");
+    let answer = small[0].api().send(Request::new("DELETE", &path));
+    assert_eq!(answer.json()["written"], 1);
+    second.expect_topic("left", "a");
     let hasty = cell.start_with(1, |s| s.with("topic_joins", 1));
     let mut terminal = hasty[0].terminal("ann");
     for topic in ["a", "b"] {
@@ -433,8 +450,15 @@ fn what_topics_cannot_be_asked_for_is_refused(cell: Cell) {
         (Request::new("PUT", "/v1/topics/a/users/%00"), "bad_user"),
         (Request::new("PUT", "/v1/topics/%00/users/ann"), "bad_topic"),
         (
-            Request::new("DELETE", "/v1/topics/a/users/ann?connection=x"),
+            Request::new("DELETE", "/v1/topics/a/users/ann/connections/x"),
             "bad_connection",
+        ),
+        (
+            Request::new(
+                "PUT",
+                "/v1/topics/a/users/ann?connection=0b0e9f32-5f0e-4a53-8b0a-6e1c1f6f7a11",
+            ),
+            "bad_query",
         ),
         (Request::new("GET", "/v1/topics/a?limit=7"), "bad_query"),
         (

@@ -27,10 +27,10 @@ impl Instance {
     }
 
     /// How full its tables and queues are; of queues of which there are many, the fullest. It looks
-    /// at every connection, every user that is pushed to and every peer.
+    /// at every connection, every topic, every user that is pushed to and every peer.
     pub fn levels(&self) -> Levels {
         let config = &self.base.config;
-        let [connections, queue_frames, queue_bytes] = self.terminals.levels(config);
+        let [connections, queue_frames, queue_bytes, topic_members] = self.terminals.levels(config);
         let [pushes, pushes_per_user] = self.publish.levels(config);
         let [broadcasts, repeat_entries] = self.deliver.levels(config);
         let [log_replays] = self.follow.levels(config);
@@ -46,6 +46,7 @@ impl Instance {
             queue_frames,
             queue_bytes,
             log_replays,
+            topic_members,
         ]
     }
 

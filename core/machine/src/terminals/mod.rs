@@ -132,7 +132,7 @@ impl Terminals {
     }
 
     /// How full its tables and queues are; of the queues, the fullest.
-    pub(crate) fn levels(&self, config: &Config) -> [Level; 3] {
+    pub(crate) fn levels(&self, config: &Config) -> [Level; 4] {
         let waiting = (self.registry.iter()).map(|(_, connection)| &connection.outbound);
         let (frames, bytes) = waiting.fold((0, 0), |(frames, bytes): (usize, usize), queue| {
             (frames.max(queue.frames()), bytes.max(queue.bytes()))
@@ -152,6 +152,11 @@ impl Terminals {
                 setting: "queue_bytes",
                 used: bytes,
                 limit: config.queue_bytes,
+            },
+            Level {
+                setting: "topic_members",
+                used: self.topics.most_members(),
+                limit: config.topic_members,
             },
         ]
     }

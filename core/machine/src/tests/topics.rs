@@ -212,6 +212,35 @@ fn topics_and_joins_of_a_terminal_are_limited() {
     );
 }
 
+#[test]
+fn members_of_a_topic_at_an_instance_are_limited() {
+    let config = Config {
+        topic_members: 1,
+        ..Config::default()
+    };
+    let mut cluster = Cluster::new(&config, 2);
+    let (ann, ann_id) = connect(&mut cluster, 0, "ann", &["*"]);
+    let (bob, bob_id) = connect(&mut cluster, 0, "bob", &["*"]);
+    let (eve, eve_id) = connect(&mut cluster, 1, "eve", &["*"]);
+    join(&mut cluster, 0, ann, "news");
+    join(&mut cluster, 0, bob, "news");
+    join(&mut cluster, 0, bob, "sport");
+    join(&mut cluster, 1, eve, "news");
+    join(&mut cluster, 0, ann, "news");
+    let expected = ["hello", "not joined news Full", "joined sport"];
+    assert_eq!(told(&cluster, bob_id), expected);
+    assert_eq!(
+        told(&cluster, ann_id),
+        ["hello", "joined news", "joined news"]
+    );
+    assert_eq!(told(&cluster, eve_id), ["hello", "joined news"]);
+    let levels = cluster.instances[0].levels();
+    let level = levels.iter().find(|level| level.setting == "topic_members");
+    assert_eq!(level.map(|level| (level.used, level.limit)), Some((1, 1)));
+    let call = cluster.push_user(0, "bob", "x");
+    assert_eq!(cluster.receipt(call).counts.written, 1);
+}
+
 /// T3: what was told must hold for pushes from anywhere.
 #[test]
 fn a_terminal_is_told_that_it_has_joined_when_the_directory_knows() {

@@ -89,6 +89,11 @@ crate::settings! {
                 rule: |config| (1..=10_000).contains(&config.connection_topics),
                     "must be between 1 and 10000";
 
+            /// Terminals of one instance that may be members of one topic, at most.
+            // As many as a topic is made for. What a member costs is bounded by the connections that there may be.
+            topic_members: usize as Count = 1_000_000,
+                rule: |config| config.topic_members > 0, "must be above zero";
+
             /// Joins that one terminal may ask for in a second, at most.
             topic_joins: u32 as Count = 200,
                 rule: |config| config.topic_joins > 0, "must be above zero";

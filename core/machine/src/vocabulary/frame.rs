@@ -243,6 +243,8 @@ pub enum NotJoined {
     TooMany,
     /// It has asked too often in the last second.
     TooFast,
+    /// The topic has as many members at this instance as it may have.
+    Full,
 }
 
 /// What a hello says of the log, and what a terminal that becomes a member of a topic is told of that of the topic.

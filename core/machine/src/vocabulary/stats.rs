@@ -234,7 +234,7 @@ pub struct Level {
 }
 
 /// All levels of an instance.
-pub type Levels = [Level; 10];
+pub type Levels = [Level; 11];
 
 /// How many entries each of an instance's tables and queues has, whether a setting limits it or not. When
 /// nothing is left to do they are those of a fresh instance, but for what is known of the other instances

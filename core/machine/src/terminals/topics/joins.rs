@@ -250,11 +250,17 @@ impl Terminals {
                 Outcome::Written
             });
         }
-        if memberships.of.len() >= cx.config.connection_topics {
+        let refused = if memberships.of.len() >= cx.config.connection_topics {
+            Some(NotJoined::TooMany)
+        } else if self.topics.members_of(&topic) >= cx.config.topic_members {
+            Some(NotJoined::Full)
+        } else {
+            None
+        };
+        if let Some(why) = refused {
             cx.stats.topic_joins_refused += 1;
             memberships.watching.retain(|it| it.topic != topic);
-            let word = TopicWord::NotJoined(topic, NotJoined::TooMany);
-            self.say_of_topic(cx, key, word);
+            self.say_of_topic(cx, key, TopicWord::NotJoined(topic, why));
             return Err(Outcome::Overflow);
         }
         cx.stats.topic_joins += 1;

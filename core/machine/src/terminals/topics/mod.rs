@@ -164,6 +164,18 @@ impl Topics {
         was_last
     }
 
+    /// Members of a topic.
+    fn members_of(&self, topic: &TopicId) -> usize {
+        self.0.get(topic).map_or(0, |members| members.present.len())
+    }
+
+    /// Members of the topic that has the most.
+    #[expect(clippy::disallowed_methods, reason = "a maximum has no order")]
+    pub(super) fn most_members(&self) -> usize {
+        let members = self.0.values().map(|members| members.present.len());
+        members.max().unwrap_or(0)
+    }
+
     fn count(&self, tables: &mut Tables) {
         tables.topics = self.0.len();
         (tables.members, tables.joining) = self.sums();

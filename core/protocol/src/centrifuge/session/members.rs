@@ -48,7 +48,7 @@ impl Session {
         if let Some(watching @ Watching::Asked) = self.subscriptions.watched.0.get_mut(topic) {
             *watching = match why {
                 NotJoined::TooFast => Watching::Late,
-                NotJoined::TooMany | NotJoined::NotAllowed => Watching::Refused,
+                NotJoined::TooMany | NotJoined::NotAllowed | NotJoined::Full => Watching::Refused,
             };
         }
     }

@@ -347,14 +347,14 @@ impl Session {
                 self.subscriptions.remove(topic);
                 let error = match why {
                     NotJoined::NotAllowed => ErrorCode::PermissionDenied,
-                    NotJoined::TooMany => ErrorCode::LimitExceeded,
+                    NotJoined::TooMany | NotJoined::Full => ErrorCode::LimitExceeded,
                     NotJoined::TooFast => ErrorCode::TooManyRequests,
                 };
                 Told::Frame(self.refusal(id, error))
             }
             Some(Subscription::ByServer) => match why {
                 NotJoined::TooFast => self.wish_refused(topic),
-                NotJoined::NotAllowed | NotJoined::TooMany => {
+                NotJoined::NotAllowed | NotJoined::TooMany | NotJoined::Full => {
                     self.subscriptions.remove(topic);
                     Told::Frame(self.unsubscribe_push(topic, SERVER_UNSUBSCRIBE))
                 }

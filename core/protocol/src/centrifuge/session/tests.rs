@@ -556,6 +556,7 @@ fn a_terminal_that_does_not_become_a_member_is_told_why() {
         (NotJoined::NotAllowed, 103),
         (NotJoined::TooMany, 106),
         (NotJoined::TooFast, 111),
+        (NotJoined::Full, 106),
     ] {
         let mut session = live();
         says(&mut session, r#"{"id":2,"subscribe":{"channel":"chat"}}"#);
