@@ -65,34 +65,34 @@ fn command(id: u32, channel: String, number: u64, kind: u8) -> Command {
                 ..SubscribeRequest::default()
             };
             let subs = [(channel, sub)].into();
-            command.connect = Some(ConnectRequest {
-                token: "t".to_owned(),
-                subs,
-            });
+            let token = "t".to_owned();
+            command.connect = Some(ConnectRequest { token, subs }.into());
         }
         1 => {
-            command.subscribe = Some(SubscribeRequest {
+            let subscribe = SubscribeRequest {
                 channel,
                 ..SubscribeRequest::default()
-            })
+            };
+            command.subscribe = Some(subscribe.into());
         }
-        2 => command.presence = Some(ChannelRequest { channel }),
+        2 => command.presence = Some(ChannelRequest { channel }.into()),
         3 => {
             let data = number.to_string().into_bytes();
-            command.publish = Some(PublishRequest { channel, data });
+            command.publish = Some(PublishRequest { channel, data }.into());
         }
         4 => {
             let since = Some(StreamPosition {
                 offset: number,
                 epoch: "1".to_owned(),
             });
-            command.history = Some(HistoryRequest {
+            let history = HistoryRequest {
                 channel,
                 since,
                 ..HistoryRequest::default()
-            });
+            };
+            command.history = Some(history.into());
         }
-        5 => command.unsubscribe = Some(ChannelRequest { channel }),
+        5 => command.unsubscribe = Some(ChannelRequest { channel }.into()),
         _ => {}
     }
     command

@@ -149,6 +149,8 @@ mod tests {
     fn commands_of_a_frame_are_bounded() {
         assert!(decode("{}\n".repeat(COMMANDS_MAX).as_bytes()).is_ok());
         assert!(decode("{}\n".repeat(COMMANDS_MAX + 1).as_bytes()).is_err());
+        // Each that a client says and that waits has this, whatever it says.
+        assert!(COMMANDS_MAX * size_of::<Command>() <= 53 << 10);
     }
 
     fn encoded(data: &[u8]) -> String {

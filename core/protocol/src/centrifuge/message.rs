@@ -6,36 +6,37 @@ use std::collections::BTreeMap;
 use prost::Message;
 use serde::{Deserialize, Serialize};
 
-/// What a client says: one request. Nothing in it at all is the answer to a ping.
+/// What a client says: one request. Nothing in it at all is the answer to a ping. A frame may have hundreds that say next
+/// to nothing, and each is as large as a pointer for each kind of request.
 #[derive(Clone, PartialEq, Message, Deserialize)]
 #[serde(default)]
 pub(super) struct Command {
     #[prost(uint32, tag = "1")]
     pub(super) id: u32,
-    #[prost(message, optional, tag = "4")]
-    pub(super) connect: Option<ConnectRequest>,
-    #[prost(message, optional, tag = "5")]
-    pub(super) subscribe: Option<SubscribeRequest>,
-    #[prost(message, optional, tag = "6")]
-    pub(super) unsubscribe: Option<ChannelRequest>,
-    #[prost(message, optional, tag = "7")]
-    pub(super) publish: Option<PublishRequest>,
-    #[prost(message, optional, tag = "8")]
-    pub(super) presence: Option<ChannelRequest>,
-    #[prost(message, optional, tag = "9")]
-    pub(super) presence_stats: Option<ChannelRequest>,
-    #[prost(message, optional, tag = "10")]
-    pub(super) history: Option<HistoryRequest>,
-    #[prost(message, optional, tag = "11")]
-    pub(super) ping: Option<Empty>,
-    #[prost(message, optional, tag = "12")]
-    pub(super) send: Option<SendRequest>,
-    #[prost(message, optional, tag = "13")]
-    pub(super) rpc: Option<RpcRequest>,
-    #[prost(message, optional, tag = "14")]
-    pub(super) refresh: Option<RefreshRequest>,
-    #[prost(message, optional, tag = "15")]
-    pub(super) sub_refresh: Option<SubRefreshRequest>,
+    #[prost(message, optional, boxed, tag = "4")]
+    pub(super) connect: Option<Box<ConnectRequest>>,
+    #[prost(message, optional, boxed, tag = "5")]
+    pub(super) subscribe: Option<Box<SubscribeRequest>>,
+    #[prost(message, optional, boxed, tag = "6")]
+    pub(super) unsubscribe: Option<Box<ChannelRequest>>,
+    #[prost(message, optional, boxed, tag = "7")]
+    pub(super) publish: Option<Box<PublishRequest>>,
+    #[prost(message, optional, boxed, tag = "8")]
+    pub(super) presence: Option<Box<ChannelRequest>>,
+    #[prost(message, optional, boxed, tag = "9")]
+    pub(super) presence_stats: Option<Box<ChannelRequest>>,
+    #[prost(message, optional, boxed, tag = "10")]
+    pub(super) history: Option<Box<HistoryRequest>>,
+    #[prost(message, optional, boxed, tag = "11")]
+    pub(super) ping: Option<Box<Empty>>,
+    #[prost(message, optional, boxed, tag = "12")]
+    pub(super) send: Option<Box<SendRequest>>,
+    #[prost(message, optional, boxed, tag = "13")]
+    pub(super) rpc: Option<Box<RpcRequest>>,
+    #[prost(message, optional, boxed, tag = "14")]
+    pub(super) refresh: Option<Box<RefreshRequest>>,
+    #[prost(message, optional, boxed, tag = "15")]
+    pub(super) sub_refresh: Option<Box<SubRefreshRequest>>,
 }
 
 #[derive(Clone, PartialEq, Message, Deserialize)]

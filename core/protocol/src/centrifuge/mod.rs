@@ -78,8 +78,8 @@ pub(crate) enum Encoding {
     OneWay,
 }
 
-/// Commands of one frame, at most: more than subscriptions fit into a frame, and little memory as long as nobody knows
-/// whose they are.
+/// Commands of one frame, at most: more than subscriptions fit into a frame, and 53 KiB as they are read if they say
+/// nothing.
 const COMMANDS_MAX: usize = 512;
 
 /// A frame that is no command, or has too many.
@@ -109,7 +109,7 @@ impl Encoding {
             Self::Json => json::decode(frame.bytes()),
             Self::Protobuf => protobuf::decode(frame.bytes()),
             Self::OneWay => json::connect(frame.bytes()).map(|connect| {
-                let connect = Some(connect);
+                let connect = Some(connect.into());
                 let command = Command {
                     id: 1,
                     connect,

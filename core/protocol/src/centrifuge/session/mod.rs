@@ -705,7 +705,7 @@ impl Session {
         match &self.stage {
             Stage::Refused => return None,
             Stage::Fresh => match command.connect {
-                Some(connect) if id > 0 => return Some(self.connect(id, connect)),
+                Some(connect) if id > 0 => return Some(self.connect(id, *connect)),
                 Some(_) | None => return self.violation(),
             },
             Stage::LoggingIn { .. } | Stage::Joining { .. } | Stage::Live { .. } => {}

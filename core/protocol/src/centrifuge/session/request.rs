@@ -146,7 +146,7 @@ impl Session {
 
     fn about_topic(&mut self, id: u32, command: Command, topic: TopicId) -> Option<Deed> {
         if let Some(request) = command.subscribe {
-            return self.subscribe(id, topic, request);
+            return self.subscribe(id, topic, *request);
         }
         if let Some(request) = command.sub_refresh {
             return self.renew(id, topic, request.token);
