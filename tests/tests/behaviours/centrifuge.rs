@@ -9,6 +9,7 @@ use switchboard_tests::behaviour::{Behaviour, INSTANCES, ONE, PROCESSES};
 use switchboard_tests::behaviours;
 use switchboard_tests::centrifuge::{Client, Encoding, handshake};
 use switchboard_tests::cluster::Cluster;
+use switchboard_tests::http::Request;
 use switchboard_tests::matrix::Cell;
 use switchboard_tests::patience::{eventually, eventually_some};
 use switchboard_tests::server::Server;
@@ -30,6 +31,10 @@ pub(crate) const LIST: &[Behaviour] = behaviours![
     (ONE, a_client_that_answers_no_ping_is_let_go),
     (ONE, a_client_that_reads_slowly_misses_no_record),
     (INSTANCES, a_subscription_is_refused_by_number),
+    (
+        ONE.in_redis(),
+        what_is_pushed_to_a_topic_comes_behind_the_answer_to_its_subscription
+    ),
     (INSTANCES, a_token_for_a_topic_allows_it_until_it_runs_out),
     (
         INSTANCES,
@@ -227,6 +232,30 @@ fn a_client_that_reads_slowly_misses_no_record(cell: Cell) {
             let publication = slow.publication(&format!("#{user}"));
             assert_eq!(publication["data"][0], number);
         }
+    }
+}
+
+/// Clients drop what is published to a channel before their subscription to it is answered.
+fn what_is_pushed_to_a_topic_comes_behind_the_answer_to_its_subscription(cell: Cell) {
+    let cluster = start(cell, 1, |settings| settings);
+    let server = &cluster[0];
+    for (encoding, topic) in Encoding::ALL.into_iter().zip(["room-1", "room-2"]) {
+        let claims = json!({"topics": ["room-*"]});
+        let connect = json!({"token": token("ann", 600, &claims)});
+        let (mut client, _) = Client::connect(server, encoding, connect);
+        cluster.redis().pause();
+        let asked = client.ask("subscribe", json!({"channel": topic}));
+        assert_eq!(
+            client.refused("rpc", json!({})),
+            108,
+            "what was said is heard"
+        );
+        let push = Request::new("POST", format!("/v1/topics/{topic}/push")).body("early");
+        server.api().receipt(push.query("deadline", "300ms"));
+        cluster.redis().resume();
+        client.publication(topic);
+        let heard: Vec<_> = client.heard().collect();
+        assert!(heard.iter().any(|said| said["id"] == asked), "{heard:?}");
     }
 }
 
