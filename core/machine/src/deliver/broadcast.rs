@@ -103,7 +103,8 @@ impl Deliveries {
 
     /// Whether as many walks wait as may, with those of whoever pushes in this one.
     fn has_no_room(&self, config: &Config, key: InboundKey) -> bool {
-        let is_full = self.broadcasts.len() >= config.broadcasts;
+        let is_full =
+            self.broadcasts.len() >= config.broadcasts && !self.has_others_of_its_push(key);
         match self.pushed_by(key) {
             PushedBy::Application => is_full,
             PushedBy::Terminal => {
@@ -114,6 +115,14 @@ impl Deliveries {
                 is_full || published.count() >= config.published_broadcasts()
             }
         }
+    }
+
+    /// Whether the push of a walk has others that wait: a durable one to several topics has a walk for each, and takes the
+    /// room of one.
+    fn has_others_of_its_push(&self, key: InboundKey) -> bool {
+        let push = |key| self.inbound.get(key).map(|inbound| inbound.push);
+        let own = push(key);
+        own.is_some() && self.broadcasts.iter().any(|other| push(*other) == own)
     }
 
     fn pushed_by(&self, key: InboundKey) -> PushedBy {
@@ -190,7 +199,14 @@ impl Deliveries {
             both.is_some_and(|(walk, other)| walk.goes_before(other))
         };
         let first = self.broadcasts.iter().position(goes_before);
-        first.unwrap_or(self.broadcasts.len())
+        // It may wait for one that stands behind the first of these.
+        let behind = |other: &InboundKey| {
+            let both = walk.zip(self.walking(*other));
+            both.is_some_and(|(walk, other)| walk.waits_for(other) && !walk.is_of_the_log_of(other))
+        };
+        let last = self.broadcasts.iter().rposition(behind);
+        let behind = last.map_or(0, |last| last + 1);
+        first.map_or(self.broadcasts.len(), |first| first.max(behind))
     }
 
     /// Whether this one waits for one of the first walks, so many of them.
@@ -341,7 +357,9 @@ impl Deliveries {
         }
         for at in at..self.broadcasts.len() {
             let later = self.broadcasts[at];
-            if !self.free.contains(&later) && !self.waits_for_another(at, later) {
+            let both = self.walking(later).zip(self.walking(key));
+            let waited = both.is_some_and(|(later, ended)| later.waits_for(ended));
+            if waited && !self.free.contains(&later) && !self.waits_for_another(at, later) {
                 self.free.push_back(later);
             }
         }
@@ -386,6 +404,7 @@ impl Deliveries {
             && let Some(log) = follow.find(&record.channel)
             && let follower = (FollowerKey { connection, log })
             && follow.has(follower)
+            && !follow.begins_behind(follower, record.record.place.position)
         {
             broadcasting.open += 1;
             ticket.index = record.comes_to_follower();

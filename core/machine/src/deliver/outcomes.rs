@@ -73,7 +73,11 @@ impl Deliveries {
         };
         let complete = match &inbound.progress {
             InboundProgress::Keys { open, .. } => *open == 0,
-            InboundProgress::Walk(broadcasting) => broadcasting.is_complete(),
+            // Nobody waits for what is still open when it was answered: frames that wait at a terminal keep nothing of it.
+            InboundProgress::Walk(broadcasting) => {
+                broadcasting.is_complete()
+                    || inbound.from == Publisher::Answered && broadcasting.is_done()
+            }
             InboundProgress::Session(heard) => heard.is_some(),
         };
         if !complete {

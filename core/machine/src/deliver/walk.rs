@@ -216,7 +216,7 @@ impl Broadcasting {
     }
 
     /// Whether both are records of one log.
-    fn is_of_the_log_of(&self, other: &Self) -> bool {
+    pub(super) fn is_of_the_log_of(&self, other: &Self) -> bool {
         let records = self.record.as_ref().zip(other.record.as_ref());
         records.is_some_and(|(own, other)| own.channel == other.channel)
     }
@@ -321,6 +321,11 @@ impl Broadcasting {
             Walk::Done => self.open == 0,
             Walk::Skipped => true,
         }
+    }
+
+    /// Whether it has come to all of its terminals.
+    pub(super) fn is_done(&self) -> bool {
+        self.walk == Walk::Done
     }
 
     /// Whether it serves terminals itself: its counts are what a repeat is told.

@@ -38,7 +38,11 @@ pub(super) struct Follower {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Stand {
     /// It has asked for this, and has not been told where it stands.
-    Asked(Box<Follow>),
+    Asked {
+        asked: Box<Follow>,
+        /// What the first record that has come since says that it follows.
+        came_behind: Option<Position>,
+    },
     /// It was told.
     At {
         /// The position of the last record put into its queue, or that it was given.
@@ -56,8 +60,10 @@ pub(super) enum Stand {
 pub(super) enum Grant {
     /// It has brought it: it holds the record.
     Brought,
-    /// It begins there, or something is missing: it may never have been told the record.
+    /// Something is missing: it may never have been told the record.
     Told,
+    /// It begins there. The record may have been appended since it was told that it is a member, and be on its way.
+    Begun,
 }
 
 /// What happens to the records of a follower.
@@ -99,7 +105,10 @@ impl Follower {
     pub(super) fn new(log: LogKey, asked: Follow) -> Self {
         Self {
             log,
-            stand: Stand::Asked(Box::new(asked)),
+            stand: Stand::Asked {
+                asked: Box::new(asked),
+                came_behind: None,
+            },
             mode: Mode::Behind(Waits::Room),
             read: ReadId::FIRST,
             failures: 0,
@@ -110,7 +119,7 @@ impl Follower {
     /// The position of the last record put into its queue, or that it was given.
     pub(super) const fn at(&self) -> Option<Position> {
         match self.stand {
-            Stand::Asked(_) => None,
+            Stand::Asked { .. } => None,
             Stand::At { at, .. } => Some(at),
         }
     }
@@ -171,10 +180,10 @@ impl Follower {
     /// Whether it holds the record at this position: it has brought it, or it was put into its queue.
     pub(super) fn holds(&self, position: Position) -> bool {
         let stands = match self.stand {
-            Stand::Asked(_) => false,
+            Stand::Asked { .. } => false,
             Stand::At { at, given, grant } => match grant {
                 Grant::Brought => position == at || position == given,
-                Grant::Told => position == at && at != given,
+                Grant::Told | Grant::Begun => position == at && at != given,
             },
         };
         stands || self.sent.as_ref().is_some_and(|sent| sent.has(position))
@@ -183,10 +192,30 @@ impl Follower {
     /// Whether it holds the record at this position, or is beyond it without that.
     pub(super) fn is_past(&self, position: Position) -> bool {
         let stands = match self.stand {
-            Stand::Asked(_) => false,
+            Stand::Asked { .. } => false,
             Stand::At { at, given, .. } => position == at || position == given,
         };
         stands || self.holds(position)
+    }
+
+    /// Whether the record at this position is the last before those that it is sent, and may never have come to it.
+    pub(super) fn begins_behind(&self, position: Position) -> bool {
+        match self.stand {
+            Stand::At { at, given, grant } => {
+                grant == Grant::Begun && at == given && position == given
+            }
+            Stand::Asked { .. } => false,
+        }
+    }
+
+    /// A record comes that follows this position. If it is not known yet where the follower stands, it begins there at the
+    /// latest.
+    pub(super) const fn comes_behind(&mut self, before: Position) {
+        if let Stand::Asked { came_behind, .. } = &mut self.stand
+            && came_behind.is_none()
+        {
+            *came_behind = Some(before);
+        }
     }
 
     /// It confirms a record, and all that it was sent before. `None`: it was not sent the record, or has confirmed it

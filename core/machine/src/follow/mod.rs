@@ -195,6 +195,13 @@ impl Followers {
         follower.into_waiting().collect()
     }
 
+    /// Whether a follower is sent what stands behind this position, and may never have been sent the record there: it
+    /// was a member already, and was told where it begins while the record was on its way.
+    pub(crate) fn begins_behind(&self, key: FollowerKey, position: Position) -> bool {
+        let follower = self.followers.get(key);
+        follower.is_some_and(|follower| follower.begins_behind(position))
+    }
+
     /// A record comes for a follower, by a delivery. The ticket will be told what becomes of it.
     ///
     /// # Errors
@@ -208,10 +215,11 @@ impl Followers {
         record: &ChainedRecord,
         ticket: Ticket,
     ) -> Result<(), Outcome> {
-        let Some(follower) = self.followers.get(key) else {
+        let Some(follower) = self.followers.get_mut(key) else {
             cx.bug("a record for a terminal that does not follow");
             return Err(Outcome::Gone);
         };
+        follower.comes_behind(record.place.before);
         if follower.is_past(record.place.position) {
             cx.stats.log_repeats += 1;
             return if follower.holds(record.place.position) {

@@ -163,7 +163,7 @@ impl Followers {
                 continue;
             };
             let start = match &follower.stand {
-                Stand::Asked(asked) => asked.start(),
+                Stand::Asked { asked, .. } => asked.start(),
                 Stand::At { at, .. } => LogStart::After(vec![*at]),
             };
             self.ask(cx, membership, key, (read, Reading::Next), start);
@@ -381,18 +381,24 @@ impl Followers {
                 cx.stats.log_steps_back += 1;
                 follower.steps_back(found);
             }
-            Stand::Asked(asked) => {
+            Stand::Asked { asked, came_behind } => {
                 let (recovery, grant) = if asked.resumes() {
                     (Recovery::Resumed, Grant::Brought)
                 } else {
-                    (Recovery::Anew, Grant::Told)
+                    (Recovery::Anew, Grant::Begun)
                 };
-                follower.is_given(found, grant);
-                let start = Attached {
-                    position: found,
-                    recovery,
-                };
+                // Records have come that the read has not told it of. That they stand earlier in the log the offsets say,
+                // unless a failover came between.
+                let earlier = came_behind
+                    .filter(|before| asked.begins_here() && before.offset() < found.offset());
+                let position = earlier.unwrap_or(found);
+                follower.is_given(position, grant);
+                let start = Attached { position, recovery };
                 terminals.attached(cx, key.connection, &followed.channel, start);
+                if earlier.is_some() {
+                    self.read(key);
+                    return false;
+                }
             }
         }
         true
@@ -409,8 +415,8 @@ impl Followers {
         answer: &LogPart,
     ) -> Option<(Position, GapReason)> {
         match &self.followers.get(key)?.stand {
-            Stand::Asked(asked) if asked.behind.is_some() => {}
-            Stand::Asked(_) | Stand::At { .. } => return None,
+            Stand::Asked { asked, .. } if asked.behind.is_some() => {}
+            Stand::Asked { .. } | Stand::At { .. } => return None,
         }
         if answer.records.is_empty() && after != answer.head {
             cx.stats.malformed_entries += 1;
@@ -487,7 +493,7 @@ impl Followers {
             return;
         };
         match &follower.stand {
-            Stand::Asked(_) => {
+            Stand::Asked { .. } => {
                 self.begin_behind(cx, terminals, key, base, GapReason::Expired);
             }
             Stand::At { .. } => {

@@ -5,6 +5,7 @@ use crate::context::Context;
 use crate::event::Follow;
 use crate::frame::Attached;
 use crate::id::{ConnectionKey, TopicId};
+use crate::message::Outcome;
 use crate::terminals::Terminals;
 use crate::terminals::connection::Following;
 use crate::terminals::topics::{JoinStage, TopicMembership, TopicWord};
@@ -67,10 +68,11 @@ impl Terminals {
         topic: &TopicId,
         start: Attached,
     ) {
-        let connection = self.registry.get_mut(key);
-        let memberships = connection.and_then(|connection| connection.topics.as_mut());
-        let Some(membership) = memberships.and_then(|memberships| memberships.get_mut(topic))
-        else {
+        let found = self.registry.get_mut(key).and_then(|connection| {
+            let membership = connection.topics.as_mut()?.get_mut(topic)?;
+            Some((connection.id, membership))
+        });
+        let Some((id, membership)) = found else {
             cx.bug("a terminal follows the log of a topic whose member it is not");
             return;
         };
@@ -78,10 +80,12 @@ impl Terminals {
             cx.bug("a member is told twice where it begins in the log of a topic");
             return;
         };
-        match membership.stage {
-            JoinStage::Joining { .. } => {
+        match &mut membership.stage {
+            JoinStage::Joining { tickets, .. } => {
+                let tickets = std::mem::take(tickets);
                 membership.following = Following::Placed(Box::new(start));
                 membership.stage = JoinStage::Joined;
+                self.conclude(id, tickets, Outcome::Written);
                 self.membership_begins(cx, key, topic.clone(), false);
             }
             JoinStage::Degraded | JoinStage::Joined => {

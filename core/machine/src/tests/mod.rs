@@ -35,6 +35,7 @@ mod steps;
 mod strangers;
 mod together;
 mod told;
+mod topic_beginnings;
 mod topic_logs;
 mod topic_logs_many;
 mod topic_races;

@@ -181,10 +181,13 @@ impl Shard {
             let at = cx.now.mono + Config::BROADCAST_STEP;
             cx.set(&mut topics.tell, at, MembershipTimer::Tell);
         }
-        if let RowState::Written { epoch } = topics.row(&topic).state
-            && self.lease.held_epoch_at(cx.now.mono) == Some(epoch)
-        {
-            self.tell_members(cx, terminals, &topic);
+        if let RowState::Written { epoch } = topics.row(&topic).state {
+            if self.lease.held_epoch_at(cx.now.mono) == Some(epoch) {
+                self.tell_members(cx, terminals, &topic);
+            } else if self.lease.held_epoch() == Some(epoch) {
+                // It is taken for lost, and may yet be held: whether the row stands is asked.
+                self.row_due(cx, RowOf::Topic(topic));
+            }
         }
     }
 }

@@ -350,7 +350,11 @@ impl Terminals {
             if degraded {
                 cx.emit(Effect::Terminal(TerminalChange::Degraded));
             }
-            self.conclude(id, tickets, Outcome::Queued);
+            let outcome = match degraded {
+                true => Outcome::Queued,
+                false => Outcome::Written,
+            };
+            self.conclude(id, tickets, outcome);
             self.membership_begins(cx, key, topic, degraded);
         }
     }

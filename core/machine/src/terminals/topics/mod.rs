@@ -205,6 +205,12 @@ impl Memberships {
         (self.of.iter()).position(|membership| membership.topic == *topic)
     }
 
+    /// Whether an application has asked for its membership, which begins when the terminal is greeted.
+    fn is_asked_by_application(&self, topic: &TopicId) -> bool {
+        let mut asked = self.asked.iter();
+        asked.any(|it| it.topic == *topic && it.by == MemberBy::Application)
+    }
+
     /// Whether it watches as many topics as it may, and not this one.
     fn watches_all(&self, topic: &TopicId, config: &Config) -> bool {
         self.watching.len() >= config.watched_topics

@@ -21,6 +21,9 @@ impl Terminals {
         topic: TopicId,
     ) {
         let memberships = (self.registry.get(key)).and_then(|found| found.topics.as_ref());
+        if memberships.is_some_and(|all| all.is_asked_by_application(&topic)) {
+            return;
+        }
         let membership = memberships.and_then(|all| all.of.get(all.position(&topic)?));
         match membership.map(|membership| (membership.by, &membership.stage)) {
             Some((MemberBy::Allowance, _)) | None => {
@@ -59,9 +62,9 @@ impl Terminals {
         let lost = connection.topics.as_ref().map(|memberships| {
             let joined = memberships.of.iter().map(|it| (&it.topic, it.by));
             let asked = memberships.asked.iter().map(|it| (&it.topic, it.by));
-            let lost = joined
-                .chain(asked)
-                .filter(|(topic, by)| is_lost(topic, *by));
+            let lost = joined.chain(asked).filter(|(topic, by)| {
+                is_lost(topic, *by) && !memberships.is_asked_by_application(topic)
+            });
             lost.map(|(topic, _)| topic.clone())
                 .collect::<BTreeSet<_>>()
         });
@@ -194,6 +197,10 @@ impl Terminals {
         // An answer of the directory that is under way may say otherwise.
         let known = &mut connection.memberships().known;
         if !known.contains(topic) {
+            // Beside as many as the directory may say.
+            if known.len() >= 2 * cx.config.connection_topics {
+                known.remove(0);
+            }
             known.push(topic.clone());
         }
         self.end_membership(cx, key, topic.clone());

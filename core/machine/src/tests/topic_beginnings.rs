@@ -1,0 +1,191 @@
+//! Members of topics that begin to follow, and pushes to many topics.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::pair;
+use super::topic_logs::{ask, connect, durable_push, told, topic};
+use crate::config::Config;
+use crate::event::{Event, Follow, Handshake};
+use crate::id::{ConnectionId, ConnectionKey, UserId};
+use crate::message::{Action, Audience, Counts, Durable, Push};
+use crate::testing::cluster::{Cluster, Server, frame, user};
+use crate::topic::{TopicRights, TopicWish};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A terminal of the first instance that was told that it is a member of `news`.
+fn member(cluster: &mut Cluster) -> (ConnectionKey, ConnectionId) {
+    let (ann, id) = connect(cluster, 0, "ann");
+    let wish = TopicWish::Join(topic("news"));
+    cluster.event(
+        0,
+        Event::Topic {
+            connection: ann,
+            wish,
+        },
+    );
+    cluster.pass(SECOND);
+    assert_eq!(told(cluster, id), ["joined news"]);
+    (ann, id)
+}
+
+/// The directory executes what one instance has asked and waits. Returns the answers to come.
+fn executed(cluster: &mut Cluster, of: usize) -> Vec<Event> {
+    let held = std::mem::take(&mut cluster.held);
+    let (of_this, others): (VecDeque<_>, _) = held.into_iter().partition(|(index, _)| *index == of);
+    cluster.held = others;
+    let answers = of_this.into_iter().map(|(_, trip)| Event::Directory {
+        op: trip.op,
+        outcomes: Ok(cluster.outcomes(&trip, |_| None)),
+    });
+    answers.collect()
+}
+
+fn happen(cluster: &mut Cluster, index: usize, events: Vec<Event>) {
+    for event in events {
+        cluster.event(index, event);
+    }
+    cluster.settle_down();
+}
+
+/// It was told that it is a member, and gets what is pushed from then on, also while it is not known where it begins.
+#[test]
+fn a_member_that_begins_to_follow_misses_nothing_that_comes_before_its_log_is_read() {
+    let mut cluster = pair();
+    let (ann, id) = member(&mut cluster);
+    cluster.server = Server::Waits;
+    ask(&mut cluster, 0, ann, "news", Follow::default());
+    for (number, text) in [(1, "one"), (2, "two")] {
+        cluster.call_push(1, durable_push("news", text, number, Durable::default()));
+        let answers = executed(&mut cluster, 1);
+        happen(&mut cluster, 1, answers);
+    }
+    cluster.answer_held();
+    cluster.pass(SECOND * 5);
+    assert_eq!(
+        told(&cluster, id)[1..],
+        [
+            "joined news ?",
+            "log news Anew",
+            "record news one",
+            "record news two"
+        ]
+    );
+}
+
+#[test]
+fn a_member_that_begins_to_follow_misses_nothing_that_was_on_its_way() {
+    let mut cluster = pair();
+    let (ann, id) = member(&mut cluster);
+    cluster.server = Server::Waits;
+    ask(&mut cluster, 0, ann, "news", Follow::default());
+    let call = cluster.call_push(1, durable_push("news", "one", 1, Durable::default()));
+    let appended = executed(&mut cluster, 1);
+    let read = executed(&mut cluster, 0);
+    happen(&mut cluster, 0, read);
+    happen(&mut cluster, 1, appended);
+    cluster.answer_held();
+    cluster.pass(SECOND * 5);
+    assert_eq!(
+        told(&cluster, id)[1..],
+        ["joined news ?", "log news Anew", "one"]
+    );
+    let written = Counts {
+        written: 1,
+        ..Counts::default()
+    };
+    assert_eq!(cluster.receipt(call).counts, written);
+}
+
+/// It is a member as soon as it knows where it begins.
+#[test]
+fn an_application_is_told_of_a_member_that_waits_for_its_log() {
+    let mut cluster = pair();
+    let (ann, id) = connect(&mut cluster, 0, "ann");
+    cluster.server = Server::Waits;
+    ask(&mut cluster, 0, ann, "news", Follow::default());
+    // The row is written, and the log is not read.
+    let answers = executed(&mut cluster, 0);
+    happen(&mut cluster, 0, answers);
+    let join = Push {
+        action: Action::Join(topic("news")),
+        ..frame(user("ann"), "", 1)
+    };
+    let call = cluster.call_push(0, join);
+    cluster.answer_held();
+    assert_eq!(told(&cluster, id), ["joined news Anew"]);
+    assert_eq!(cluster.receipt(call).counts.written, 1);
+}
+
+/// So many members of as many topics each, of the first instance.
+fn members_of_several(
+    cluster: &mut Cluster,
+    members: usize,
+    topics: &[&str],
+) -> Vec<(ConnectionKey, ConnectionId)> {
+    let one = |number| {
+        let rights = TopicRights::of_claim(topics.iter().copied()).expect("names");
+        let handshake = Handshake {
+            topics: Some(rights.into()),
+            ..Handshake::new(UserId::new(&format!("user{number}")).expect("a user"))
+        };
+        let key = cluster.accept(0, handshake).expect("taken");
+        let id = cluster.instances[0].connection_id(key).expect("there");
+        cluster.event(0, Event::Opened { connection: key });
+        (key, id)
+    };
+    (0..members).map(one).collect()
+}
+
+/// It has a walk for each of them.
+#[test]
+fn a_durable_push_to_several_large_topics_takes_the_room_of_one() {
+    let config = Config {
+        broadcasts: 2,
+        ..Config::default()
+    };
+    let mut cluster = Cluster::new(&config, 2);
+    let names = ["a", "b", "c", "d", "e"];
+    let members = members_of_several(&mut cluster, 200, &names);
+    cluster.pass(SECOND);
+    let push = Push {
+        durable: Some(Durable::default()),
+        ..frame(
+            Audience::Topics {
+                topics: names.map(topic).to_vec(),
+                except: None,
+            },
+            "one",
+            1,
+        )
+    };
+    let call = cluster.call_push(1, push);
+    cluster.pass(SECOND * 5);
+    assert_eq!(cluster.receipt(call).counts.overflow, 0);
+    for (_, id) in members {
+        let texts = cluster.texts(id);
+        assert_eq!(texts, ["one"]);
+    }
+    assert_eq!(cluster.instances[0].tables().broadcasts, 0);
+}
+
+/// Its receipt has said that it is queued.
+#[test]
+fn nothing_is_kept_of_a_push_to_members_for_one_that_does_not_read() {
+    let mut cluster = pair();
+    let members = members_of_several(&mut cluster, 200, &["news"]);
+    let (_, slow) = members[0];
+    cluster.pass(SECOND);
+    cluster.stalled.insert(slow);
+    let calls = [1, 2, 3].map(|number| {
+        let text = number.to_string();
+        cluster.call_push(1, durable_push("news", &text, number, Durable::default()))
+    });
+    cluster.pass(SECOND * 10);
+    for call in calls {
+        let counts = &cluster.receipt(call).counts;
+        assert_eq!((counts.written, counts.queued), (199, 1));
+    }
+    assert_eq!(cluster.instances[0].tables().inbound, 0);
+}
