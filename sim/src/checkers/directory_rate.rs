@@ -295,11 +295,13 @@ impl Writer {
             };
             self.rows.insert(connection, row);
         }
-        self.trips.insert(trip.op, connections);
+        // A row beside a claim is one of the epoch before it.
+        if !trip.lease.is_some_and(|(_, step)| step.claims()) {
+            self.trips.insert(trip.op, connections);
+        }
         if judged.is_ok() {
             watch.held();
         }
-        let _ = life;
         judged
     }
 

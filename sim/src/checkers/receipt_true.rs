@@ -244,19 +244,19 @@ fn check(
         // Whether the queue can have been full is for `limits` to say.
         Outcome::Overflow => Truth::So,
     };
+    let addressed = *this.user() == terminal.user && published.is_for(this.user());
     let truth = match truth {
-        // What a peer says of its own terminals is its word.
-        Truth::NotSo => Truth::by(
+        Truth::So | Truth::Excused(_) if addressed => truth,
+        // What a peer says of its own terminals is its word, also whose they are.
+        Truth::So | Truth::Excused(_) | Truth::NotSo => Truth::by(
             this.life()
                 .and_then(|life| lied(watch, handed_in, Some(life.host))),
         ),
-        Truth::So | Truth::Excused(_) => truth,
     };
-    let addressed = *this.user() == terminal.user && published.is_for(this.user());
     match truth {
-        Truth::So if addressed => watch.held(),
-        Truth::Excused(excuse) if addressed => watch.excused(excuse),
-        Truth::So | Truth::Excused(_) | Truth::NotSo => watch.violated(format!(
+        Truth::So => watch.held(),
+        Truth::Excused(excuse) => watch.excused(excuse),
+        Truth::NotSo => watch.violated(format!(
             "the receipt of push {push} says {terminal:?} of session {session} of {}",
             this.user()
         )),
