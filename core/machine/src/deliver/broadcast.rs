@@ -7,6 +7,7 @@
 //! What terminals publish leaves the application its own: a part of the walks that may wait, half of the pace, and
 //! no walk of the application waits for one of theirs, unless both are records of one log.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::config::Config;
@@ -103,8 +104,12 @@ impl Deliveries {
 
     /// Whether as many walks wait as may, with those of whoever pushes in this one.
     fn has_no_room(&self, config: &Config, key: InboundKey) -> bool {
-        let is_full =
-            self.broadcasts.len() >= config.broadcasts && !self.has_others_of_its_push(key);
+        let walks = self.broadcasts.len();
+        let most = config.broadcasts.saturating_mul(config.push_topics);
+        let is_full = walks >= config.broadcasts
+            && (walks >= most
+                || self.pushes_that_walk() >= config.broadcasts
+                    && !self.has_others_of_its_push(key));
         match self.pushed_by(key) {
             PushedBy::Application => is_full,
             PushedBy::Terminal => {
@@ -117,8 +122,18 @@ impl Deliveries {
         }
     }
 
-    /// Whether the push of a walk has others that wait: a durable one to several topics has a walk for each, and takes the
-    /// room of one.
+    /// How many pushes there are whose walks are not over: a durable one to several topics has a walk for each, and takes
+    /// the room of one.
+    pub(super) fn pushes_that_walk(&self) -> usize {
+        let walks = self
+            .broadcasts
+            .iter()
+            .filter_map(|key| self.inbound.get(*key));
+        let pushes: BTreeSet<_> = walks.map(|inbound| inbound.push).collect();
+        pushes.len()
+    }
+
+    /// Whether a walk of the same push is not over.
     fn has_others_of_its_push(&self, key: InboundKey) -> bool {
         let push = |key| self.inbound.get(key).map(|inbound| inbound.push);
         let own = push(key);

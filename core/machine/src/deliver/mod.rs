@@ -127,7 +127,7 @@ impl Deliveries {
         [
             Level {
                 setting: "broadcasts",
-                used: self.broadcasts.len(),
+                used: self.pushes_that_walk(),
                 limit: config.broadcasts,
             },
             Level {
