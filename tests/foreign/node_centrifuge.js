@@ -20,11 +20,15 @@ const certain = async (ask) => {
 
 const JSON_CENTRIFUGE = require("centrifuge").Centrifuge;
 const PROTOBUF_CENTRIFUGE = require("centrifuge/build/protobuf").Centrifuge;
+const JSON_CENTRIFUGE_58 = require("centrifuge58").Centrifuge;
+const PROTOBUF_CENTRIFUGE_58 = require("centrifuge58/build/protobuf").Centrifuge;
 
 /** How a client speaks, and over what. `options` are those of the package that say so. */
 const WAYS = {
   "JSON": { Centrifuge: JSON_CENTRIFUGE, options: overWebSocket },
   "Protobuf": { Centrifuge: PROTOBUF_CENTRIFUGE, options: overWebSocket },
+  "JSON of 5.8": { Centrifuge: JSON_CENTRIFUGE_58, options: overWebSocket },
+  "Protobuf of 5.8": { Centrifuge: PROTOBUF_CENTRIFUGE_58, options: overWebSocket },
   "JSON over an HTTP stream": { Centrifuge: JSON_CENTRIFUGE, transport: "http_stream", options: overStream },
   "Protobuf over an HTTP stream": { Centrifuge: PROTOBUF_CENTRIFUGE, transport: "http_stream", options: overStream },
   "JSON over an event stream": { Centrifuge: JSON_CENTRIFUGE, transport: "sse", options: overStream },
@@ -136,7 +140,7 @@ const sessionOf = ({ centrifuge }) => ({ session: centrifuge._session, node: cen
 /** Protobuf has bytes where JSON has JSON. */
 const value = (data) => (data instanceof Uint8Array ? JSON.parse(Buffer.from(data).toString()) : data);
 const values = (told) => told.publications.map(({ data }) => value(data));
-const isJson = (way) => way.Centrifuge === JSON_CENTRIFUGE;
+const isJson = (way) => [JSON_CENTRIFUGE, JSON_CENTRIFUGE_58].includes(way.Centrifuge);
 const bytes = (way, data) => (isJson(way) ? data : Buffer.from(JSON.stringify(data)));
 
 async function logged(user, data) {
