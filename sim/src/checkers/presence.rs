@@ -12,6 +12,7 @@ use switchboard_core::topic::TopicWish;
 use crate::checker::{Checker, Scene, Watch};
 use crate::ledger::{Excuse, FaultKind, Part, Scope};
 use crate::observed::{Observed, Quiescence, Topic};
+use crate::terminals::Session;
 
 /// A snapshot and the changes since are what is so, within some seconds of the last change and of the last fault; and
 /// nobody is said to have left who is there, or was until a grace ago.
@@ -23,6 +24,8 @@ pub struct PresenceTrue {
     told: ToldWatchers,
     /// When somebody was last seen to be a member who is none any more.
     last_there: BTreeMap<(TopicId, UserId), Instant>,
+    /// When the first session of a user became a member.
+    came: BTreeMap<(TopicId, UserId), Instant>,
     /// When something last changed in a topic.
     changed: BTreeMap<TopicId, Instant>,
 }
@@ -147,20 +150,19 @@ impl Checker for PresenceTrue {
                         }
                     }
                 }
-                Outgoing::Joined { topic, .. } | Outgoing::Left(topic) => {
-                    self.change(watch.scene(), *session, topic);
-                }
+                Outgoing::Joined { topic, .. } => self.begins(watch.scene(), *session, topic),
+                Outgoing::Left(topic) => self.ends(watch.scene(), *session, topic),
                 _ => {}
             },
             Observed::Wished {
                 session,
                 wish: TopicWish::Leave(topic),
-            } => self.change(watch.scene(), *session, topic),
+            } => self.ends(watch.scene(), *session, topic),
             Observed::Ended { session } => {
                 let scene = watch.scene();
                 let topics = scene.sessions()[*session].topics();
                 for topic in topics.map(|(topic, _)| topic.clone()).collect::<Vec<_>>() {
-                    self.change(scene, *session, &topic);
+                    self.ends(scene, *session, &topic);
                 }
             }
             _ => {}
@@ -193,6 +195,34 @@ impl Checker for PresenceTrue {
 }
 
 impl PresenceTrue {
+    /// A session is said to be no member of a topic. That it was none before says nothing new; and a visit that is shorter
+    /// than the time between two readings may be seen by none.
+    fn ends(&mut self, scene: Scene<'_>, session: usize, topic: &TopicId) {
+        let this = &scene.sessions()[session];
+        let key = (topic.clone(), this.user().clone());
+        let came = self.came.get(&key).copied();
+        let was_short = came.is_some_and(|came| scene.now().since(came) < Config::PRESENCE_PERIOD);
+        if this.standing(topic).may_have_been(scene.now())
+            && !(was_short && self.last_there.contains_key(&key))
+        {
+            self.change(scene, session, topic);
+        }
+    }
+
+    /// A session is told that it is a member of a topic.
+    fn begins(&mut self, scene: Scene<'_>, session: usize, topic: &TopicId) {
+        let user = scene.sessions()[session].user();
+        let is_there = |other: &Session| {
+            other.user() == user && other.is_open() && other.standing(topic).told().is_some()
+        };
+        let others = scene.sessions().iter().enumerate();
+        let mut others = others.filter(|(at, _)| *at != session);
+        if !others.any(|(_, other)| is_there(other)) {
+            self.came.insert((topic.clone(), user.clone()), scene.now());
+        }
+        self.changed.insert(topic.clone(), scene.now());
+    }
+
     /// Something has changed between a session and a topic.
     fn change(&mut self, scene: Scene<'_>, session: usize, topic: &TopicId) {
         self.changed.insert(topic.clone(), scene.now());
@@ -220,7 +250,8 @@ impl PresenceTrue {
         };
         let begun = now.before(grace + WITHIN);
         let lately = (self.last_there.get(&(topic.clone(), user.clone())))
-            .is_some_and(|at| *at > now.before(grace));
+            .is_some_and(|at| *at > now.before(grace))
+            || is_there(now.before(WITHIN)).is_some();
         let there = is_there(begun);
         if there.is_none() && !lately {
             return watch.held();
@@ -238,9 +269,9 @@ impl PresenceTrue {
             Some(excuse) => watch.excused(excuse),
             None => watch.violated(format!(
                 "session {session} is told that {user} has left {topic:?}, who was there until {:?} ago",
-                match there {
-                    Some(_) => Duration::ZERO,
-                    None => now.since(self.last_there[&(topic.clone(), user.clone())]),
+                match (there, self.last_there.get(&(topic.clone(), user.clone()))) {
+                    (None, Some(at)) => now.since(*at),
+                    (Some(_), _) | (None, None) => Duration::ZERO,
                 }
             )),
         }

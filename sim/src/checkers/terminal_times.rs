@@ -27,6 +27,8 @@ struct Timed {
     stage: TimedStage,
     /// When its token expires.
     expires: Option<Instant>,
+    /// A token has expired, and the next one came then: its end may have begun, and its Close frame waits.
+    may_end: bool,
     /// Since when batches have been with the driver, one after the other.
     busy: Instant,
     /// When the last batch that is written was written.
@@ -132,6 +134,7 @@ impl TerminalTimes {
                     known,
                     stage: TimedStage::Accepted { at: now },
                     expires,
+                    may_end: false,
                     busy: Instant::START,
                     written: Instant::START,
                     writing: false,
@@ -183,7 +186,10 @@ impl TerminalTimes {
                     timed.stage = TimedStage::Opened { at: now, signs };
                 }
             }
-            Intake::Refreshed { expires, .. } => timed.expires = expires,
+            Intake::Refreshed { expires, .. } => {
+                timed.may_end |= timed.expires.is_some_and(|before| before <= now);
+                timed.expires = expires;
+            }
             Intake::Relayed => {}
             Intake::Heard(_) => {
                 if let Some(signs) = timed.signs() {
@@ -391,6 +397,7 @@ impl Timed {
     fn close(&mut self, watch: &Watch<'_>, code: CloseCode) -> InTime {
         let timeout = watch.scene().config().ping_timeout;
         let judged = match (code, self.expires) {
+            (CloseCode::TokenExpired, _) if self.may_end => Ok(()),
             (CloseCode::TokenExpired, Some(expires)) => {
                 no_sooner(watch, expires, "ends a terminal before its token")
             }

@@ -312,9 +312,16 @@ impl TerminalTold {
         };
         match code {
             // Of one that logs in late `terminal-times` knows when it ends.
-            CloseCode::TokenExpired => this
-                .expires()
-                .is_some_and(|expires| expires <= watch.now() || !this.is_known_by_handshake()),
+            CloseCode::TokenExpired => {
+                let expires = this.expires();
+                // Another token may have come when its end had begun.
+                let expired = watch.excuse(accepted, watch.now(), |excuse| {
+                    excuse.kind == FaultKind::TokenExpired
+                        && excuse.scope == Scope::Session(session)
+                });
+                expired.is_some()
+                    || expires.is_some_and(|at| at <= watch.now() || !this.is_known_by_handshake())
+            }
             CloseCode::Kicked => scene.pushes().iter().any(|push| {
                 let taken =
                     |time: &crate::publishing::HandedIn| time.progress != HandInProgress::OnItsWay;

@@ -200,10 +200,8 @@ fn one_connection_joins_and_leaves(cell: Cell) {
     let mut one = cluster[1].terminal("ann");
     let mut other = cluster[1].terminal("ann");
     let change = |method: &str| {
-        let request = Request::new(method, membership("news", "ann"));
-        let answer = cluster[0]
-            .api()
-            .send(request.query("connection", &one.uuid.to_string()));
+        let path = format!("/v1/topics/news/connections/{}", one.uuid);
+        let answer = cluster[0].api().send(Request::new(method, path));
         assert_eq!(answer.status, 200, "{}", answer.text());
         let receipt: Value = serde_json::from_str(&answer.text()).expect("JSON");
         // It is about what is there, and says nothing of what comes.
