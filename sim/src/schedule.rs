@@ -15,7 +15,7 @@ mod redis;
 #[cfg(test)]
 pub(crate) use check::MAX_LATENCY;
 pub(crate) use check::{MAX_INSTANCES, MAX_NESTED, MAX_TIME, too_nested};
-pub use log::LogSettings;
+pub use log::{LogOf, LogSettings};
 pub use redis::{ErrorReply, OperationKind, RedisAct, TripFault};
 
 /// What happens in one world.
@@ -306,19 +306,19 @@ pub enum Act {
         /// The user.
         user: String,
     },
-    /// An instance is asked for what the log of a user keeps.
+    /// An instance is asked for what a log keeps.
     ReadLog {
         /// The instance that is asked.
         at: Host,
-        /// The user.
-        user: String,
+        /// Whose log it is.
+        of: LogOf,
     },
-    /// An application has the log of a user deleted.
+    /// An application has a log deleted.
     DeleteLog {
         /// The instance that is asked.
         at: Host,
-        /// The user.
-        user: String,
+        /// Whose log it is.
+        of: LogOf,
     },
     /// An instance is asked for all instances.
     Instances {

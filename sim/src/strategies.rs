@@ -30,7 +30,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use crate::schedule::{
-    Act, ClockStep, Durability, Enrolment, ErrorReply, Host, HowClosed, HowKilled, Item,
+    Act, ClockStep, Durability, Enrolment, ErrorReply, Host, HowClosed, HowKilled, Item, LogOf,
     LogSettings, Moment, NewAddress, OperationKind, PeerLie, RedisAct, Schedule, StrangerWords, To,
     TopicAct, TripFault,
 };
@@ -118,8 +118,8 @@ fn push_act(instances: usize) -> impl Strategy<Value = Act> {
     prop_oneof![
         (host(instances), push_name()).prop_map(|(at, name)| Act::Repeat { at, name }),
         (host(instances), user()).prop_map(|(at, user)| Act::Where { at, user }),
-        (host(instances), user()).prop_map(|(at, user)| Act::ReadLog { at, user }),
-        (host(instances), user()).prop_map(|(at, user)| Act::DeleteLog { at, user }),
+        (host(instances), log_of()).prop_map(|(at, of)| Act::ReadLog { at, of }),
+        (host(instances), log_of()).prop_map(|(at, of)| Act::DeleteLog { at, of }),
         host(instances).prop_map(|at| Act::Instances { at }),
         enrol(instances),
         kick.prop_map(|(at, user, kick)| Act::Kick {
@@ -351,6 +351,10 @@ fn client() -> impl Strategy<Value = String> {
 
 fn user() -> impl Strategy<Value = String> {
     select(&USERS[..]).prop_map(ToOwned::to_owned)
+}
+
+fn log_of() -> impl Strategy<Value = LogOf> {
+    prop_oneof![user().prop_map(LogOf::User), topic().prop_map(LogOf::Topic)]
 }
 
 fn span(most: u64) -> impl Strategy<Value = Duration> {

@@ -1,6 +1,7 @@
 //! `empty-at-rest`: with all clients gone nothing is left.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use switchboard_core::id::InstanceId;
 use switchboard_core::stats::Tables;
@@ -47,7 +48,8 @@ impl Checker for EmptyAtRest {
         let busy = scene.hosts().find_map(|host| {
             let gauges = host.gauges()?;
             let left = gauges.connections + gauges.users + gauges.pushes;
-            (left > 0).then_some((host.number() + 1, gauges))
+            let is_busy = left > 0 || gauges.follower_lag > Duration::ZERO;
+            is_busy.then_some((host.number() + 1, gauges))
         });
         let kept = scene.hosts().find_map(|host| {
             let tables = host.tables()?;
@@ -107,6 +109,7 @@ const fn kept(tables: Tables, others: usize) -> Option<&'static str> {
         followers,
         channels,
         held,
+        held_bytes,
         reads,
         inbound,
         broadcasts,
@@ -132,7 +135,7 @@ const fn kept(tables: Tables, others: usize) -> Option<&'static str> {
     if topics + members + joining + watched_topics + topic_rows > 0 {
         return Some("topics");
     }
-    if followers + channels + held + reads > 0 {
+    if followers + channels + held + held_bytes + reads > 0 {
         return Some("followers");
     }
     if pushes

@@ -245,12 +245,14 @@ fn held_back(watch: &mut Watch<'_>, life: Life) {
     let Some(tables) = host.and_then(|host| host.tables()) else {
         return;
     };
-    let most = tables.channels * Config::RECORDS_HELD;
-    judge(watch, tables.held <= most, || {
+    let records = tables.held <= tables.channels * Config::RECORDS_HELD;
+    let bytes = tables.held_bytes <= tables.channels * Config::BYTES_HELD;
+    judge(watch, records && bytes, || {
         format!(
-            "i{} holds back {} records of {} logs",
+            "i{} holds back {} records of {} bytes of {} logs",
             life.host + 1,
             tables.held,
+            tables.held_bytes,
             tables.channels
         )
     });

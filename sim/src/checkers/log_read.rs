@@ -97,7 +97,7 @@ impl LogReadTrue {
 
     fn told(&self, question: usize, answer: &Answer, watch: &mut Watch<'_>) {
         let asked = &watch.scene().questions()[question];
-        let (Asked::Log(user) | Asked::Deletion(user), Answer::Log(answer)) =
+        let (Asked::Log(channel) | Asked::Deletion(channel), Answer::Log(answer)) =
             (asked.what(), answer)
         else {
             return;
@@ -112,14 +112,14 @@ impl LogReadTrue {
             (Asked::Connections(_) | Asked::Instances, LogAnswer::Deleted { .. }) => false,
         };
         let since = self.before.get(&question).copied().unwrap_or_default();
-        let answers = self.answered.get(&(asked.life(), user.clone().into()));
+        let answers = self.answered.get(&(asked.life(), channel.clone()));
         let mut answers = answers.into_iter().flatten();
         let fits = answers.any(|(at, reply)| *at > since && says(reply, answer));
         if is_of_its_kind && fits {
             watch.held();
         } else {
             watch.violated(format!(
-                "question {question} about the log of {user} is answered with {answer:?}"
+                "question {question} about the log of {channel} is answered with {answer:?}"
             ));
         }
     }

@@ -11,7 +11,7 @@ use crate::hosts::Hosts;
 use crate::ledger::{FaultKind, Scope};
 use crate::noise::{self, Purpose};
 use crate::redis::{Former, ServerId};
-use crate::schedule::{ClockStep, ErrorReply, OperationKind, RedisAct, TripFault};
+use crate::schedule::{ClockStep, ErrorReply, LogOf, OperationKind, RedisAct, TripFault};
 use crate::settings::REDIS_LATENCY;
 use crate::vocabulary::happening::Happening;
 
@@ -52,7 +52,7 @@ impl Directory {
                 self.redis.refuse(*error, cx.now + *span);
             }
             RedisAct::EvictRows(user) => return self.evict_rows(cx, user),
-            RedisAct::EvictLog(user) => self.evict_log(cx, user),
+            RedisAct::EvictLog(of) => self.evict_log(cx, of),
             RedisAct::EvictLeases => {
                 let any = self.leases(cx.now).next().is_some();
                 self.redis.evict_leases(cx.now);
@@ -144,10 +144,10 @@ impl Directory {
         self.redis.evict_rows(cx.now, &key).then_some(user)
     }
 
-    /// The log of a user is thrown away.
-    fn evict_log(&mut self, cx: &mut Context, name: &str) {
-        if let Ok(user) = UserId::new(name)
-            && self.redis.evict_log(cx.now, &user.into())
+    /// A log is thrown away.
+    fn evict_log(&mut self, cx: &mut Context, of: &LogOf) {
+        if let Some(channel) = of.channel()
+            && self.redis.evict_log(cx.now, &channel)
         {
             cx.fault(FaultKind::RedisLostLog, Scope::All, cx.now);
         }

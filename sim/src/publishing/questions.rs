@@ -1,5 +1,6 @@
 //! What is asked of instances beside pushes.
 
+use switchboard_core::channel::Channel;
 use switchboard_core::event::{Answer, Event};
 use switchboard_core::id::{CallId, UserId};
 use switchboard_core::logs::{LogQuery, LogRequest};
@@ -10,6 +11,7 @@ use crate::context::Context;
 use crate::fingerprint::{Fingerprint, Print};
 use crate::hosts::Hosts;
 use crate::observed::{Life, Observed};
+use crate::schedule::LogOf;
 use crate::vocabulary::happening::Input;
 
 /// A question that an application has asked of an instance.
@@ -28,10 +30,10 @@ pub struct Question {
 pub enum Asked {
     /// The connections of a user.
     Connections(UserId),
-    /// What the log of a user keeps.
-    Log(UserId),
-    /// That the log of a user be deleted.
-    Deletion(UserId),
+    /// What a log keeps.
+    Log(Channel),
+    /// That a log be deleted.
+    Deletion(Channel),
     /// The instances of the cluster.
     Instances,
 }
@@ -107,6 +109,20 @@ impl Publishing {
         }
     }
 
+    /// An instance is asked for something of a log.
+    pub(crate) fn ask_log(
+        &mut self,
+        cx: &mut Context,
+        hosts: &mut Hosts,
+        host: usize,
+        of: &LogOf,
+        what: impl FnOnce(Channel) -> Asked,
+    ) {
+        if let Some(channel) = of.channel() {
+            self.ask(cx, hosts, host, what(channel));
+        }
+    }
+
     /// An instance is asked for something.
     pub(crate) fn ask(&mut self, cx: &mut Context, hosts: &mut Hosts, host: usize, what: Asked) {
         let life = hosts.life(host);
@@ -137,14 +153,14 @@ impl Publishing {
                 call,
                 user: user.clone(),
             },
-            Asked::Log(user) => Event::Log {
+            Asked::Log(channel) => Event::Log {
                 call,
-                channel: user.clone().into(),
+                channel: channel.clone(),
                 request: LogRequest::Read(LogQuery::default()),
             },
-            Asked::Deletion(user) => Event::Log {
+            Asked::Deletion(channel) => Event::Log {
                 call,
-                channel: user.clone().into(),
+                channel: channel.clone(),
                 request: LogRequest::Delete,
             },
             Asked::Instances => Event::Instances { call },

@@ -8,8 +8,8 @@ use switchboard_core::id::{TopicId, UserId};
 use switchboard_core::topic::TopicRights;
 
 use super::{
-    Act, ClockStep, Durability, Host, LateLogin, LogSettings, NewAddress, RedisAct, Schedule,
-    ScheduleError, Sent, StrangerWords, To, TopicAct,
+    Act, ClockStep, Durability, Host, LateLogin, LogOf, LogSettings, NewAddress, RedisAct,
+    Schedule, ScheduleError, Sent, StrangerWords, To, TopicAct,
 };
 
 /// Instances of one world, at most.
@@ -176,9 +176,8 @@ impl Act {
                 self::user(user)?;
                 self::topic(topic)
             }
-            Self::Where { user, .. }
-            | Self::ReadLog { user, .. }
-            | Self::DeleteLog { user, .. } => self::user(user),
+            Self::Where { user, .. } => self::user(user),
+            Self::ReadLog { of, .. } | Self::DeleteLog { of, .. } => of.check(),
             Self::Redis(act) => act.check_names(),
             Self::Move { client: name, .. }
             | Self::Follow { client: name, .. }
@@ -384,7 +383,8 @@ impl To {
 impl RedisAct {
     fn check_names(&self) -> Checked {
         match self {
-            Self::EvictRows(user) | Self::EvictLog(user) => self::user(user),
+            Self::EvictRows(user) => self::user(user),
+            Self::EvictLog(of) => of.check(),
             Self::Down
             | Self::Up
             | Self::RestartEmpty
@@ -459,6 +459,19 @@ fn user(user: &str) -> Checked {
         return Err("`everyone` is not a user: it stands for all of them".to_owned());
     }
     Ok(())
+}
+
+impl LogOf {
+    fn check(&self) -> Checked {
+        match self {
+            // A user of this name could not be told from the word.
+            Self::User(user) if user == "of" => {
+                Err("`of` is not a user: a topic follows it".to_owned())
+            }
+            Self::User(user) => self::user(user),
+            Self::Topic(topic) => self::topic(topic),
+        }
+    }
 }
 
 fn topic(topic: &str) -> Checked {

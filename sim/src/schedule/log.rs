@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use switchboard_core::channel::Channel;
 use switchboard_core::directory::log::Retention;
+use switchboard_core::id::{TopicId, UserId};
 
 /// What a schedule says of logs. `None` is as by default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +32,25 @@ impl LogSettings {
             records: self.records.unwrap_or(usual.records),
             age: self.age.unwrap_or(usual.age),
             ..usual
+        }
+    }
+}
+
+/// Whose log is meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogOf {
+    /// That of a user.
+    User(String),
+    /// That of a topic.
+    Topic(String),
+}
+
+impl LogOf {
+    /// What the log belongs to, if there can be such a user or topic.
+    pub(crate) fn channel(&self) -> Option<Channel> {
+        match self {
+            Self::User(user) => UserId::new(user).ok().map(Channel::from),
+            Self::Topic(topic) => TopicId::new(topic).ok().map(Channel::from),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::ClockStep;
+use super::{ClockStep, LogOf};
 
 /// What the directory does.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,8 +29,8 @@ pub enum RedisAct {
     Refuse(ErrorReply, Duration),
     /// It throws away the rows of a user.
     EvictRows(String),
-    /// It throws away the log of a user, with all that it remembers of it, as when that has expired.
-    EvictLog(String),
+    /// It throws away a log, with all that it remembers of it, as when that has expired.
+    EvictLog(LogOf),
     /// It throws away the leases.
     EvictLeases,
     /// Its clock jumps.

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::faults::ms;
+use super::topics::TOPICS;
 use super::{FAULTS, Focus, HEAL, ScheduleMaker, USERS};
-use crate::schedule::{Act, Brings, ClockStep, Durability, LogSettings, RedisAct, To};
+use crate::schedule::{Act, Brings, ClockStep, Durability, LogOf, LogSettings, RedisAct, To};
 
 /// Clients begin to follow before the first of them connects.
 const BEGIN: Duration = Duration::from_millis(500);
@@ -58,7 +59,7 @@ impl ScheduleMaker {
     }
 
     /// Clients confirm what they hold, and applications read logs.
-    pub(super) fn confirmations(&mut self) {
+    pub(super) fn confirmations(&mut self, topics: bool) {
         for time in 0..self.below(60, "confirms", 0) {
             let (_, client) = self.client("confirms", time);
             let nth = self.one_of(&[1, 1, 1, 2, 5], "confirms", time);
@@ -66,35 +67,35 @@ impl ScheduleMaker {
             self.put(at, Act::Confirm { client, nth });
         }
         for time in 0..self.below(8, "reads", 0) {
-            let user = self.one_of(&USERS, "reads", time).to_owned();
+            let of = self.log_of(topics, "reads", time);
             let at = self.host("reads", time);
             let moment = self.near(FAULTS.0, HEAL, "reads", time);
-            self.put(moment, Act::ReadLog { at, user });
+            self.put(moment, Act::ReadLog { at, of });
         }
     }
 
     /// In one of three schedules applications have logs deleted.
-    pub(super) fn deletions(&mut self) {
+    pub(super) fn deletions(&mut self, topics: bool) {
         if self.below(3, "deletes", 0) > 0 {
             return;
         }
         for time in 0..self.count(4, "deletes", 0) {
-            let user = self.one_of(&USERS, "deletes", time).to_owned();
+            let of = self.log_of(topics, "deletes", time);
             let at = self.host("deletes", time);
             let moment = self.near(FAULTS.0, HEAL, "deletes", time);
-            self.put(moment, Act::DeleteLog { at, user });
+            self.put(moment, Act::DeleteLog { at, of });
         }
     }
 
     /// A log is lost, or has two histories for a while.
-    pub(super) fn faults_of_logs(&mut self) {
+    pub(super) fn faults_of_logs(&mut self, topics: bool) {
         if self.below(4, "log evicted", 0) == 0 {
-            let user = self.one_of(&USERS, "log evicted", 0).to_owned();
+            let of = self.log_of(topics, "log evicted", 0);
             let at = self.near(FAULTS.0, HEAL, "log evicted", 0);
-            self.put(at, Act::Redis(RedisAct::EvictLog(user)));
+            self.put(at, Act::Redis(RedisAct::EvictLog(of)));
         }
         if self.below(3, "history", 0) == 0 {
-            self.histories();
+            self.histories(topics);
         }
     }
 
@@ -112,12 +113,28 @@ impl ScheduleMaker {
         }
     }
 
-    /// Two histories of a log go on for a while, perhaps with a clock that is behind: a user is pushed to everywhere
+    /// The log of a user, or of a topic if there are any.
+    fn log_of(&self, topics: bool, what: &str, nth: u64) -> LogOf {
+        match topics && self.below(2, &format!("{what} of topic"), nth) == 0 {
+            true => LogOf::Topic(self.one_of(&TOPICS, what, nth).to_owned()),
+            false => LogOf::User(self.one_of(&USERS, what, nth).to_owned()),
+        }
+    }
+
+    /// Two histories of a log go on for a while, perhaps with a clock that is behind: it is pushed to everywhere
     /// while a replica takes over that lacks the last of it, and the former primary still answers some.
-    fn histories(&mut self) {
+    fn histories(&mut self, topics: bool) {
         let at = self.moment(FAULTS.0, FAULTS.1, "histories", 0);
-        let (client, _) = self.client("histories", 0);
-        let to = To::User(self.user_of(client).to_owned());
+        let to = match topics && self.below(2, "histories of topic", 0) == 0 {
+            true => To::Topics {
+                topics: vec![self.one_of(&TOPICS, "histories", 0).to_owned()],
+                except: None,
+            },
+            false => {
+                let (client, _) = self.client("histories", 0);
+                To::User(self.user_of(client).to_owned())
+            }
+        };
         if self.below(2, "clock behind", 0) == 0 {
             let back = self.span(ms(100), ms(10_000), "clock behind", 0);
             self.put(at, Act::Redis(RedisAct::Clock(ClockStep::Back(back))));

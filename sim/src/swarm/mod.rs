@@ -104,15 +104,7 @@ enum Focus {
 }
 
 fn made(seed: u64, focus: Focus) -> Schedule {
-    let noise = Noise::new(seed);
-    let mut maker = ScheduleMaker {
-        noise,
-        items: Vec::new(),
-        instances: 0,
-        clients: 0,
-        lease: Duration::ZERO,
-        terminals: Vec::new(),
-    };
+    let mut maker = ScheduleMaker::new(seed);
     maker.instances = 2 + maker.below(3, "instances", 0) as usize;
     maker.clients = 2 + maker.below(7, "clients", 0);
     maker.lease = match maker.below(3, "lease", 0) {
@@ -173,15 +165,16 @@ fn made(seed: u64, focus: Focus) -> Schedule {
     }
     let mut log = LogSettings::DEFAULT;
     if maker.is_followed(focus) {
+        let topics = maker.has_topics(focus);
         maker.followers();
         if !seed.is_multiple_of(10) {
-            maker.faults_of_logs();
+            maker.faults_of_logs(topics);
         }
-        if maker.has_topics(focus) {
+        if topics {
             maker.topic_followers();
         }
-        maker.confirmations();
-        maker.deletions();
+        maker.confirmations(topics);
+        maker.deletions(topics);
         log = maker.durable_pushes();
     }
     maker.made(seed, reconnect, tight, log)
@@ -231,6 +224,18 @@ struct ScheduleMaker {
 }
 
 impl ScheduleMaker {
+    /// Nothing yet.
+    fn new(seed: u64) -> Self {
+        Self {
+            noise: Noise::new(seed),
+            items: Vec::new(),
+            instances: 0,
+            clients: 0,
+            lease: Duration::ZERO,
+            terminals: Vec::new(),
+        }
+    }
+
     /// Puts off all that comes after the first connections, and adds many of these at one instance:
     /// its settling takes longer than a lease, or nearly so.
     fn grow_old(&mut self) {

@@ -15,7 +15,7 @@ const BEGIN: Duration = Duration::from_millis(400);
 /// In one schedule of so many clients join topics.
 const ONE_IN: u64 = 3;
 /// Few, so that many members come and go with each; and so few members that the first and the last do.
-const TOPICS: [&str; 3] = ["news", "sport", "room-1"];
+pub(super) const TOPICS: [&str; 3] = ["news", "sport", "room-1"];
 /// What tokens say of topics.
 const CLAIMS: [&[&str]; 6] = [
     &["*"],

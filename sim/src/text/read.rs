@@ -6,7 +6,7 @@ use super::words::{
     HOW_CLOSED, LIES, MOMENTS, Read, SENT, from_table, host, names, number32, span,
 };
 use crate::schedule::{
-    Act, Brings, ClockStep, Durability, Enrolment, Host, HowKilled, LateLogin, MAX_NESTED,
+    Act, Brings, ClockStep, Durability, Enrolment, Host, HowKilled, LateLogin, LogOf, MAX_NESTED,
     NewAddress, Sent, StrangerWords, To, TopicAct, too_nested,
 };
 
@@ -29,13 +29,13 @@ fn nested(words: &[&str], instances: usize, depth: usize) -> Read<Act> {
             to: audience(to)?,
             name: (*name).to_owned(),
         }),
-        ("log", [at, user]) => Ok(Act::ReadLog {
+        ("log", [at, of @ ..]) => Ok(Act::ReadLog {
             at: host(at)?,
-            user: (*user).to_owned(),
+            of: log_of(of)?,
         }),
-        ("delete-log", [at, user]) => Ok(Act::DeleteLog {
+        ("delete-log", [at, of @ ..]) => Ok(Act::DeleteLog {
             at: host(at)?,
-            user: (*user).to_owned(),
+            of: log_of(of)?,
         }),
         ("join", [at, rest @ ..]) => enrol(host(at)?, rest, Enrolment::Join),
         ("leave", [at, rest @ ..]) => enrol(host(at)?, rest, Enrolment::Leave),
@@ -396,6 +396,15 @@ fn enrol(at: Host, words: &[&str], how: Enrolment) -> Read<Act> {
 /// The words of a list.
 fn listed(words: &str) -> Vec<String> {
     words.split(',').map(ToOwned::to_owned).collect()
+}
+
+/// Whose log is meant.
+pub(super) fn log_of(words: &[&str]) -> Read<LogOf> {
+    match words {
+        ["of", topic] => Ok(LogOf::Topic((*topic).to_owned())),
+        [user] => Ok(LogOf::User((*user).to_owned())),
+        _ => Err("a log is that of a USER, or `of TOPIC`".to_owned()),
+    }
 }
 
 fn audience(words: &[&str]) -> Read<To> {

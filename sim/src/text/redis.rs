@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Display};
 
+use super::read::log_of;
 use super::words::{Read, Span, Table, from_table, name_of, names, span};
 use crate::schedule::{Act, ClockStep, ErrorReply, Host, OperationKind, RedisAct, TripFault};
 
@@ -22,7 +23,7 @@ pub(super) fn redis_act(words: &[&str]) -> Read<Option<RedisAct>> {
             former: Some(span(former)?),
         },
         ["evicts", "rows", user] => RedisAct::EvictRows((*user).to_owned()),
-        ["evicts", "log", user] => RedisAct::EvictLog((*user).to_owned()),
+        ["evicts", "log", of @ ..] => RedisAct::EvictLog(log_of(of)?),
         ["evicts", "leases"] => RedisAct::EvictLeases,
         ["clock", step] => RedisAct::Clock(clock_step(step)?),
         ["flushes-scripts"] => RedisAct::FlushScripts,
@@ -94,7 +95,7 @@ impl Display for RedisAct {
                 former: Some(former),
             } => write!(f, "failover {} former {}", Span(*lost), Span(*former)),
             Self::EvictRows(user) => write!(f, "evicts rows {user}"),
-            Self::EvictLog(user) => write!(f, "evicts log {user}"),
+            Self::EvictLog(of) => write!(f, "evicts log {of}"),
             Self::EvictLeases => f.write_str("evicts leases"),
             Self::Clock(ClockStep::Forward(span)) => write!(f, "clock +{}", Span(*span)),
             Self::Clock(ClockStep::Back(span)) => write!(f, "clock -{}", Span(*span)),

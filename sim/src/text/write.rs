@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::redis::{Next, WRITE_ERRORS};
 use super::words::{HOW_CLOSED, LIES, MOMENTS, SENT, Span, name_of};
 use crate::schedule::{
-    Act, Brings, ClockStep, Durability, Enrolment, Host, HowClosed, HowKilled, LateLogin, Moment,
-    NewAddress, Sent, StrangerWords, To, TopicAct,
+    Act, Brings, ClockStep, Durability, Enrolment, Host, HowClosed, HowKilled, LateLogin, LogOf,
+    Moment, NewAddress, Sent, StrangerWords, To, TopicAct,
 };
 
 impl Display for Act {
@@ -82,8 +82,8 @@ impl Display for Act {
             }
             Self::Kick { at, to, name } => write!(f, "kick {at} {to} {name}"),
             Self::Where { at, user } => write!(f, "where {at} {user}"),
-            Self::ReadLog { at, user } => write!(f, "log {at} {user}"),
-            Self::DeleteLog { at, user } => write!(f, "delete-log {at} {user}"),
+            Self::ReadLog { at, of } => write!(f, "log {at} {of}"),
+            Self::DeleteLog { at, of } => write!(f, "delete-log {at} {of}"),
             Self::Instances { at } => write!(f, "instances {at}"),
             Self::Repeat { at, name } => write!(f, "repeat {at} {name}"),
             Self::Pause { host, span } => write!(f, "pause {host} {}", Span(*span)),
@@ -232,6 +232,15 @@ impl Display for TopicAct {
             Self::Follow { topic, history } => write!(f, "joins {topic} history {history}"),
             Self::Confirm { topic, nth } => write!(f, "confirms {nth} of {topic}"),
             Self::Leave(topic) => write!(f, "leaves {topic}"),
+        }
+    }
+}
+
+impl Display for LogOf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::User(user) => f.write_str(user),
+            Self::Topic(topic) => write!(f, "of {topic}"),
         }
     }
 }

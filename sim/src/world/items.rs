@@ -103,9 +103,9 @@ impl World {
                 }
             }
             Act::Where { at, user } => publishing.ask_of(cx, hosts, at.0, user, Asked::Connections),
-            Act::ReadLog { at, user } => publishing.ask_of(cx, hosts, at.0, user, Asked::Log),
-            Act::DeleteLog { at, user } => {
-                publishing.ask_of(cx, hosts, at.0, user, Asked::Deletion);
+            Act::ReadLog { at, of } => publishing.ask_log(cx, hosts, at.0, of, Asked::Log),
+            Act::DeleteLog { at, of } => {
+                publishing.ask_log(cx, hosts, at.0, of, Asked::Deletion);
             }
             Act::Instances { at } => publishing.ask(cx, hosts, at.0, Asked::Instances),
             Act::Pause { host, span } => hosts.pause(cx, host.0, *span),

@@ -19,7 +19,7 @@ use crate::vocabulary::delivery::ChainedRecord;
 /// round. More is read from the log.
 const HELD: usize = Config::RECORDS_HELD;
 /// Bytes of their payloads, at most.
-const HELD_BYTES: usize = 64 << 10;
+const HELD_BYTES: usize = Config::BYTES_HELD;
 
 /// The logs that are followed here, by slot and by channel. Most have one follower, and there may be as many as
 /// terminals: an index of slots costs a fifth of a map that has the channels.
@@ -74,6 +74,12 @@ impl FollowedLogs {
         (self.slots.iter())
             .map(|(_, followed)| followed.held().count())
             .sum()
+    }
+
+    /// Bytes of their payloads.
+    pub(super) fn held_bytes(&self) -> usize {
+        let held = (self.slots.iter()).flat_map(|(_, followed)| followed.held());
+        held.map(|held| held.pushed.payload().len()).sum()
     }
 
     /// The log of a channel, if it is followed.

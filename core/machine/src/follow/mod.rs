@@ -420,6 +420,7 @@ impl Followers {
         tables.followers = self.followers.len();
         tables.channels = self.logs.len();
         tables.held = self.logs.held();
+        tables.held_bytes = self.logs.held_bytes();
         tables.reads = self.replays.len();
     }
 

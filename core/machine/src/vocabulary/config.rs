@@ -354,6 +354,8 @@ impl Config {
     pub const LOG_READ_PAUSE_MAX: Duration = Duration::from_secs(16);
     /// Records of one log that are held back for its followers at an instance, at most.
     pub const RECORDS_HELD: usize = 8;
+    /// Bytes of their payloads, at most.
+    pub const BYTES_HELD: usize = 64 << 10;
     /// The time between two batches of rows that are written again under a new epoch.
     pub const SETTLE_STEP: Duration = Duration::from_millis(50);
     /// The writes that a failover of the directory may lose are those of this time: a replica that lags

@@ -297,6 +297,8 @@ pub struct Tables {
     pub channels: usize,
     /// Records held back for followers until their predecessors come.
     pub held: usize,
+    /// Bytes of their payloads.
+    pub held_bytes: usize,
     /// Reads of logs, under way or waiting for a place.
     pub reads: usize,
     /// Deliveries that are served here.
