@@ -49,6 +49,10 @@ pub enum Worlds {
     Unchecked,
     /// Those of the swarm with members of topics.
     Topical,
+    /// Those in which few do little, and what logs rest on fails close to it.
+    Few,
+    /// The same, and no log is checked without a reason within the run.
+    FewUnchecked,
     /// None: a free search takes too long, and what shows the bug is a schedule that somebody has written.
     Written,
 }
@@ -111,6 +115,8 @@ impl Bug {
             Worlds::Followed => swarm::followed(seed),
             Worlds::Unchecked => swarm::unchecked(seed),
             Worlds::Topical => swarm::topical(seed),
+            Worlds::Few => swarm::few(seed),
+            Worlds::FewUnchecked => swarm::few_unchecked(seed),
         };
         Schedule {
             flaw: Some(self.flaw),
@@ -316,12 +322,12 @@ const CATALOGUE: [Bug; Flaw::ALL.len()] = [
     },
     Bug {
         flaw: Flaw::NoReadBehindRow,
-        caught_by: &[scenario("log-complete")],
+        caught_by: &[few_unchecked("log-complete")],
         tempting: "the log is read when the terminal attaches, and what comes later is pushed to it",
     },
     Bug {
         flaw: Flaw::NoCheckAfterBreak,
-        caught_by: &[scenario("log-complete")],
+        caught_by: &[few_unchecked("log-complete")],
         tempting: "whoever published over that link repeats what was lost",
     },
     Bug {
@@ -331,12 +337,12 @@ const CATALOGUE: [Bug; Flaw::ALL.len()] = [
     },
     Bug {
         flaw: Flaw::HeadNotGreater,
-        caught_by: &[scenario("log-complete")],
+        caught_by: &[few("log-complete")],
         tempting: "a head that is not beyond the position has nothing new",
     },
     Bug {
         flaw: Flaw::LowerOffsetIsDuplicate,
-        caught_by: &[scenario("receipt-true")],
+        caught_by: &[few_unchecked("receipt-true")],
         tempting: "offsets rise, so a lower one has been there",
     },
     Bug {
@@ -376,7 +382,7 @@ const CATALOGUE: [Bug; Flaw::ALL.len()] = [
     },
     Bug {
         flaw: Flaw::NumbersInsteadOfPositions,
-        caught_by: &[scenario("receipt-true")],
+        caught_by: &[few_unchecked("receipt-true")],
         tempting: "records are numbered, and the next one has the next number",
     },
     Bug {
@@ -436,7 +442,7 @@ const CATALOGUE: [Bug; Flaw::ALL.len()] = [
     },
     Bug {
         flaw: Flaw::NoCheckAfterDeath,
-        caught_by: &[scenario("log-complete")],
+        caught_by: &[few_unchecked("log-complete")],
         tempting: "who is dead appends nothing any more",
     },
     Bug {
@@ -519,6 +525,22 @@ const fn unchecked(invariant: &'static str) -> Catch {
 const fn topical(invariant: &'static str) -> Catch {
     Catch {
         worlds: Worlds::Topical,
+        ..deep(invariant)
+    }
+}
+
+/// Several things must come together, and little may happen besides.
+const fn few(invariant: &'static str) -> Catch {
+    Catch {
+        worlds: Worlds::Few,
+        ..deep(invariant)
+    }
+}
+
+/// The same, where the bug is not mended by a check that comes without a reason.
+const fn few_unchecked(invariant: &'static str) -> Catch {
+    Catch {
+        worlds: Worlds::FewUnchecked,
         ..deep(invariant)
     }
 }

@@ -206,6 +206,9 @@ fn tell(all: &[FoundBug]) {
                 Worlds::Topical => {
                     println!("seed {seed} with members of topics fails without {name} as well");
                 }
+                Worlds::Few | Worlds::FewUnchecked => {
+                    println!("seed {seed} in which few do little fails without {name} as well");
+                }
                 Worlds::Followed | Worlds::Unchecked | Worlds::Written => {
                     println!("seed {seed} with followers fails without {name} as well");
                 }

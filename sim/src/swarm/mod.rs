@@ -13,6 +13,7 @@ use crate::trial::Trial;
 mod clients;
 mod extremes;
 mod faults;
+mod few;
 mod followers;
 mod heal;
 mod links;
@@ -90,6 +91,17 @@ pub fn unchecked(seed: u64) -> Schedule {
     let mut schedule = followed(seed);
     schedule.log.check = Some(followers::NEVER);
     schedule
+}
+
+/// Few clients, which follow one log, few pushes to it, and a few faults close to them, when all has been quiet for
+/// long.
+pub fn few(seed: u64) -> Schedule {
+    ScheduleMaker::new(seed).few(seed, Some(Duration::from_secs(2)))
+}
+
+/// The same, and no log is checked without a reason within the run.
+pub fn few_unchecked(seed: u64) -> Schedule {
+    ScheduleMaker::new(seed).few(seed, Some(followers::NEVER))
 }
 
 /// What a schedule has in any case.

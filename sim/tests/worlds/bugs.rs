@@ -1,9 +1,10 @@
 //! The catalogue: kept schedules show each bug to each checker that must catch it, the shallow ones
 //! are found within their budget, and no checker is blind.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
-use switchboard_sim::bugs::{Bug, Depth, catalogue};
+use switchboard_sim::bugs::{Bug, Catch, Depth, Worlds, catalogue};
 use switchboard_sim::checkers;
 use switchboard_sim::schedule::Schedule;
 
@@ -26,6 +27,30 @@ fn kept_schedules_show_their_bug() {
     assert_eq!(
         kept, shown,
         "a schedule is kept for a bug that is not there"
+    );
+}
+
+/// The same with the log of a topic where a catalogue's schedule has that of a user: what is deep in the one is so in the other.
+#[test]
+fn kept_schedules_show_bugs_of_logs_in_those_of_topics() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("schedules/flaws-of-topics");
+    let mut shown = BTreeSet::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let file = entry.unwrap().path();
+        let schedule = Schedule::parse(&std::fs::read_to_string(&file).unwrap()).unwrap();
+        let bug = Bug::of(schedule.flaw.expect("a flaw"));
+        let by = Catch {
+            invariant: "log-complete",
+            depth: Depth::Deep,
+            worlds: Worlds::Written,
+        };
+        assert_eq!(file.file_name().unwrap(), by.file_name(bug).as_str());
+        assert!(bug.is_shown_by(by, &schedule), "{}", file.display());
+        shown.insert(bug.name());
+    }
+    assert_eq!(
+        shown,
+        BTreeSet::from(["numbers-instead-of-positions", "tag-from-push"])
     );
 }
 
