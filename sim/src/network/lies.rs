@@ -125,7 +125,8 @@ impl TwistedWords {
                     | LinkContent::Up
                     | LinkContent::Down(_) => false,
                 };
-                let talks = self.pieces.iter().all(is_talk);
+                // Alone it would be a greeting.
+                let talks = !self.pieces.is_empty() && self.pieces.iter().all(is_talk);
                 let hello = heard.hello(way).filter(|_| talks).cloned();
                 let greets = hello.is_some();
                 self.pieces.extend(hello.map(LinkContent::Nonsense));

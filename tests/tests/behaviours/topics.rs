@@ -200,7 +200,7 @@ fn one_connection_joins_and_leaves(cell: Cell) {
     let mut one = cluster[1].terminal("ann");
     let mut other = cluster[1].terminal("ann");
     let change = |method: &str| {
-        let path = format!("/v1/topics/news/connections/{}", one.uuid);
+        let path = format!("/v1/topics/news/users/ann/connections/{}", one.uuid);
         let answer = cluster[0].api().send(Request::new(method, path));
         assert_eq!(answer.status, 200, "{}", answer.text());
         let receipt: Value = serde_json::from_str(&answer.text()).expect("JSON");
