@@ -109,6 +109,14 @@ impl Checker for JoinsEnd {
         let unread = |excuse: &Excuse| {
             excuse.kind.part() == Part::Terminal && excuse.scope == Scope::Session(*session)
         };
+        // What it is told stands behind the word of another topic, if it was pushed to while the directory did not know of it.
+        if *by == By::Application && watch.now() < *since + within {
+            let lately = since.before(within);
+            let directory = |excuse: &Excuse| excuse.kind.part() == Part::Directory;
+            if watch.excuse(lately, watch.now(), directory).is_some() {
+                return watch.call_at(*since + within, what);
+            }
+        }
         let excuse =
             (watch.excuse(*since, watch.now(), unread)).or_else(|| closing(watch, *session));
         match excuse {

@@ -202,10 +202,12 @@ impl PresenceTrue {
         let key = (topic.clone(), this.user().clone());
         let came = self.came.get(&key).copied();
         let was_short = came.is_some_and(|came| scene.now().since(came) < Config::PRESENCE_PERIOD);
-        if this.standing(topic).may_have_been(scene.now())
-            && !(was_short && self.last_there.contains_key(&key))
-        {
-            self.change(scene, session, topic);
+        if !this.standing(topic).may_have_been(scene.now()) {
+            return;
+        }
+        match was_short && self.last_there.contains_key(&key) {
+            true => drop(self.changed.insert(topic.clone(), scene.now())),
+            false => self.change(scene, session, topic),
         }
     }
 

@@ -91,9 +91,9 @@ impl PushTimes {
                 .map_or(0, |host| host.sessions().len());
             let steps = ((terminals + *nth) * others.count()).div_ceil(per_step);
             let steps = u32::try_from(steps).unwrap_or(u32::MAX);
-            // Each is a tick of the timers later than the one before, at most, and takes twice as long while other pushes
+            // Each is a tick of the timers later than the one before, at most, and takes longer while other pushes
             // come.
-            soon = soon + (2 * pace.step + SLACK) * steps;
+            soon = soon + (Config::BROADCAST_YIELD * pace.step + SLACK) * steps;
         } else if !handed_in.reachable.contains(&session) {
             // It has come, or was found, meanwhile.
             return;

@@ -27,7 +27,7 @@ struct Timed {
     stage: TimedStage,
     /// When its token expires.
     expires: Option<Instant>,
-    /// A token has expired, and the next one came then: its end may have begun, and its Close frame waits.
+    /// A token has expired, and the next one came then: its end may have begun, and its Close frame waits for a batch.
     may_end: bool,
     /// Since when batches have been with the driver, one after the other.
     busy: Instant,
@@ -187,7 +187,8 @@ impl TerminalTimes {
                 }
             }
             Intake::Refreshed { expires, .. } => {
-                timed.may_end |= timed.expires.is_some_and(|before| before <= now);
+                let expired = timed.expires.is_some_and(|before| before <= now);
+                timed.may_end |= timed.writing && expired;
                 timed.expires = expires;
             }
             Intake::Relayed => {}

@@ -1,7 +1,7 @@
 //! A push to everyone, or to the members of topics, at one instance: a walk, paced, so that it delays nobody else.
 //!
 //! Walks for the same terminals are done one after the other, so that pushes keep their order; others take
-//! turns. Few members are served at once, which are all that most topics have. While other pushes come the pace is half
+//! turns. Few members are served at once, which are all that most topics have. While other pushes come the pace is a third
 //! of what it is otherwise: they wait for whatever is written before them.
 //!
 //! What terminals publish leaves the application its own: a part of the walks that may wait, half of the pace, and
@@ -28,7 +28,7 @@ use crate::vocabulary::timer::DeliverTimer;
 /// How many members of topics are served at once, at most.
 const AT_ONCE: u64 = 128;
 
-/// For how long walks leave half of their pace to other pushes when one has come.
+/// For how long walks leave two thirds of their pace to other pushes when one has come.
 const YIELDS_FOR: Duration = Duration::from_millis(100);
 
 /// Terminals that one walk may serve in a step, at most.
@@ -323,7 +323,7 @@ impl Deliveries {
             return;
         }
         let step = match cx.now.mono < self.yields_until {
-            true => 2 * pace.step,
+            true => Config::BROADCAST_YIELD * pace.step,
             false => pace.step,
         };
         let next = due + step;

@@ -46,7 +46,7 @@ pub(crate) struct Deliveries {
     free: VecDeque<InboundKey>,
     /// The next step of the broadcasts.
     step: Alarm,
-    /// Until when they leave half of the pace to other pushes, as one has come lately while a broadcast was under way.
+    /// Until when they leave most of the pace to other pushes, as one has come lately while a broadcast was under way.
     yields_until: Instant,
     repeats: Repeats,
     /// Answers to this instance's own deliveries, taken up at the end of the turn, when nothing is

@@ -40,7 +40,7 @@ pub(super) enum Stand {
     /// It has asked for this, and has not been told where it stands.
     Asked {
         asked: Box<Follow>,
-        /// What the first record that has come since says that it follows.
+        /// What the records that have come since say that they follow: the lowest offset.
         came_behind: Option<Position>,
     },
     /// It was told.
@@ -198,11 +198,12 @@ impl Follower {
         stands || self.holds(position)
     }
 
-    /// Whether the record at this position is the last before those that it is sent, and may never have come to it.
+    /// Whether the record at this position stands before those that it is sent, and may never have come to it.
     pub(super) fn begins_behind(&self, position: Position) -> bool {
         match self.stand {
             Stand::At { at, given, grant } => {
-                grant == Grant::Begun && at == given && position == given
+                // That it is earlier in the log the offset says, unless a failover came between.
+                grant == Grant::Begun && at == given && position.offset() <= given.offset()
             }
             Stand::Asked { .. } => false,
         }
@@ -211,10 +212,11 @@ impl Follower {
     /// A record comes that follows this position. If it is not known yet where the follower stands, it begins there at the
     /// latest.
     pub(super) const fn comes_behind(&mut self, before: Position) {
-        if let Stand::Asked { came_behind, .. } = &mut self.stand
-            && came_behind.is_none()
-        {
-            *came_behind = Some(before);
+        if let Stand::Asked { came_behind, .. } = &mut self.stand {
+            *came_behind = match *came_behind {
+                Some(first) if first.offset() <= before.offset() => Some(first),
+                Some(_) | None => Some(before),
+            };
         }
     }
 

@@ -382,15 +382,16 @@ impl Followers {
                 follower.steps_back(found);
             }
             Stand::Asked { asked, came_behind } => {
-                let (recovery, grant) = if asked.resumes() {
-                    (Recovery::Resumed, Grant::Brought)
-                } else {
-                    (Recovery::Anew, Grant::Begun)
+                let was_told = terminals.was_told_of_topic(key.connection, &followed.channel);
+                let (recovery, grant) = match (asked.resumes(), was_told) {
+                    (true, _) => (Recovery::Resumed, Grant::Brought),
+                    (false, true) => (Recovery::Anew, Grant::Begun),
+                    (false, false) => (Recovery::Anew, Grant::Told),
                 };
                 // Records have come that the read has not told it of. That they stand earlier in the log the offsets say,
                 // unless a failover came between.
                 let earlier = came_behind
-                    .filter(|before| asked.begins_here() && before.offset() < found.offset());
+                    .filter(|before| !asked.resumes() && before.offset() < found.offset());
                 let position = earlier.unwrap_or(found);
                 follower.is_given(position, grant);
                 let start = Attached { position, recovery };

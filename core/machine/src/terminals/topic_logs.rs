@@ -59,6 +59,17 @@ impl Terminals {
         membership.is_some_and(|membership| matches!(membership.following, Following::Asked(_)))
     }
 
+    /// Whether a member was told that it is one, and of nothing about the log of the topic that it has asked for since.
+    pub(crate) fn was_told_of_topic(&self, key: ConnectionKey, channel: &Channel) -> bool {
+        let connection = self.registry.get(key);
+        let memberships = connection.and_then(|connection| connection.topics.as_ref());
+        let membership = channel.topic().and_then(|topic| memberships?.get(topic));
+        membership.is_some_and(|membership| match membership.stage {
+            JoinStage::Degraded | JoinStage::Joined => true,
+            JoinStage::Joining { .. } => false,
+        })
+    }
+
     /// It is known where a member stands in the log of its topic: that is said with its membership, or by a word of its
     /// own to one that was told of that.
     pub(super) fn attached_to_topic(

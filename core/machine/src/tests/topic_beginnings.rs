@@ -10,7 +10,7 @@ use crate::event::{Event, Follow, Handshake};
 use crate::id::{ConnectionId, ConnectionKey, UserId};
 use crate::message::{Action, Audience, Counts, Durable, Push};
 use crate::testing::cluster::{Cluster, Server, frame, user};
-use crate::topic::{TopicRights, TopicWish};
+use crate::topic::{TopicFollow, TopicJoin, TopicRights, TopicWish};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -96,6 +96,88 @@ fn a_member_that_begins_to_follow_misses_nothing_that_was_on_its_way() {
         ..Counts::default()
     };
     assert_eq!(cluster.receipt(call).counts, written);
+}
+
+/// Two of them, of which the first comes last.
+#[test]
+fn a_member_that_begins_to_follow_misses_none_of_two_that_were_on_their_way() {
+    let mut cluster = pair();
+    let (ann, id) = member(&mut cluster);
+    cluster.server = Server::Waits;
+    ask(&mut cluster, 0, ann, "news", Follow::default());
+    let mut appended = Vec::new();
+    for (number, text) in [(1, "one"), (2, "two")] {
+        let instance = usize::from(number == 2);
+        let push = durable_push("news", text, number, Durable::default());
+        cluster.call_push(instance, push);
+        let read_or_append = executed(&mut cluster, instance);
+        appended.push((instance, read_or_append));
+    }
+    for (instance, answers) in appended.into_iter().rev() {
+        happen(&mut cluster, instance, answers);
+    }
+    cluster.answer_held();
+    cluster.pass(SECOND * 5);
+    let told = told(&cluster, id);
+    for text in ["one", "two"] {
+        let times = told.iter().filter(|told| told.ends_with(text)).count();
+        assert_eq!(times, 1, "{text} in {told:?}");
+    }
+}
+
+/// Nobody has told it that it is a member.
+#[test]
+fn one_that_joins_and_follows_at_once_gets_nothing_that_stands_where_it_begins() {
+    let mut cluster = pair();
+    let (ann, id) = connect(&mut cluster, 0, "ann");
+    cluster.server = Server::Waits;
+    ask(&mut cluster, 0, ann, "news", Follow::default());
+    let row = executed(&mut cluster, 0);
+    happen(&mut cluster, 0, row);
+    cluster.call_push(1, durable_push("news", "one", 1, Durable::default()));
+    let appended = executed(&mut cluster, 1);
+    let read = executed(&mut cluster, 0);
+    happen(&mut cluster, 0, read);
+    happen(&mut cluster, 1, appended);
+    cluster.answer_held();
+    cluster.pass(SECOND * 5);
+    assert_eq!(told(&cluster, id), ["joined news Anew"]);
+}
+
+/// What it asks crosses what the application does.
+#[test]
+fn one_that_the_application_has_removed_is_made_no_member_by_what_a_member_asks() {
+    let mut cluster = pair();
+    let (ann, id) = connect(&mut cluster, 0, "ann");
+    for (number, action) in [
+        (1, Action::Join(topic("news"))),
+        (2, Action::Leave(topic("news"))),
+    ] {
+        let push = Push {
+            action,
+            ..frame(user("ann"), "", number)
+        };
+        cluster.call_push(0, push);
+        cluster.pass(SECOND);
+    }
+    let follow = TopicFollow {
+        topic: topic("news"),
+        join: TopicJoin::AsMember,
+        ask: Follow::default(),
+    };
+    let wish = TopicWish::Follow(follow.into());
+    cluster.event(
+        0,
+        Event::Topic {
+            connection: ann,
+            wish,
+        },
+    );
+    cluster.pass(SECOND);
+    let told = told(&cluster, id);
+    assert_eq!(told[..2], ["joined news", "left news"]);
+    assert!(told[2].contains("not"), "{told:?}");
+    assert_eq!(cluster.instances[0].tables().members, 0);
 }
 
 /// It is a member as soon as it knows where it begins.

@@ -111,7 +111,7 @@ crate::settings! {
                 rule: |config| config.watched_topics > 0, "must be above zero";
 
             /// Readings of topics that are watched, in a second, of an instance, at most. Each topic is read once a
-            /// second, or less often if there are more.
+            /// second, four times while somebody is in doubt, or less often if there are more.
             presence_rate: u32 as Count = 1000,
                 rule: |config| config.presence_rate > 0, "must be above zero";
 
@@ -144,8 +144,8 @@ crate::settings! {
             /// Terminals that a receipt lists, at most; its counts stay true beyond that.
             receipt_terminals: usize as Count = 1000;
 
-            /// Frames per second of all broadcasts at an instance, and of pushes to large topics; half as many while other
-            /// pushes come.
+            /// Frames per second of all broadcasts at an instance, and of pushes to large topics; a third as many while
+            /// other pushes come.
             broadcast_rate: u32 as Count = 50_000,
                 rule: |config| config.broadcast_rate > 0, "must be above zero";
 
@@ -367,6 +367,8 @@ impl Config {
     pub const ISOLATED_SPREAD: Duration = Duration::from_secs(10);
     /// The time between two steps in which a drain closes terminals.
     pub const DRAIN_STEP: Duration = Duration::from_millis(20);
+    /// By how much slower broadcasts go while other pushes come.
+    pub const BROADCAST_YIELD: u32 = 3;
     /// The time between two steps in which broadcasts are written, unless their rate is lower. Not less than a tick of
     /// the timers: what else there is to do waits for as many terminals as one step serves.
     pub const BROADCAST_STEP: Duration = Duration::from_millis(1);

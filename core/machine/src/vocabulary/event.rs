@@ -58,11 +58,6 @@ impl Follow {
         !self.after.is_empty() || self.behind.is_some()
     }
 
-    /// Whether it wants what is appended from now on, and nothing that is there.
-    pub(crate) const fn begins_here(&self) -> bool {
-        !self.resumes() && self.history == 0
-    }
-
     /// Where its log is to be read.
     pub(crate) fn start(&self) -> LogStart {
         match self.behind {

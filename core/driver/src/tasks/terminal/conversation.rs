@@ -269,9 +269,19 @@ impl<T: Transport> Pump<T> {
                 .conclude(Concluded::Answered(Answered::Overloaded))
                 .and_then(|deed| self.execute(cx, deed));
         }
+        // One that is handed in is waited for until its own deadline, as it may be a record all the same. What stands behind
+        // one of which nobody could say is not handed in.
+        let is_worn = (self.conversation.as_ref()).is_some_and(|it| it.patience == Patience::Worn);
+        if is_worn && publication.durable.is_some() {
+            return self
+                .conclude(Concluded::Answered(Answered::Overloaded))
+                .and_then(|deed| self.execute(cx, deed));
+        }
         let inbox = self.context.reports.inbox().clone();
         let sleep = self.context.logins.sleep;
-        self.begin_to_ask(async move { publish(&inbox, sleep, publication).await });
+        self.begin_to(
+            async move { Concluded::Answered(publish(&inbox, sleep, publication).await) },
+        );
         None
     }
 
@@ -335,7 +345,11 @@ impl<T: Transport> Pump<T> {
             Concluded::Entered => None,
             Concluded::Refreshed(Ok(login)) => session.refreshed(ttl(&login)).map(Deed::Tell),
             Concluded::Answered(answered) => {
-                conversation.patience = Patience::behind(answered != Answered::Unknown);
+                conversation.patience = match &answered {
+                    // It says nothing of who was asked before.
+                    Answered::Overloaded => conversation.patience,
+                    other => Patience::behind(*other != Answered::Unknown),
+                };
                 session.answered(answered)
             }
             Concluded::Judged(judged) => {

@@ -98,11 +98,13 @@ impl Terminals {
                 return;
             }
         };
-        // What is for members of topics is nothing to one that is told of none any more.
-        let untold = connection.outbound.await_nothing_more();
-        let dropped = match waiting {
-            Waiting::Write => None,
-            Waiting::Drop(outcome) => Some((connection.outbound.drop_waiting(), outcome)),
+        let (untold, dropped) = match waiting {
+            // What is for members of topics is nothing to one that is told of none any more.
+            Waiting::Write => (connection.outbound.await_nothing_more(), None),
+            Waiting::Drop(outcome) => {
+                let dropped = connection.outbound.drop_waiting();
+                (Vec::new(), Some((dropped, outcome)))
+            }
         };
         let stage = if reached == Reached::Accepted {
             cx.out.push(Command::Abort { connection: key });

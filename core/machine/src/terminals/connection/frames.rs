@@ -130,13 +130,15 @@ impl Terminals {
             return Err(Outcome::Gone);
         };
         let id = connection.id;
-        if let Some(topic) = pushed.topic().filter(|topic| connection.is_joining(topic)) {
-            connection.outbound.await_word(topic);
-        }
+        let joining = pushed.topic().filter(|topic| connection.is_joining(topic));
+        let joining = joining.cloned();
         let size = connection.size.of(&pushed);
         let policy = connection.policy(cx.config);
         match (connection.outbound).offer(pushed, size, ticket, policy, cx.config) {
             Offered::Queued(gave_way) => {
+                if let Some(topic) = joining {
+                    connection.outbound.await_word(&topic);
+                }
                 if connection.is_live() && !connection.outbound.is_writing() {
                     self.unflushed.push(key);
                 }

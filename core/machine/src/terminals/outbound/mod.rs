@@ -185,12 +185,13 @@ impl Outbound {
         Ok(())
     }
 
-    /// Nothing that is queued from here on leaves before the terminal is told that it is a member of this topic. There is
-    /// one such place for each topic that it is about to be a member of, at most.
+    /// Neither what was queued last nor what is queued from here on leaves before the terminal is told that it is a member of
+    /// this topic. There is one such place for each topic that it is about to be a member of, at most.
     pub(super) fn await_word(&mut self, topic: &TopicId) {
         if self.place_of_word(topic).is_none() {
             self.awaited += 1;
-            self.queue.push_back(Queued::Awaited(topic.clone()));
+            let last = self.queue.len().saturating_sub(1).max(self.in_flight);
+            self.queue.insert(last, Queued::Awaited(topic.clone()));
         }
     }
 

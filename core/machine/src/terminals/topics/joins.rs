@@ -118,7 +118,7 @@ impl Terminals {
         };
         let is_live = connection.is_live();
         let by_right = (connection.rights.as_ref()).is_some_and(|rights| rights.allow(&topic));
-        let is_named = (connection.rights.as_ref()).is_some_and(|rights| rights.cover(&topic));
+        let is_covered = (connection.rights.as_ref()).is_some_and(|rights| rights.cover(&topic));
         let memberships = connection.memberships();
         let is_member = memberships.position(&topic).is_some();
         let may = match wish {
@@ -127,7 +127,11 @@ impl Terminals {
             JoinWish::Forbidden => false,
             JoinWish::WatchAsMember => is_member,
             JoinWish::AsMember => {
-                is_member || is_named || memberships.asked.iter().any(|it| it.topic == topic)
+                // One that is live is a member of what its token names, or is not to be: an application may have
+                // taken it out.
+                is_member
+                    || !is_live && is_covered
+                    || memberships.asked.iter().any(|it| it.topic == topic)
             }
             JoinWish::Join | JoinWish::Watch => by_right || is_member,
         };
@@ -161,7 +165,7 @@ impl Terminals {
         }
         let by = match wish {
             JoinWish::Join | JoinWish::Watch if by_right => MemberBy::Right,
-            JoinWish::AsMember if is_named => MemberBy::Right,
+            JoinWish::AsMember if is_covered => MemberBy::Right,
             // A member already, by whatever that is.
             JoinWish::Join
             | JoinWish::Watch

@@ -199,7 +199,7 @@ impl Terminals {
         if !known.contains(topic) {
             // Beside as many as the directory may say.
             if known.len() >= 2 * cx.config.connection_topics {
-                known.remove(0);
+                known.remove(known.len() - cx.config.connection_topics);
             }
             known.push(topic.clone());
         }
