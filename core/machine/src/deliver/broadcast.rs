@@ -13,6 +13,7 @@ use std::time::Duration;
 use crate::config::Config;
 use crate::context::Context;
 use crate::deliver::Deliveries;
+use crate::deliver::fate::Fate;
 use crate::deliver::inbound::InboundProgress;
 use crate::deliver::repeat::Earlier;
 use crate::deliver::walk::{Broadcasting, Walk, WalkCounts, WalkRoute, ZERO};
@@ -415,14 +416,25 @@ impl Deliveries {
             index: 0,
             push,
         };
+        let visits_others = broadcasting.visits_others();
+        let follower = broadcasting.record.as_ref().and_then(|record| {
+            let log = follow.find(&record.channel)?;
+            let follower = FollowerKey { connection, log };
+            follow.has(follower).then_some(follower)
+        });
+        let mut begins = false;
         if let Some(record) = &mut broadcasting.record
-            && let Some(log) = follow.find(&record.channel)
-            && let follower = (FollowerKey { connection, log })
-            && follow.has(follower)
-            && !follow.begins_behind(follower, record.record.place.position)
+            && let Some(follower) = follower
+        {
+            ticket.index = record.comes_to_follower();
+            // It was a member before it began to follow, and gets what stands there as one.
+            let position = record.record.place.position;
+            begins = visits_others && follow.begins_behind(follower, position);
+        }
+        if let Some(record) = &broadcasting.record
+            && let Some(follower) = follower.filter(|_| !begins)
         {
             broadcasting.open += 1;
-            ticket.index = record.comes_to_follower();
             let when = (record.until, answer_by);
             let (record, breadth) = (record.record.clone(), record.breadth);
             let again = breadth == Breadth::SeveralTopics && terminals.has_other_topics(connection);
@@ -434,7 +446,7 @@ impl Deliveries {
             self.serve_follower(cx, follow, terminals, (&record, follower), ticket, when);
             return true;
         }
-        if !broadcasting.visits_others() {
+        if !visits_others {
             return true;
         }
         let breadth =
@@ -447,10 +459,19 @@ impl Deliveries {
             self.set_outcome(ticket, Outcome::Kept);
             return true;
         }
-        if broadcasting.leaves_out(id) {
+        let is_left_out = broadcasting.leaves_out(id);
+        if is_left_out && !begins {
             return true;
         }
         broadcasting.open += 1;
+        if begins {
+            // It has no position by which it could be confirmed.
+            self.learn(ticket, Fate::unconfirmed);
+            if is_left_out {
+                self.set_outcome(ticket, Outcome::Kept);
+                return true;
+            }
+        }
         // The same push may have named this terminal's user before.
         let outcome = match self.repeats.known(cx.now.mono, id, ticket) {
             Some(known) => {

@@ -84,6 +84,23 @@ impl WalkRecord {
         counts
     }
 
+    /// Of a repeat: how many follow now who did not the first time, when what became of it at them was that of others.
+    fn newcomers(&self) -> u64 {
+        if self.knows_less() {
+            return 0;
+        }
+        let Counts {
+            written,
+            queued,
+            kept,
+            acked,
+            ..
+        } = self.before;
+        let before = written + queued + kept + acked + self.before.failed();
+        let now = self.fates.len() as u64 + self.left;
+        now.saturating_sub(before)
+    }
+
     /// Whether more had confirmed the first time than have now: those that had may follow no longer, and what is known
     /// of that is not given up.
     fn knows_less(&self) -> bool {
@@ -363,6 +380,9 @@ impl Broadcasting {
                 true => record.before,
                 false => record.at_followers(),
             };
+            if self.visits == Visits::Followers {
+                take_away(&mut others, record.newcomers());
+            }
         }
         WalkCounts { followers, others }
     }
@@ -419,6 +439,21 @@ impl WalkCounts {
         let mut all = self.others;
         all.merge(&self.followers);
         all
+    }
+}
+
+/// Takes so many terminals out of the counts, those first to which it came.
+fn take_away(counts: &mut Counts, mut terminals: u64) {
+    for count in [
+        &mut counts.written,
+        &mut counts.queued,
+        &mut counts.kept,
+        &mut counts.gone,
+        &mut counts.overflow,
+    ] {
+        let taken = terminals.min(*count);
+        *count -= taken;
+        terminals -= taken;
     }
 }
 
