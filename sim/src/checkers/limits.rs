@@ -308,7 +308,12 @@ fn not_joined(
         NotJoined::TooMany => {
             let others = this.topics().map(|(other, _)| other);
             let of = others.filter(|other| may_be_member(scene, session, other, since));
-            (of.count().max(wishes), config.connection_topics)
+            // An application may want it to be a member of others.
+            let joins = scene.pushes().iter().filter(|push| {
+                matches!(push.action(), Action::Join(_)) && push.is_for(this.user())
+            });
+            let of = of.count() + joins.count();
+            (of.max(wishes), config.connection_topics)
         }
         NotJoined::Full => {
             let others = host.sessions().filter(|other| *other != session);
