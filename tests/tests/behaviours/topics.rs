@@ -1,7 +1,7 @@
 //! Topics: who becomes a member, whom a push to a topic reaches, and who is listed.
 
 use serde_json::{Value, json};
-use switchboard_tests::api::{Members, Receipt, json_post, membership};
+use switchboard_tests::api::{Members, Receipt, json_post};
 use switchboard_tests::behaviour::{Behaviour, INSTANCES, ONE, PROCESSES};
 use switchboard_tests::behaviours;
 use switchboard_tests::http::Request;
