@@ -162,7 +162,7 @@ async def _():
 @check("a broadcast")
 async def _():
     receipt = SHELL.json("$API/v1/broadcast")
-    same_form(example("push", "instances"), receipt)
+    same_form(example_of("push", "degraded", "written", "queued", "failed", "instances"), receipt)
     assert receipt["written"] == 3
     assert await heard("ann", "ann too", "bob") == "Maintenance at noon"
 
@@ -185,15 +185,22 @@ async def _():
     assert (joined["kept"], joined["written"]) == (True, 2)
     assert await heard("ann", "ann too") == '{"switchboard":{"joined":{"topic":"news"}}}'
     receipt = SHELL.json("'Hello' $API/v1/topics/news/push")
-    same_form(example("push", "instances"), receipt)
+    same_form(example_of("push", "degraded", "written", "queued", "failed", "instances"), receipt)
     assert receipt["written"] == 2 and await heard("ann", "ann too") == "Hello"
     receipt = SHELL.json("?except=", uuids={FIRST: TERMINALS["ann"].uuid})
     assert receipt["written"] == 1 and await heard("ann too") == "Hello"
     receipt = SHELL.json('["news", "sport"]')
     assert receipt["written"] == 2 and await heard("ann", "ann too") == "Hello"
+    receipt = SHELL.json("'Goal' ")
+    same_form(example_of("push", "degraded", "logged", "written", "queued", "failed", "instances"), receipt)
+    assert receipt["written"] == 2 and await heard("ann", "ann too") == "Goal"
     counted = SHELL.json("$API/v1/topics/news ")
-    same_form(example_of("degraded", "count", "instances"), counted)
-    assert counted["count"] == 2
+    same_form(example_of("degraded", "count", "head", "instances"), counted)
+    assert (counted["count"], counted["head"]) == (2, receipt["logged"])
+    kept = SHELL.json("# its log")
+    same_form(example("head", "records"), kept)
+    assert [record["text"] for record in kept["records"]] == ["Goal"]
+    assert SHELL.json("-X DELETE $API/v1/topics/news/log") == {"records": 1}
     members = SHELL.json("/members?limit=100")
     same_form(example_of("degraded", "count", "members", "next", "instances"), members)
     assert {each["connection"] for each in members["members"]} == {
@@ -242,7 +249,7 @@ async def _():
 
 @check("one connection is ended, then all of the user")
 async def _():
-    receipt = SHELL.json(f"connections/{FIRST}", uuids={FIRST: TERMINALS["ann"].uuid})
+    receipt = SHELL.json(f"-X DELETE $API/v1/users/ann/connections/{FIRST}", uuids={FIRST: TERMINALS["ann"].uuid})
     same_form(example_of(*RECEIPT), receipt)
     assert await TERMINALS["ann"].ending() == (4001, "kicked")
     again = await Terminal.open(f"{NEAR['terminals']}?user=ann")
