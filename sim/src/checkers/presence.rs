@@ -158,6 +158,12 @@ impl Checker for PresenceTrue {
                 session,
                 wish: TopicWish::Leave(topic),
             } => self.ends(watch.scene(), *session, topic),
+            // It may leave before it is told that it is a member.
+            Observed::Wished {
+                session,
+                wish:
+                    TopicWish::Join(topic) | TopicWish::JoinAllowed(topic) | TopicWish::Watch(topic),
+            } => self.begins(watch.scene(), *session, topic),
             Observed::Ended { session } => {
                 let scene = watch.scene();
                 let topics = scene.sessions()[*session].topics();
@@ -211,7 +217,7 @@ impl PresenceTrue {
         }
     }
 
-    /// A session is told that it is a member of a topic.
+    /// A session wants to be a member of a topic, or is told that it is one.
     fn begins(&mut self, scene: Scene<'_>, session: usize, topic: &TopicId) {
         let user = scene.sessions()[session].user();
         let is_there = |other: &Session| {
