@@ -30,6 +30,16 @@ fn member(cluster: &mut Cluster) -> (ConnectionKey, ConnectionId) {
     (ann, id)
 }
 
+/// A terminal that joins and follows at once. Its row is written, and the log is not read.
+fn joins_and_waits_for_its_log(cluster: &mut Cluster) -> ConnectionId {
+    let (ann, id) = connect(cluster, 0, "ann");
+    cluster.server = Server::Waits;
+    ask(cluster, 0, ann, "news", Follow::default());
+    let row = executed(cluster, 0);
+    happen(cluster, 0, row);
+    id
+}
+
 /// The directory executes what one instance has asked and waits. Returns the answers to come.
 fn executed(cluster: &mut Cluster, of: usize) -> Vec<Event> {
     let held = std::mem::take(&mut cluster.held);
@@ -129,11 +139,7 @@ fn a_member_that_begins_to_follow_misses_none_of_two_that_were_on_their_way() {
 #[test]
 fn one_that_joins_and_follows_at_once_gets_nothing_that_stands_where_it_begins() {
     let mut cluster = pair();
-    let (ann, id) = connect(&mut cluster, 0, "ann");
-    cluster.server = Server::Waits;
-    ask(&mut cluster, 0, ann, "news", Follow::default());
-    let row = executed(&mut cluster, 0);
-    happen(&mut cluster, 0, row);
+    let id = joins_and_waits_for_its_log(&mut cluster);
     cluster.call_push(1, durable_push("news", "one", 1, Durable::default()));
     let appended = executed(&mut cluster, 1);
     let read = executed(&mut cluster, 0);
@@ -184,12 +190,7 @@ fn one_that_the_application_has_removed_is_made_no_member_by_what_a_member_asks(
 #[test]
 fn an_application_is_told_of_a_member_that_waits_for_its_log() {
     let mut cluster = pair();
-    let (ann, id) = connect(&mut cluster, 0, "ann");
-    cluster.server = Server::Waits;
-    ask(&mut cluster, 0, ann, "news", Follow::default());
-    // The row is written, and the log is not read.
-    let answers = executed(&mut cluster, 0);
-    happen(&mut cluster, 0, answers);
+    let id = joins_and_waits_for_its_log(&mut cluster);
     let join = Push {
         action: Action::Join(topic("news")),
         ..frame(user("ann"), "", 1)
