@@ -149,6 +149,11 @@ pub const DIFFERENCES: &[Difference] = &[
         },
     },
     Difference {
+        reason: "who answers a ping that there was not is closed behind the answers, which may be noted before",
+        shows: |moment| !moment.ends() && moment.says(|said| matches!(said, Phrase::Pong)),
+        told: |_| Otherwise::Apart,
+    },
+    Difference {
         reason: "topics need no namespace, and what is allowed nowhere is not allowed there",
         shows: |moment| {
             let is_unknown = moment.noted.iter().any(|note| is(note, "error 102"));

@@ -41,7 +41,8 @@ pub struct Stage<'a> {
 }
 
 /// What the clients are told in a step: each is the client, and what it is told. Replies come first, by their ids, and then
-/// pushes, by their channels. Of a client whose connection has ended it is the end alone.
+/// pushes, by their channels. Of a client whose connection has ended it is the end alone, and of one whose connect was refused
+/// by an error it is the error alone.
 pub type Noted = Vec<String>;
 
 /// Plays a sequence, and returns what was told in each step. Whatever comes within this time after the last belongs to
@@ -250,10 +251,14 @@ struct Ids {
     ids: Vec<u64>,
 }
 
-/// Whether its connection has ended, or its connect, the first command, was answered by an error.
+/// Whether its connection has ended, or its connect was refused.
 fn is_over(client: &Client) -> bool {
-    let is_refusal = |said: &Value| said["id"] == 1 && said["error"].is_object();
     client.ending().is_some() || client.heard().any(is_refusal)
+}
+
+/// Whether this answers connect, the first command, by an error.
+fn is_refusal(said: &Value) -> bool {
+    said["id"] == 1 && said["error"].is_object()
 }
 
 impl Side {
@@ -440,13 +445,18 @@ impl Side {
             return Vec::new();
         };
         let letter = self.speaker.letter();
+        let notes = Notes::new(seed, self.speaker);
+        // Some servers close the connection behind a refusal: that may have come by now, or not.
+        let refusal = client.heard().find(|said| is_refusal(said));
+        if let Some(refusal) = refusal.and_then(|said| notes.reply(client, said)) {
+            return vec![format!("{letter}: {refusal}")];
+        }
         if let Some(ending) = client.ending() {
             let ending =
                 (ending.code()).map_or_else(|| "lost".to_owned(), |code| format!("closed {code}"));
             // What it was told before may have been left unsent.
             return vec![format!("{letter}: {ending}")];
         }
-        let notes = Notes::new(seed, self.speaker);
         // By their ids: one that takes longer may be answered behind those that came later.
         let replies = client
             .heard()
