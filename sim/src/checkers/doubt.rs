@@ -21,12 +21,21 @@ use crate::observed::{HandIn, Life, Observed, Topic};
 /// says `degraded` of all that it takes in: its directory link is a new one; its lease is lost; the directory
 /// refuses it a lease or a renewal, or lets it wait for one too long; the lease of another ends sooner than it
 /// was seen to, or has vanished. So it does as long as another one tells it on their link that rows are
-/// missing. What comes earlier, and what ends a doubt sooner, is not judged here.
+/// missing, and until that one says goodbye: then it has no terminals any more. What comes earlier, and what ends a doubt
+/// sooner, is not judged here.
 #[derive(Clone, Debug, Default)]
 pub struct Doubt {
     hosts: BTreeMap<usize, Doubting>,
-    pushes: BTreeMap<HandIn, Cause>,
-    questions: BTreeMap<usize, Cause>,
+    pushes: BTreeMap<HandIn, Vec<Reason>>,
+    questions: BTreeMap<usize, Vec<Reason>>,
+}
+
+/// What an instance doubts, and why.
+#[derive(Clone, Copy, Debug)]
+struct Reason {
+    /// The host of that instance. `None`: everybody.
+    of: Option<usize>,
+    cause: Cause,
 }
 
 /// Why an instance is in doubt.
@@ -134,15 +143,13 @@ impl Checker for Doubt {
             }
             Observed::HandedIn(hand_in) => {
                 let life = watch.scene().pushes()[hand_in.push].times()[hand_in.time].life;
-                if let Some(cause) = self.cause(watch, life) {
-                    self.pushes.insert(*hand_in, cause);
-                }
+                let reasons = self.reasons(watch, life);
+                self.pushes.insert(*hand_in, reasons);
             }
             Observed::Asked { question } => {
                 let life = watch.scene().questions()[*question].life();
-                if let Some(cause) = self.cause(watch, life) {
-                    self.questions.insert(*question, cause);
-                }
+                let reasons = self.reasons(watch, life);
+                self.questions.insert(*question, reasons);
             }
             Observed::Answered { hand_in, receipt } => {
                 let published = &watch.scene().pushes()[hand_in.push];
@@ -150,19 +157,26 @@ impl Checker for Doubt {
                 let repeated = published.durable().is_some() && published.times().len() > 1;
                 let kept = |log: &ChannelLog| matches!(log.logged, InLog::At(_));
                 let routed = !repeated && receipt.logged.iter().all(kept);
-                let cause = self.pushes.remove(hand_in).filter(|_| routed);
+                let reasons = self.pushes.remove(hand_in).filter(|_| routed);
+                let reasons = reasons.unwrap_or_default();
                 judge(
                     watch,
                     "receipt of push",
                     hand_in.push,
-                    cause,
+                    &reasons,
                     receipt.degraded,
                 );
             }
             Observed::Told { question, answer } => {
-                let cause = self.questions.remove(question);
+                let reasons = self.questions.remove(question).unwrap_or_default();
                 if let Answer::Connections(Ok(list)) = &**answer {
-                    judge(watch, "answer to question", *question, cause, list.degraded);
+                    judge(
+                        watch,
+                        "answer to question",
+                        *question,
+                        &reasons,
+                        list.degraded,
+                    );
                 }
             }
             _ => {}
@@ -170,23 +184,26 @@ impl Checker for Doubt {
     }
 }
 
-fn judge(watch: &mut Watch<'_>, what: &str, number: usize, cause: Option<Cause>, degraded: bool) {
-    match cause {
+fn judge(watch: &mut Watch<'_>, what: &str, number: usize, reasons: &[Reason], degraded: bool) {
+    let lasts = |reason: &&Reason| reason.of.is_none_or(|of| !may_have_gone(watch, of));
+    match reasons.iter().find(lasts) {
         None => {}
         Some(_) if degraded => watch.held(),
-        Some(cause) => watch.violated(format!(
+        Some(reason) => watch.violated(format!(
             "the {what} {number} is not degraded, although {}",
-            cause.words()
+            reason.cause.words()
         )),
     }
 }
 
 impl Doubt {
     /// Why an instance doubts something that it takes in.
-    fn cause(&mut self, watch: &Watch<'_>, life: Life) -> Option<Cause> {
-        let doubting = self.hosts.get_mut(&life.host)?;
+    fn reasons(&mut self, watch: &Watch<'_>, life: Life) -> Vec<Reason> {
+        let Some(doubting) = self.hosts.get_mut(&life.host) else {
+            return Vec::new();
+        };
         doubting.time_out(watch, life.host);
-        doubting.cause(watch)
+        doubting.reasons(watch)
     }
 }
 
@@ -372,18 +389,25 @@ impl Doubting {
             .retain(|_, other| other.lease.1 > Instant::START || is_known(other));
     }
 
-    fn cause(&self, watch: &Watch<'_>) -> Option<Cause> {
+    fn reasons(&self, watch: &Watch<'_>) -> Vec<Reason> {
         let now = watch.now();
+        let everyone = self.everyone.map(|doubted| (None, doubted));
         // A goodbye ends the doubt.
         let others = (self.others.iter()).filter(|(instance, _)| stays(watch, **instance));
-        let others = others.filter_map(|(_, other)| other.doubted);
-        let lasting = (self.everyone.into_iter().chain(others)).find(|(until, _)| *until > now);
-        let behind = |link: &LinkKey| {
-            let other = self.dialled.get(link).and_then(|of| self.others.get(of));
-            other.is_some_and(|other| other.lease.1 > now)
-        };
-        let behind = self.behind.iter().any(behind).then_some(Cause::SaysBehind);
-        lasting.map(|(_, cause)| cause).or(behind)
+        let others = others.filter_map(|(of, other)| Some((host_of(watch, *of), other.doubted?)));
+        let lasting = everyone.into_iter().chain(others);
+        let lasting = lasting.filter(|(_, (until, _))| *until > now);
+        let lasting = lasting.map(|(of, (_, cause))| Reason { of, cause });
+        let behind = self.behind.iter().filter_map(|link| {
+            let of = *self.dialled.get(link)?;
+            let lives = self.others.get(&of)?.lease.1 > now;
+            let of = host_of(watch, of).filter(|_| lives)?;
+            Some(Reason {
+                of: Some(of),
+                cause: Cause::SaysBehind,
+            })
+        });
+        lasting.chain(behind).collect()
     }
 }
 
@@ -396,16 +420,25 @@ const fn refusal(step: LeaseStep) -> Option<Cause> {
     }
 }
 
+/// The host on which an instance runs, or has run last.
+fn host_of(watch: &Watch<'_>, instance: InstanceId) -> Option<usize> {
+    let scene = watch.scene();
+    let host = (scene.hosts()).find(|host| scene.instance_of(host.life()) == instance)?;
+    Some(host.number())
+}
+
 /// Whether an instance runs and cannot have said to others that it goes, nor anybody in its place.
 fn stays(watch: &Watch<'_>, instance: InstanceId) -> bool {
-    let scene = watch.scene();
-    let host = (scene.hosts()).find(|host| scene.instance_of(host.life()) == instance);
-    host.filter(|host| host.runs()).is_some_and(|host| {
-        let goes = |excuse: &Excuse| match excuse.scope {
-            Scope::Instance(this) => excuse.kind == FaultKind::Drain && this == host.number(),
-            Scope::Between(from, _) => excuse.kind == FaultKind::PeerLied && from == host.number(),
-            Scope::All | Scope::Session(_) => false,
-        };
-        watch.excuse(Instant::START, watch.now(), goes).is_none()
-    })
+    let host = host_of(watch, instance).and_then(|host| watch.scene().host(host));
+    host.is_some_and(|host| host.runs() && !may_have_gone(watch, host.number()))
+}
+
+/// Whether the instance of a host may have said to others that it goes, or somebody in its place.
+fn may_have_gone(watch: &Watch<'_>, host: usize) -> bool {
+    let goes = |excuse: &Excuse| match excuse.scope {
+        Scope::Instance(this) => excuse.kind == FaultKind::Drain && this == host,
+        Scope::Between(from, _) => excuse.kind == FaultKind::PeerLied && from == host,
+        Scope::All | Scope::Session(_) => false,
+    };
+    watch.excuse(Instant::START, watch.now(), goes).is_some()
 }
