@@ -23,8 +23,8 @@ use crate::terminals::Pace;
 #[derive(Clone, Debug)]
 pub struct Limits {
     told: Vec<ToldOutcome>,
-    /// Wishes of each session that have to do with topics.
-    wishes: BTreeMap<usize, usize>,
+    /// When each session has had wishes that have to do with topics.
+    wishes: BTreeMap<usize, Vec<Instant>>,
     /// Until then pushes are under way, and queues may grow.
     busy_until: Instant,
 }
@@ -93,12 +93,14 @@ impl Checker for Limits {
             Observed::Refused { session, refused } => terminal_refused(watch, *session, *refused),
             Observed::PushRefused { hand_in, refused } => push_refused(watch, *hand_in, *refused),
             Observed::Answered { hand_in, receipt } => self.answered(watch, *hand_in, receipt),
-            Observed::Wished { session, .. } => *self.wishes.entry(*session).or_default() += 1,
+            Observed::Wished { session, .. } => {
+                self.wishes.entry(*session).or_default().push(watch.now());
+            }
             Observed::Given {
                 session,
                 outgoing: Outgoing::NotJoined(topic, why),
             } => {
-                let wishes = self.wishes.get(session).copied().unwrap_or(0);
+                let wishes = self.wishes.get(session).map_or(&[][..], Vec::as_slice);
                 not_joined(watch, (*session, wishes), topic, *why);
             }
             Observed::SeenClose { session, code } if *code == CloseCode::PingTimeout => {
@@ -288,7 +290,7 @@ fn terminal_refused(watch: &mut Watch<'_>, session: usize, refused: Refused) {
 /// topic has so many members at its instance.
 fn not_joined(
     watch: &mut Watch<'_>,
-    (session, wishes): (usize, usize),
+    (session, wishes): (usize, &[Instant]),
     topic: &TopicId,
     why: NotJoined,
 ) {
@@ -302,6 +304,9 @@ fn not_joined(
     let Some(host) = this.life().and_then(|life| scene.host(life.host)) else {
         return;
     };
+    // So many may come in a second, and wait for their answer.
+    let lately = since.before(Duration::from_secs(1));
+    let wishes = wishes.iter().filter(|at| **at >= lately).count();
     let (there, limit): (usize, usize) = match why {
         NotJoined::NotAllowed => return,
         NotJoined::TooFast => (wishes, config.topic_joins as usize),

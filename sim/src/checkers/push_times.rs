@@ -10,7 +10,7 @@ use switchboard_core::time::Instant;
 
 use super::allowance::on_the_way;
 use super::lateness::SLACK;
-use crate::checker::{Checker, Watch};
+use crate::checker::{Checker, Scene, Watch};
 use crate::ledger::{Excuse, FaultKind, Part, Scope};
 use crate::observed::{HandIn, Observed, Topic};
 
@@ -23,6 +23,8 @@ pub struct PushTimes {
     broadcast: BTreeMap<(usize, usize), usize>,
 }
 
+/// For how long a broadcast leaves room for other pushes when one has come.
+const YIELDS_FOR: Duration = Duration::from_millis(100);
 /// The way over a link that is open.
 const WAYS: Duration = Duration::from_millis(300);
 
@@ -91,9 +93,11 @@ impl PushTimes {
                 .map_or(0, |host| host.sessions().len());
             let steps = ((terminals + *nth) * others.count()).div_ceil(per_step);
             let steps = u32::try_from(steps).unwrap_or(u32::MAX);
-            // Each is a tick of the timers later than the one before, at most, and takes longer while other pushes
-            // come.
-            soon = soon + (Config::BROADCAST_YIELD * pace.step + SLACK) * steps;
+            // Each is a tick of the timers later than the one before, at most, and takes longer while pushes to users come.
+            let yields = steps.min(yielded_steps(scene, lately, pace.step));
+            soon = soon
+                + (pace.step + SLACK) * steps
+                + (Config::BROADCAST_YIELD - 1) * pace.step * yields;
         } else if !handed_in.reachable.contains(&session) {
             // It has come, or was found, meanwhile.
             return;
@@ -112,6 +116,20 @@ impl PushTimes {
             )),
         }
     }
+}
+
+/// How many steps of a broadcast may take longer for the pushes to users that were handed in since a moment: each comes to
+/// an instance once for each of its users, and may come again with a second lookup or over a new link.
+fn yielded_steps(scene: Scene<'_>, since: Instant, step: Duration) -> u32 {
+    const COMES: usize = 4;
+    let to_users = (scene.pushes().iter()).filter(|push| !push.users().is_empty());
+    let comes = to_users.map(|push| {
+        let lately = push.times().iter().filter(|time| time.at >= since);
+        lately.count() * push.users().len() * COMES
+    });
+    let each = YIELDS_FOR.as_nanos().div_ceil(step.as_nanos().max(1)) + 1;
+    let steps = comes.sum::<usize>() as u128 * each;
+    u32::try_from(steps).unwrap_or(u32::MAX)
 }
 
 /// A link between whomever was slower than when it was opened.

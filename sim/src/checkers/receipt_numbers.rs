@@ -5,7 +5,7 @@ use switchboard_core::message::{Action, Audience, Counts, InstanceOutcome, Outco
 use switchboard_core::time::Instant;
 
 use super::allowance::{lied, may_be_closing};
-use super::topic_members::may_be_meant;
+use super::topic_members::{may_be_meant, may_be_member};
 use crate::checker::{Scene, Watch};
 use crate::observed::{HandIn, Life};
 use crate::publishing::Published;
@@ -152,11 +152,15 @@ fn instance(
         session.connection().is_some() && may_be_meant(scene, published, *number, first)
     });
     // A member of several topics counts as queued for each until the push has come to it.
-    let each = match published.to() {
-        Audience::Topics { topics, .. } if outcome.counts.queued > 0 => topics.len() as u64,
-        _ => 1,
-    };
-    if sum(&outcome.counts) > accepted.count() as u64 * each {
+    let (mut members, mut memberships) = (0_u64, 0_u64);
+    for (number, _) in accepted {
+        members += 1;
+        if let Audience::Topics { topics, .. } = published.to() {
+            let of = (topics.iter()).filter(|topic| may_be_member(scene, number, topic, first));
+            memberships += (of.count() as u64).saturating_sub(1);
+        }
+    }
+    if sum(&outcome.counts) > members + memberships.min(outcome.counts.queued) {
         return Some("more terminals than it ever had of these");
     }
     let done = sessions().filter(|(_, session)| match published.action() {
