@@ -24,11 +24,11 @@ const EVERY: Duration = Duration::from_millis(2);
 
 /// Counts what terminals are told of the records that they had missed.
 #[derive(Clone, Debug, Default)]
-struct Told {
+struct RecordsTold {
     records: usize,
 }
 
-impl Checker for Told {
+impl Checker for RecordsTold {
     fn name(&self) -> &'static str {
         "told"
     }
@@ -48,7 +48,7 @@ fn main() {
     let terminals = std::env::args().nth(1).and_then(|word| word.parse().ok());
     let terminals = terminals.unwrap_or(if cfg!(debug_assertions) { 100 } else { 10_000 });
     let mut checkers = switchboard_sim::checkers::all();
-    checkers.push(Box::new(Told::default()));
+    checkers.push(Box::new(RecordsTold::default()));
     let mut world = World::watched(storm(terminals), checkers);
     let (mut reads, mut held, mut settled) = (0, 0, None);
     let mut moment = RETURN;

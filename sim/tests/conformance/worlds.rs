@@ -22,15 +22,15 @@ const SEEDS: u64 = 40;
 const PIPELINE: usize = 100;
 
 /// One operation: when it was executed, what was asked, and what the model answered.
-type Asked = (Instant, Operation, OperationResult);
+type ExecutedOperation = (Instant, Operation, OperationResult);
 
 /// Takes down what is executed.
 #[derive(Clone, Debug)]
-struct Recorder {
-    executed: Sender<Asked>,
+struct ExecutionRecorder {
+    executed: Sender<ExecutedOperation>,
 }
 
-impl Checker for Recorder {
+impl Checker for ExecutionRecorder {
     fn name(&self) -> &'static str {
         "recorder"
     }
@@ -76,14 +76,14 @@ fn undisturbed(mut schedule: Schedule) -> Schedule {
 }
 
 /// All that the instances of a world asked, and what the directory's settings were.
-fn asked(seed: u64) -> (Vec<Asked>, DirectorySettings) {
+fn asked(seed: u64) -> (Vec<ExecutedOperation>, DirectorySettings) {
     let schedule = undisturbed(swarm::schedule(seed));
     let settings = Config {
         lease: schedule.lease,
         ..Config::default()
     };
     let (executed, heard) = channel();
-    let mut world = World::watched(schedule, vec![Box::new(Recorder { executed })]);
+    let mut world = World::watched(schedule, vec![Box::new(ExecutionRecorder { executed })]);
     assert_eq!(world.run().violation, None, "seed {seed}");
     drop(world);
     (heard.into_iter().collect(), settings.directory())

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::channel::Channel;
 use super::history::{Histories, Since};
-use super::{Place, Plan};
+use super::{Grounds, Plan};
 use crate::matrix::Fleet;
 use crate::random::Random;
 use crate::sentinel::{Disk, Replicated};
@@ -20,7 +20,7 @@ use crate::settings::Settings;
 pub(super) struct Killer<'a> {
     fleet: Fleet,
     settings: &'a Settings,
-    place: &'a Place,
+    place: &'a Grounds,
     every: Duration,
     random: Random,
     output: Option<PathBuf>,
@@ -28,7 +28,7 @@ pub(super) struct Killer<'a> {
 }
 
 impl<'a> Killer<'a> {
-    pub(super) fn new(plan: &Plan, settings: &'a Settings, place: &'a Arc<Place>) -> Self {
+    pub(super) fn new(plan: &Plan, settings: &'a Settings, place: &'a Arc<Grounds>) -> Self {
         Self {
             fleet: plan.fleet,
             settings,

@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 use tungstenite::Message;
 use uuid::Uuid;
 
-use super::Place;
+use super::Grounds;
 use super::channel::Channel;
 use super::heard::{Heard, Word};
 use super::position::Position;
@@ -39,7 +39,7 @@ const LEFT: &str = "it has left";
 /// One terminal over all its connections.
 pub(super) struct Life {
     user: usize,
-    place: Arc<Place>,
+    place: Arc<Grounds>,
     random: Random,
     /// What it follows: first the log of its user, then those of topics.
     logs: Vec<Following>,
@@ -79,7 +79,12 @@ struct LifeEnd {
 }
 
 impl Life {
-    pub(super) fn new(user: usize, seats: &[Arc<Seat>], place: Arc<Place>, random: Random) -> Self {
+    pub(super) fn new(
+        user: usize,
+        seats: &[Arc<Seat>],
+        place: Arc<Grounds>,
+        random: Random,
+    ) -> Self {
         let following = |seat: &Arc<Seat>| Following {
             seat: Arc::clone(seat),
             held: VecDeque::new(),
@@ -336,7 +341,7 @@ impl LifeEnd {
 
 impl Following {
     /// It asks a server for what comes after what it has, newest first.
-    fn asks(&self, place: &Place, server: usize) -> Vec<Position> {
+    fn asks(&self, place: &Grounds, server: usize) -> Vec<Position> {
         let after: Vec<_> = self.held.iter().copied().collect();
         let event = Event::Asks {
             server,
@@ -356,7 +361,7 @@ impl Following {
         }
     }
 
-    fn note(&self, place: &Place, event: Event) {
+    fn note(&self, place: &Grounds, event: Event) {
         self.seat
             .note(place.now(), event, self.held.front().copied());
     }

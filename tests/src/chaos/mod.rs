@@ -120,7 +120,7 @@ pub fn run(plan: &Plan) -> Report {
         let sees_all = |server: &Server| server.api().instances().len() == plan.servers;
         servers.iter().all(sees_all)
     });
-    let place = Arc::new(Place::new(begin, &servers));
+    let place = Arc::new(Grounds::new(begin, &servers));
     let terminals = Terminals::start(plan, &place);
     eventually("all terminals know where they stand", || {
         terminals.standing().count() == terminals.followed()
@@ -182,7 +182,7 @@ fn await_heads(terminals: &Terminals, histories: &Histories) -> usize {
 
 /// Where the servers of a run are, and its clock.
 #[derive(Debug)]
-struct Place {
+struct Grounds {
     begin: Instant,
     /// Terminals do not leave by themselves, so that all are there at a time.
     calm: AtomicBool,
@@ -195,7 +195,7 @@ struct Addresses {
     api: SocketAddr,
 }
 
-impl Place {
+impl Grounds {
     fn new(begin: Instant, servers: &[Server]) -> Self {
         let servers = servers.iter().map(Addresses::of).collect();
         Self {

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::channel::Channel;
 use super::position::Position;
-use super::{Place, Plan};
+use super::{Grounds, Plan};
 use crate::api::{Api, Publisher, Receipt, push};
 use crate::http::{Request, Response};
 use crate::random::Random;
@@ -100,7 +100,7 @@ const KEPT: &str = "1000";
 const PATIENCE: Duration = Duration::from_secs(100);
 
 pub(super) struct Producers {
-    place: Arc<Place>,
+    place: Arc<Grounds>,
     seed: u64,
     users: usize,
     topics: usize,
@@ -114,7 +114,7 @@ pub(super) struct Producers {
 }
 
 impl Producers {
-    pub(super) fn new(plan: &Plan, place: &Arc<Place>) -> Self {
+    pub(super) fn new(plan: &Plan, place: &Arc<Grounds>) -> Self {
         Self {
             place: Arc::clone(place),
             seed: plan.seed,

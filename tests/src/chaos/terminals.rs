@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::channel::Channel;
 use super::life::Life;
 use super::position::Position;
-use super::{Place, Plan};
+use super::{Grounds, Plan};
 use crate::random::Random;
 
 /// All terminals, served by two threads.
@@ -79,7 +79,7 @@ const TOPICS: usize = 2;
 
 impl Terminals {
     /// They connect one after the other.
-    pub(super) fn start(plan: &Plan, place: &Arc<Place>) -> Self {
+    pub(super) fn start(plan: &Plan, place: &Arc<Grounds>) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()

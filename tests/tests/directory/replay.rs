@@ -27,8 +27,8 @@ fn redis_and_memory_answer_the_same() {
             pair.wipe();
             for step in steps {
                 match step {
-                    Step::Do(operation) => pair.execute_any(&operation),
-                    Step::Pass(span) => pair.pass(span),
+                    ReplayStep::Do(operation) => pair.execute_any(&operation),
+                    ReplayStep::Pass(span) => pair.pass(span),
                 }
             }
             for operation in any::reading_all() {
@@ -40,14 +40,14 @@ fn redis_and_memory_answer_the_same() {
 }
 
 #[derive(Clone, Debug)]
-enum Step {
+enum ReplayStep {
     Do(Operation),
     Pass(Duration),
 }
 
-fn step() -> impl Strategy<Value = Step> {
+fn step() -> impl Strategy<Value = ReplayStep> {
     prop_oneof![
-        10 => any::operation().prop_map(Step::Do),
-        1 => select(vec![TICK, TICK * 3, TICK * 12]).prop_map(Step::Pass),
+        10 => any::operation().prop_map(ReplayStep::Do),
+        1 => select(vec![TICK, TICK * 3, TICK * 12]).prop_map(ReplayStep::Pass),
     ]
 }

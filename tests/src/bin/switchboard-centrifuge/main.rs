@@ -14,7 +14,7 @@ use switchboard_tests::measure::{Crowd, ONE_BY_ONE, Speaks, Testbed, median, ser
 /// is processor time, memory and ratios, and what counts is an idle machine.
 #[derive(Debug, Parser)]
 #[command(name = "switchboard-centrifuge", version)]
-struct Options {
+struct CentrifugeOptions {
     /// The servers' runtime: tokio or smol
     #[arg(long = "servers", default_value_t = Adapter::Tokio)]
     adapter: Adapter,
@@ -41,7 +41,7 @@ const MORE_TIME: f64 = 1.15;
 
 fn main() -> ExitCode {
     serve_herd_if_asked();
-    let options = Options::parse();
+    let options = CentrifugeOptions::parse();
     let _ = rlimit::increase_nofile_limit(u64::MAX);
     let wanted = |name: &str| options.only.is_empty() || options.only.iter().any(|o| o == name);
     let mut holds = true;

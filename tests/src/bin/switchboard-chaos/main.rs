@@ -17,7 +17,7 @@ use switchboard_tests::matrix::Fleet;
 /// was lost or doubled, a gap was told where there was none, or a failover lost what a replica was said to have.
 #[derive(Debug, Parser)]
 #[command(name = "switchboard-chaos", version)]
-struct Options {
+struct ChaosOptions {
     /// What decides about users, pauses and faults; by default the time
     #[arg(long)]
     seed: Option<u64>,
@@ -54,7 +54,7 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    let options = Options::parse();
+    let options = ChaosOptions::parse();
     if let Some(folder) = &options.output
         && let Err(error) = fs::create_dir_all(folder)
     {

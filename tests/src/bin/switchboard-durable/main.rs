@@ -17,7 +17,7 @@ use switchboard_tests::measure::{Testbed, serve_herd_if_asked};
 /// is processor time, memory and ratios, and what counts is an idle machine.
 #[derive(Debug, Parser)]
 #[command(name = "switchboard-durable", version)]
-struct Options {
+struct DurableOptions {
     /// The servers' runtime: tokio or smol
     #[arg(long = "servers", default_value_t = Adapter::Tokio)]
     adapter: Adapter,
@@ -45,7 +45,7 @@ struct Options {
 
 fn main() -> ExitCode {
     serve_herd_if_asked();
-    let options = Options::parse();
+    let options = DurableOptions::parse();
     let _ = rlimit::increase_nofile_limit(u64::MAX);
     let wanted = |name: &str| options.only.is_empty() || options.only.iter().any(|o| o == name);
     let adapter = options.adapter;

@@ -22,7 +22,7 @@ const PAUSE: Duration = Duration::from_secs(3);
 
 /// What pushes are.
 #[derive(Clone, Copy)]
-enum Kind {
+enum PushKind {
     Plain,
     Durable,
 }
@@ -113,7 +113,7 @@ pub(crate) fn measure(place: &Testbed, resumes: usize, within: Duration, rate: u
 
 fn report(name: &str, phase: &Phase, usual: &Phase) {
     let share = phase.spent.as_secs_f64() / phase.took.as_secs_f64();
-    let kinds = [(Kind::Plain, "plain"), (Kind::Durable, "durable")].map(|(kind, name)| {
+    let kinds = [(PushKind::Plain, "plain"), (PushKind::Durable, "durable")].map(|(kind, name)| {
         let (all, usual) = (phase.latencies.of(kind), usual.latencies.of(kind));
         let p99 = p99(all);
         format!(
@@ -129,7 +129,7 @@ fn report(name: &str, phase: &Phase, usual: &Phase) {
 }
 
 impl Latencies {
-    const fn of(&self, kind: Kind) -> &Vec<f64> {
+    const fn of(&self, kind: PushKind) -> &Vec<f64> {
         &self.0[kind as usize]
     }
 }
@@ -175,14 +175,14 @@ fn publish(
             return;
         }
         let kind = if (number / PUBLISHERS).is_multiple_of(2) {
-            Kind::Plain
+            PushKind::Plain
         } else {
-            Kind::Durable
+            PushKind::Durable
         };
         let request = push(&format!("other-{}", number % OTHERS), vec![b'x'; 100]);
         let request = match kind {
-            Kind::Plain => request,
-            Kind::Durable => request.query("durable", "true"),
+            PushKind::Plain => request,
+            PushKind::Durable => request.query("durable", "true"),
         };
         let sent = Instant::now();
         let answer = open.try_send(request);

@@ -19,15 +19,15 @@ use clap::Parser;
 use switchboard_tests::sockets::{processor_time, resident};
 
 use publishers::publish;
-use report::{Percentiles, Report, ServerCost};
-use terminals::Terminals;
+use report::{LoadReport, Percentiles, ServerCost};
+use terminals::LoadTerminals;
 
 /// Loads Switchboard servers, and checks that every push arrives once and in order.
 ///
 /// Exits with 1 if anything was lost, doubled or out of order, or a push was refused.
 #[derive(Debug, Parser)]
 #[command(name = "switchboard-load", version)]
-struct Options {
+struct LoadOptions {
     /// Where terminals connect; repeat it for several servers
     #[arg(
         long,
@@ -80,7 +80,7 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    let options = Options::parse();
+    let options = LoadOptions::parse();
     if let Some(count) = options.half_open {
         return match half_open(&options, count) {
             Ok(()) => ExitCode::SUCCESS,
@@ -99,7 +99,7 @@ fn failed(error: &io::Error) -> ExitCode {
     ExitCode::from(2)
 }
 
-fn half_open(options: &Options, count: usize) -> io::Result<()> {
+fn half_open(options: &LoadOptions, count: usize) -> io::Result<()> {
     let servers = addresses(&options.ws, "ws://")?;
     match (servers.first(), options.pid.first()) {
         (Some((server, _)), Some(pid)) if count > 0 => half_open::measure(*server, count, *pid),
@@ -107,7 +107,7 @@ fn half_open(options: &Options, count: usize) -> io::Result<()> {
     }
 }
 
-fn run(options: &Options) -> io::Result<Report> {
+fn run(options: &LoadOptions) -> io::Result<LoadReport> {
     if options.terminals == 0 || options.per_user == 0 || options.publishers == 0 {
         return Err(io::Error::other(
             "at least one terminal, one per user, one publisher",
@@ -118,7 +118,7 @@ fn run(options: &Options) -> io::Result<Report> {
     let apis = addresses(&options.api, "http://")?;
     let memory_before = memory(&options.pid);
     let begin = Instant::now();
-    let terminals = Terminals::connect(options, begin)?;
+    let terminals = LoadTerminals::connect(options, begin)?;
     let connected_in = begin.elapsed();
     thread::sleep(Duration::from_secs(options.idle));
     let memory_idle = memory(&options.pid);
@@ -132,7 +132,7 @@ fn run(options: &Options) -> io::Result<Report> {
 
     let arrived = terminals.check();
     let grown = memory_idle.saturating_sub(memory_before);
-    let report = Report {
+    let report = LoadReport {
         terminals: options.terminals,
         connected_seconds: connected_in.as_secs_f64(),
         pushes: published.pushes,

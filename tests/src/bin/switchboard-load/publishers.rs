@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use switchboard_tests::api::{Api, Publisher, Receipt, push};
 use switchboard_tests::http::Request;
 
-use crate::Options;
+use crate::LoadOptions;
 
 #[derive(Default)]
 pub(crate) struct Published {
@@ -21,7 +21,7 @@ pub(crate) struct Published {
 }
 
 pub(crate) fn publish(
-    options: &Options,
+    options: &LoadOptions,
     apis: &[(SocketAddr, String)],
     begin: Instant,
 ) -> Published {
@@ -52,7 +52,7 @@ pub(crate) fn publish(
 
 /// Takes one push after another from the common count, at its time if there is a rate.
 fn publish_some(
-    options: &Options,
+    options: &LoadOptions,
     publisher: usize,
     address: SocketAddr,
     next: &AtomicU64,

@@ -5,7 +5,7 @@ use serde_json::json;
 
 /// What a run has shown. Memory and time are sums over the processes that were named.
 #[derive(Serialize)]
-pub(crate) struct Report {
+pub(crate) struct LoadReport {
     pub(crate) terminals: usize,
     pub(crate) connected_seconds: f64,
     pub(crate) pushes: usize,
@@ -54,7 +54,7 @@ impl Percentiles {
     }
 }
 
-impl Report {
+impl LoadReport {
     pub(crate) fn is_clean(&self) -> bool {
         self.refused + self.failed + self.lost + self.doubled + self.out_of_order == 0
     }

@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 use tungstenite::Message;
 use tungstenite::protocol::{Role, WebSocketConfig};
 
-use crate::{Options, addresses};
+use crate::{LoadOptions, addresses};
 
 /// One payload as a terminal got it.
 #[derive(Clone, Copy, Debug)]
@@ -32,7 +32,7 @@ struct Arrival {
 type Arrivals = Arc<Vec<Mutex<Vec<Arrival>>>>;
 
 /// All terminals, served by one thread.
-pub(crate) struct Terminals {
+pub(crate) struct LoadTerminals {
     arrivals: Arrivals,
     frames: Arc<AtomicUsize>,
     ended: Arc<AtomicUsize>,
@@ -40,9 +40,9 @@ pub(crate) struct Terminals {
     runtime: tokio::runtime::Runtime,
 }
 
-impl Terminals {
+impl LoadTerminals {
     /// Connects them all, and returns when each has its hello.
-    pub(crate) fn connect(options: &Options, begin: Instant) -> io::Result<Self> {
+    pub(crate) fn connect(options: &LoadOptions, begin: Instant) -> io::Result<Self> {
         let servers = addresses(&options.ws, "ws://")?;
         // One thread; what it does per frame is less than what a server does.
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -84,7 +84,7 @@ impl Terminals {
 
     fn connect_some(
         &self,
-        options: &Options,
+        options: &LoadOptions,
         servers: &[(SocketAddr, String)],
         next: &AtomicUsize,
         begin: Instant,
@@ -112,7 +112,7 @@ impl Terminals {
             }
             stream.set_read_timeout(None)?;
             stream.set_nonblocking(true)?;
-            let seat = Seat {
+            let seat = LoadSeat {
                 arrivals: Arc::clone(&self.arrivals),
                 index,
                 frames: Arc::clone(&self.frames),
@@ -170,7 +170,7 @@ pub(crate) struct Checked {
 }
 
 /// One terminal's place in the tables.
-struct Seat {
+struct LoadSeat {
     arrivals: Arrivals,
     index: usize,
     frames: Arc<AtomicUsize>,
@@ -179,7 +179,7 @@ struct Seat {
     begin: Instant,
 }
 
-impl Seat {
+impl LoadSeat {
     async fn serve(self, stream: std::net::TcpStream, unread: Vec<u8>) {
         // Small buffers: there are many terminals, and their frames are small.
         let config = WebSocketConfig::default()
@@ -225,7 +225,7 @@ const STALLED_AFTER: Duration = Duration::from_secs(10);
 
 const POLL: Duration = Duration::from_millis(5);
 
-fn identify(options: &Options, connect: Connect, user: usize) -> Connect {
+fn identify(options: &LoadOptions, connect: Connect, user: usize) -> Connect {
     let user = format!("user-{user}");
     match &options.jwt_secret {
         Some(secret) => {

@@ -98,7 +98,7 @@ pub(crate) fn leaves(adapter: Adapter) -> bool {
         done.store(true, Ordering::Relaxed);
     });
     drop((all, second));
-    let mut judged = Judged::default();
+    let mut judged = LeavesTold::default();
     for watcher in &watchers {
         judged.add(watcher);
     }
@@ -201,7 +201,7 @@ fn names(told: &Value, word: &str) -> Vec<String> {
 
 /// How watchers were told of the members that have left, over all topics.
 #[derive(Default)]
-struct Judged {
+struct LeavesTold {
     times: Vec<Duration>,
     missing: usize,
     doubled: usize,
@@ -210,7 +210,7 @@ struct Judged {
     wrong: Vec<String>,
 }
 
-impl Judged {
+impl LeavesTold {
     fn add(&mut self, watcher: &Watcher) {
         let mut left = watcher.left.clone();
         for number in 0..IN_ROOM {

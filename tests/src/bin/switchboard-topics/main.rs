@@ -18,7 +18,7 @@ use switchboard_tests::measure::{Testbed, serve_herd_if_asked};
 /// machine. Exits with 1 if a user is told to have left who has not, or twice, or never.
 #[derive(Debug, Parser)]
 #[command(name = "switchboard-topics", version)]
-struct Options {
+struct TopicsOptions {
     /// The servers' runtime: tokio or smol
     #[arg(long = "servers", default_value_t = Adapter::Tokio)]
     adapter: Adapter,
@@ -43,7 +43,7 @@ struct Options {
 
 fn main() -> ExitCode {
     serve_herd_if_asked();
-    let options = Options::parse();
+    let options = TopicsOptions::parse();
     let _ = rlimit::increase_nofile_limit(u64::MAX);
     let wanted = |name: &str| options.only.is_empty() || options.only.iter().any(|o| o == name);
     let place = || Testbed::start(options.adapter);

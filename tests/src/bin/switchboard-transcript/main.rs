@@ -24,7 +24,7 @@ use centrifugo::Centrifugo;
 /// nothing else to do; whether it comes out the same again is seen by --check.
 #[derive(Debug, Parser)]
 #[command(name = "switchboard-transcript", version)]
-struct Options {
+struct TranscriptOptions {
     /// The executable of Centrifugo
     #[arg(long)]
     centrifugo: PathBuf,
@@ -49,7 +49,7 @@ struct Options {
 const AT_ONCE: usize = 24;
 
 fn main() -> ExitCode {
-    let options = Options::parse();
+    let options = TranscriptOptions::parse();
     let server = Centrifugo::start(&options.centrifugo);
     let stage = Stage {
         terminals: server.address(),
