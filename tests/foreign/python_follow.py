@@ -181,7 +181,8 @@ async def _():
         async with serve(talk, "127.0.0.1", 0) as server:
             port = server.sockets[0].getsockname()[1]
             got = kind(f"ws://127.0.0.1:{port}/connect")
-            await got.task
+            ended = await got.task
+        assert ended == (4001 if kind is Follower else None)
         assert (got.records, got.missing) == (["one", "two", "three"], 2)
         assert asked == [[], ["C", "B", "A"], ["E", "D", "B", "A"], ["F"], ["G"]]
 

@@ -398,7 +398,11 @@ impl Timed {
     fn close(&mut self, watch: &Watch<'_>, code: CloseCode) -> InTime {
         let timeout = watch.scene().config().ping_timeout;
         let judged = match (code, self.expires) {
-            (CloseCode::TokenExpired, _) if self.may_end => Ok(()),
+            (CloseCode::TokenExpired, _)
+                if self.may_end && (self.writing || self.written == watch.now()) =>
+            {
+                Ok(())
+            }
             (CloseCode::TokenExpired, Some(expires)) => {
                 no_sooner(watch, expires, "ends a terminal before its token")
             }
