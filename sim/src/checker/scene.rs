@@ -233,6 +233,11 @@ impl<'a> HostView<'a> {
         self.scene.terminals.sessions_at(self.host)
     }
 
+    /// Whether its instance runs, and says that it takes terminals.
+    pub fn is_ready(&self) -> bool {
+        self.scene.hosts.is_ready(self.host)
+    }
+
     /// How full the tables and queues of its instance are, if it runs.
     pub fn levels(&self) -> Option<Levels> {
         self.scene.hosts.levels(self.host)

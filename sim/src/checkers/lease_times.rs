@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use switchboard_core::command::Log;
 use switchboard_core::config::Config;
 use switchboard_core::id::{CallId, ConnectionKey, OpId};
 use switchboard_core::time::Instant;
@@ -22,8 +23,9 @@ use crate::observed::{Life, Observed, Quiescence, Topic};
 const UNSURE: Duration = SLACK.saturating_mul(4);
 
 /// While an instance has a link to the directory it reads the leases once in their interval, and in between
-/// only for a call, or for those who watch the members of a topic; it renews its own in time, and without a change no sooner; it takes an answer that comes
-/// in time and no other; and what was refused it tries again when it is time.
+/// only for a call, or for those who watch the members of a topic; it renews its own in time, and without a change no
+/// sooner; it takes an answer that comes in time and no other; and what was refused it tries again when it is time. It is ready for terminals once it has had a
+/// lease, unless it sends its own away; and when it ends its lease is given back, if it can be, and it waits for no more.
 #[derive(Clone, Debug, Default)]
 pub struct LeaseTimes {
     terms: BTreeMap<usize, Terms>,
@@ -59,6 +61,12 @@ struct Terms {
     connections: BTreeMap<ConnectionKey, ()>,
     /// A terminal watches the members of a topic, which are read again and again: no call, and as good as one.
     watched: bool,
+    /// It has had a lease.
+    has_held: bool,
+    /// It has said that its lease is lost since that was granted.
+    lost: bool,
+    /// It sends its terminals away: it was ordered to end, or is cut off.
+    sends_away: (bool, bool),
 }
 
 impl Checker for LeaseTimes {
@@ -67,7 +75,13 @@ impl Checker for LeaseTimes {
     }
 
     fn topics(&self) -> &'static [Topic] {
-        &[Topic::Boundary, Topic::Lives, Topic::Time, Topic::Words]
+        &[
+            Topic::Boundary,
+            Topic::Lives,
+            Topic::Time,
+            Topic::Words,
+            Topic::Log,
+        ]
     }
 
     fn on_event(&mut self, event: &Observed, watch: &mut Watch<'_>) {
@@ -97,6 +111,16 @@ impl Checker for LeaseTimes {
                     terms.watched = true;
                 }
             }
+            Observed::Logged { life, log } => {
+                if let Some(terms) = self.terms.get_mut(&life.host) {
+                    match **log {
+                        Log::LeaseLost { .. } => terms.lost = true,
+                        Log::Isolated => terms.sends_away.1 = true,
+                        Log::Rejoined => terms.sends_away.1 = false,
+                        _ => {}
+                    }
+                }
+            }
             Observed::Tick => self.look(watch),
             _ => {}
         }
@@ -112,6 +136,18 @@ impl LeaseTimes {
         for (host, terms) in &self.terms {
             if let Some(what) = terms.overdue(watch, *host) {
                 watch.violated(format!("i{} {what}", host + 1));
+            }
+            let running = watch.scene().host(*host).filter(|host| host.runs());
+            let Some(is_ready) = running.map(|host| host.is_ready()) else {
+                continue;
+            };
+            if is_ready == terms.is_ready() {
+                watch.held();
+            } else {
+                let host = host + 1;
+                watch.violated(format!(
+                    "i{host} says of itself that it is ready: {is_ready}"
+                ));
             }
         }
     }
@@ -144,6 +180,10 @@ impl Terms {
                 let lasts = watch.scene().config().lease;
                 self.lease
                     .answered(now, lasts, op, in_time, granted, refused);
+                if self.lease.granted.is_some_and(|(_, at)| at == now) {
+                    self.has_held = true;
+                    self.lost = false;
+                }
                 self.trip_answered(watch, life, op, in_time);
                 if lost && in_time {
                     self.linked = None;
@@ -154,6 +194,7 @@ impl Terms {
                 self.calls.insert(call, ());
             }
             Intake::Drain { delay, spread } => {
+                self.sends_away.0 = true;
                 let ends = now + delay + spread;
                 let sooner = self.drain.is_none_or(|(_, former)| ends < former);
                 if sooner && !self.releases(now) {
@@ -214,6 +255,10 @@ impl Terms {
             }
             // The link is as good as gone.
             Output::DirectoryReset => self.linked = None,
+            Output::Drained => match self.left_behind(watch, life.host) {
+                None => watch.held(),
+                Some(what) => watch.violated(format!("i{} {what}", life.host + 1)),
+            },
             Output::Hello { .. }
             | Output::Send(_)
             | Output::Flush(_)
@@ -229,8 +274,35 @@ impl Terms {
             | Output::LinkProven(_)
             | Output::LinkClose(_)
             | Output::Log
-            | Output::Hear
-            | Output::Drained => {}
+            | Output::Hear => {}
+        }
+    }
+
+    /// Whether it takes terminals.
+    const fn is_ready(&self) -> bool {
+        let (ordered, isolated) = self.sends_away;
+        self.has_held && !ordered && !isolated
+    }
+
+    /// What is wrong with the lease when its instance has ended, or with how long it has waited for that.
+    fn left_behind(&self, watch: &Watch<'_>, host: usize) -> Option<&'static str> {
+        let (_, answered) = self.lease.granted?;
+        let step = self.lease.step?;
+        if self.linked.is_none() || self.lost || self.is_crowded(watch, watch.now()) {
+            return None;
+        }
+        match (step.step, step.outcome) {
+            // It waits once more at each step of its drain.
+            (LeaseStep::Release, StepOutcome::Granted) => {
+                let due = answered + Config::DRAIN_STEP * 2;
+                let waits = self.trips.is_empty() && is_late(watch, host, due);
+                waits.then_some("waits for more than its lease when it ends")
+            }
+            (LeaseStep::Claim(_) | LeaseStep::Renew { .. }, StepOutcome::Granted) => {
+                // It may have come when nothing was waited for any more.
+                (answered < watch.now()).then_some("ends and has not given its lease back")
+            }
+            _ => None,
         }
     }
 

@@ -91,7 +91,8 @@ impl PushTimes {
             let terminals = scene
                 .host(holder.host)
                 .map_or(0, |host| host.sessions().len());
-            let steps = ((terminals + *nth) * others.count()).div_ceil(per_step);
+            let others = others.count().saturating_sub(1);
+            let steps = (*nth + (terminals + *nth) * others).div_ceil(per_step);
             let steps = u32::try_from(steps).unwrap_or(u32::MAX);
             // Each is a tick of the timers later than the one before, at most, and takes longer while pushes to users come.
             let yields = steps.min(yielded_steps(scene, lately, pace.step));

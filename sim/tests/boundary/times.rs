@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use switchboard_core::command::Log;
 use switchboard_core::config::Config;
 use switchboard_core::event::LinkFailure;
 use switchboard_core::frame::CloseCode;
@@ -13,7 +14,7 @@ use switchboard_sim::observed::{HandIn, Observed};
 use switchboard_sim::schedule::Schedule;
 use switchboard_sim::{World, checkers};
 
-use crate::recorder::{PRESENT, connections, gave, link, other, took, world};
+use crate::recorder::{PRESENT, connections, gave, link, logged, other, took, world};
 
 const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
@@ -179,10 +180,11 @@ fn all() -> Vec<Doctored> {
         Doctored {
             setting: "broadcast_rate",
             checker: "push-times",
-            schedule: crowd(300, "10s  push i2 everyone m1\n20s  heal"),
-            set: |config| config.broadcast_rate = 1000,
-            sooner: Some(|real| real.broadcast_rate = 2000),
-            later: Some(|real| real.broadcast_rate = 20),
+            schedule: crowd(300, "10s  push i2 everyone m1\n60s  heal"),
+            set: |config| config.broadcast_rate = 100,
+            sooner: Some(|real| real.broadcast_rate = 200),
+            // As slow as if others came all the time.
+            later: Some(|real| real.broadcast_rate = 100 / Config::BROADCAST_YIELD),
         },
     ]
 }
@@ -284,6 +286,20 @@ fn a_token_and_a_handshake_end_when_they_should() {
         "terminal-times",
         |_| vec![expired(present)],
         "whose token never expires",
+    );
+}
+
+#[test]
+fn an_instance_is_ready_while_it_holds_a_lease_and_gives_it_back_when_it_ends() {
+    assert_says(
+        "lease-times",
+        |_| vec![gave(Output::Drained)],
+        "has not given its lease back",
+    );
+    assert_says(
+        "lease-times",
+        |_| vec![logged(Log::Isolated)],
+        "says of itself that it is ready: true",
     );
 }
 

@@ -1,8 +1,10 @@
-//! What is said of a push to a topic that reaches who was no member.
+//! What is said of a push to a topic that reaches who was no member, or was not told so before, and of a topic that is
+//! refused for a limit that is not reached.
 
 use std::time::Duration;
 
-use switchboard_core::frame::Payload;
+use switchboard_core::frame::{NotJoined, Outgoing, Payload, Pushed};
+use switchboard_core::id::TopicId;
 use switchboard_sim::observed::Observed;
 use switchboard_sim::schedule::Schedule;
 use switchboard_sim::{World, checkers};
@@ -45,4 +47,46 @@ fn members_get_what_is_for_their_topic_and_nobody_else() {
         let said = written_to(session).expect("it is no member");
         assert!(said.contains(why), "{said}");
     }
+}
+
+/// What a checker says if a terminal is told this.
+fn told(
+    checker: &str,
+    session: usize,
+    outgoing: impl FnOnce(&World) -> Outgoing,
+) -> Option<String> {
+    let schedule = Schedule::parse(SCHEDULE).expect("a schedule");
+    let checker = checkers::named(checker).expect("a checker");
+    let mut world = World::watched(schedule, vec![checker]);
+    world.run_until(Duration::from_secs(5));
+    let outgoing = outgoing(&world);
+    world.pretend(Observed::Given { session, outgoing });
+    world.report().violation.map(|violation| violation.what)
+}
+
+fn news() -> TopicId {
+    TopicId::new("news").expect("a topic")
+}
+
+#[test]
+fn a_push_to_a_topic_comes_to_those_who_were_told_that_they_are_members() {
+    let pushed = |world: &World| {
+        let payload = Payload::text("m1".into()).expect("text");
+        let push = world.scene().pushes()[0].id();
+        Outgoing::Pushed(Pushed::to_topic(push, news(), payload))
+    };
+    assert_eq!(told("topic-members", 0, pushed), None);
+    let said = told("topic-members", 3, pushed).expect("it was told of no topic");
+    assert!(said.contains("was not told that it is a member"), "{said}");
+}
+
+#[test]
+fn a_topic_is_refused_for_a_limit_that_is_reached() {
+    for why in [NotJoined::TooMany, NotJoined::TooFast, NotJoined::Full] {
+        let refused = |_: &World| Outgoing::NotJoined(news(), why);
+        let said = told("limits", 3, refused).expect("there is room");
+        assert!(said.contains("is refused"), "{said}");
+    }
+    let refused = |_: &World| Outgoing::NotJoined(news(), NotJoined::NotAllowed);
+    assert_eq!(told("limits", 3, refused), None);
 }
