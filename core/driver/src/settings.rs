@@ -107,8 +107,9 @@ switchboard_core::settings! {
             /// What terminals may do in topics whose names begin so, beside what their tokens allow:
             /// PREFIX=ACT+ACT,... with `presence` (members see who they are) and, for clients of Centrifuge,
             /// `subscribe` (any of them), `publish` (members), `history` (they recover what they have missed and
-            /// read it, and what they publish is a record) and `join_leave` (members are told who comes and
-            /// leaves). The longest beginning counts, and an empty one stands for all topics.
+            /// read it, and what they publish is a record; `history:5m:50` says what logs keep) and `join_leave`
+            /// (members are told who comes and leaves). With `publish_any`, `presence_any` and `history_any` any of them may publish, ask and
+            /// read, and not members alone. The longest beginning counts, and an empty one stands for all topics.
             namespaces: Vec<String> as List = Vec::new(),
                 rule: |process| Namespaces::new(&process.namespaces).is_ok(), Namespaces::RULE;
         }
@@ -178,9 +179,27 @@ impl Settings {
         centrifuge::Settings {
             ping_interval: self.core.ping_interval,
             refresh_grace: self.process.refresh_grace,
-            // They were read when the settings were checked.
-            namespaces: Namespaces::new(&self.process.namespaces).unwrap_or_default(),
+            namespaces: self.namespaces(),
+            retention: self.core.retention(),
             connection_topics: self.core.connection_topics,
+        }
+    }
+
+    /// Those that are none are noticed when the settings are checked.
+    fn namespaces(&self) -> Namespaces {
+        Namespaces::new(&self.process.namespaces).unwrap_or_default()
+    }
+
+    /// No push may say otherwise.
+    fn histories_are_allowed(&self) -> Result<(), ConfigError> {
+        let namespaces = self.namespaces();
+        let mut all = namespaces.retentions(self.core.retention());
+        match all.all(|retention| self.core.allows(retention)) {
+            true => Ok(()),
+            false => Err(ConfigError {
+                field: "namespaces",
+                rule: Namespaces::HISTORY_RULE,
+            }),
         }
     }
 
@@ -198,6 +217,7 @@ impl Settings {
         let mut misfits = self.core.misfits();
         misfits.extend(self.secret().err());
         misfits.extend(self.process.misfits());
+        misfits.extend(self.histories_are_allowed().err());
         misfits
     }
 }
@@ -258,6 +278,31 @@ mod tests {
         assert_eq!(settings(60_000, 1).strangers(), 6000);
         assert_eq!(settings(60_000, 4).strangers(), 1500);
         assert_eq!(settings(50, 4).strangers(), 1);
+    }
+
+    /// Each publication would be refused.
+    #[test]
+    fn a_history_keeps_no_more_than_a_push_may_ask_for() {
+        for (history, is_allowed) in [
+            ("history:1000", true),
+            ("history:1001", false),
+            ("history:0", false),
+            ("history:24h", true),
+            ("history_any:25h:5", false),
+            ("history:1ms:5", false),
+        ] {
+            let process = ProcessConfig {
+                namespaces: vec![format!("room:={history}")],
+                ..ProcessConfig::default()
+            };
+            let settings = Settings {
+                process,
+                ..Settings::default()
+            };
+            let fields: Vec<_> = (settings.misfits().iter()).map(|it| it.field).collect();
+            let expected: &[&str] = if is_allowed { &[] } else { &["namespaces"] };
+            assert_eq!(fields, expected, "{history}");
+        }
     }
 
     #[test]

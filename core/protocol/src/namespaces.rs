@@ -1,7 +1,10 @@
 //! What terminals may do in topics, by the beginnings of their names: one rule, whatever they speak.
 
 use std::str::FromStr;
+use std::time::Duration;
 
+use switchboard_core::config::duration;
+use switchboard_core::directory::log::Retention;
 use switchboard_core::id::TopicId;
 use switchboard_core::topic::{TopicJoin, TopicWish};
 
@@ -13,22 +16,39 @@ pub struct Namespaces(Vec<Namespace>);
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Namespace {
     prefix: String,
-    allows: Vec<TopicAct>,
+    allows: Vec<(TopicAct, Whom)>,
+    keeps: Keeps,
+}
+
+/// What a log keeps from a publication on, where it is not what all keep.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Keeps {
+    age: Option<Duration>,
+    records: Option<u32>,
 }
 
 /// What terminals may do in a topic beside what their tokens allow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TopicAct {
-    /// Any client of Centrifuge may subscribe.
+    /// Clients of Centrifuge may subscribe.
     Subscribe,
-    /// Those of its members may publish that are clients of Centrifuge.
+    /// Clients of Centrifuge may publish.
     Publish,
-    /// Its members may see who they are.
+    /// They may see who its members are.
     Presence,
     /// Clients of Centrifuge follow its log, may read it, and what they publish is a record of it.
     History,
-    /// Those of its members that are clients of Centrifuge are told who comes and who leaves.
+    /// Clients of Centrifuge are told who comes and who leaves.
     JoinLeave,
+}
+
+/// Who may do something in a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Whom {
+    /// Its members.
+    Members,
+    /// Each client of Centrifuge that is connected, and its members.
+    Anybody,
 }
 
 /// What no namespace can be.
@@ -39,7 +59,12 @@ pub struct InvalidNamespace;
 impl Namespaces {
     /// What each entry must be.
     pub const RULE: &str = "must list beginnings of topics with what clients may do there, as `chat:=publish+presence`: \
-         of `subscribe`, `publish`, `presence`, `history` and `join_leave`; an empty beginning stands for all topics, and none comes twice";
+         of `subscribe`, `publish`, `publish_any`, `presence`, `presence_any`, `history`, `history_any` and `join_leave`; a \
+         history may say how long logs keep their records, how many, or both, as `history:5m:50`; an empty beginning stands for all \
+         topics, and none comes twice";
+
+    /// What a history may have logs keep.
+    pub const HISTORY_RULE: &str = "must have a history keep at least 1 record and 1 s, and at most `log_records_max` and `log_age_max`";
 
     /// Reads the setting. An entry is `PREFIX=ACT+ACT`.
     ///
@@ -65,7 +90,18 @@ impl Namespaces {
 
     /// Whether clients of Centrifuge follow the log of a topic, and recover from it what they have missed.
     pub(crate) fn is_recovered(&self, topic: &TopicId) -> bool {
-        self.allow(topic.as_str(), TopicAct::History)
+        self.allowed(topic, TopicAct::History).is_some()
+    }
+
+    /// What the log of a topic is to keep from a publication on, if that is not what all keep.
+    pub(crate) fn retention(&self, topic: &TopicId, usual: Retention) -> Option<Retention> {
+        self.of(topic)?.keeps.instead_of(usual)
+    }
+
+    /// What logs are to keep, where that is not what all keep.
+    pub fn retentions(&self, usual: Retention) -> impl Iterator<Item = Retention> {
+        let all = self.0.iter();
+        all.filter_map(move |namespace| namespace.keeps.instead_of(usual))
     }
 
     /// What becomes of a wish that a terminal has said itself: to see who the members are is not allowed everywhere.
@@ -86,16 +122,33 @@ impl Namespaces {
             | TopicWish::Ack(..) => None,
         };
         match sees {
-            Some(topic) if !self.allow(topic.as_str(), TopicAct::Presence) => {
+            Some(topic) if self.allowed(topic, TopicAct::Presence).is_none() => {
                 TopicWish::Forbidden(topic.clone())
             }
             Some(_) | None => wish,
         }
     }
 
-    pub(crate) fn allow(&self, topic: &str, act: TopicAct) -> bool {
-        let namespace = self.0.iter().find(|it| topic.starts_with(&it.prefix));
-        namespace.is_some_and(|namespace| namespace.allows.contains(&act))
+    /// Who may do that in this topic, if anybody may.
+    pub(crate) fn allowed(&self, topic: &TopicId, act: TopicAct) -> Option<Whom> {
+        let allows = self.of(topic)?.allows.iter();
+        let allows = allows.filter(|(of, _)| *of == act);
+        allows.map(|(_, whom)| *whom).max()
+    }
+
+    fn of(&self, topic: &TopicId) -> Option<&Namespace> {
+        let mut all = self.0.iter();
+        all.find(|it| topic.as_str().starts_with(&it.prefix))
+    }
+}
+
+impl Keeps {
+    fn instead_of(self, usual: Retention) -> Option<Retention> {
+        (self != Self::default()).then(|| Retention {
+            age: self.age.unwrap_or(usual.age),
+            records: self.records.unwrap_or(usual.records),
+            ..usual
+        })
     }
 }
 
@@ -106,17 +159,68 @@ impl FromStr for Namespace {
         // A name may have the sign, an act has none.
         let (prefix, acts) = text.rsplit_once('=').ok_or(InvalidNamespace)?;
         let acts = acts.split('+').filter(|act| !act.is_empty());
-        let allows = acts.map(|act| match act {
-            "subscribe" => Ok(TopicAct::Subscribe),
-            "publish" => Ok(TopicAct::Publish),
-            "presence" => Ok(TopicAct::Presence),
-            "history" => Ok(TopicAct::History),
-            "join_leave" => Ok(TopicAct::JoinLeave),
-            _ => Err(InvalidNamespace),
+        let acts = acts.map(|act| {
+            act.split_once(':')
+                .map_or((act, None), |(act, kept)| (act, Some(kept)))
         });
-        Ok(Self {
+        let mut namespace = Self {
             prefix: prefix.to_owned(),
-            allows: allows.collect::<Result<_, _>>()?,
+            allows: Vec::new(),
+            keeps: Keeps::default(),
+        };
+        for (act, kept) in acts {
+            let allowed = act_of(act).ok_or(InvalidNamespace)?;
+            namespace.allows.push(allowed);
+            let Some(kept) = kept else {
+                continue;
+            };
+            // Two that say something else would contradict each other.
+            let is_first = namespace.keeps == Keeps::default();
+            if allowed.0 != TopicAct::History || !is_first {
+                return Err(InvalidNamespace);
+            }
+            namespace.keeps = kept.parse()?;
+        }
+        Ok(namespace)
+    }
+}
+
+fn act_of(word: &str) -> Option<(TopicAct, Whom)> {
+    Some(match word {
+        "subscribe" => (TopicAct::Subscribe, Whom::Anybody),
+        "publish" => (TopicAct::Publish, Whom::Members),
+        "publish_any" => (TopicAct::Publish, Whom::Anybody),
+        "presence" => (TopicAct::Presence, Whom::Members),
+        "presence_any" => (TopicAct::Presence, Whom::Anybody),
+        "history" => (TopicAct::History, Whom::Members),
+        "history_any" => (TopicAct::History, Whom::Anybody),
+        "join_leave" => (TopicAct::JoinLeave, Whom::Members),
+        _ => return None,
+    })
+}
+
+impl FromStr for Keeps {
+    type Err = InvalidNamespace;
+
+    fn from_str(text: &str) -> Result<Self, InvalidNamespace> {
+        let age = |text: &str| duration::parse(text).map_err(|_| InvalidNamespace);
+        // A number without a unit is one of records.
+        let records = |text: &str| text.parse::<u32>().map_err(|_| InvalidNamespace);
+        Ok(match text.split_once(':') {
+            Some((first, second)) => Self {
+                age: Some(age(first)?),
+                records: Some(records(second)?),
+            },
+            None => match records(text) {
+                Ok(records) => Self {
+                    age: None,
+                    records: Some(records),
+                },
+                Err(InvalidNamespace) => Self {
+                    age: Some(age(text)?),
+                    records: None,
+                },
+            },
         })
     }
 }
@@ -126,6 +230,8 @@ mod tests {
     use switchboard_core::event::Follow;
     use switchboard_core::topic::TopicFollow;
 
+    use super::TopicAct::{History, JoinLeave, Presence, Publish, Subscribe};
+    use super::Whom::{Anybody, Members};
     use super::*;
 
     fn read(entries: &[&str]) -> Result<Namespaces, InvalidNamespace> {
@@ -143,18 +249,44 @@ mod tests {
             "room:=history+join_leave",
         ]);
         let rules = rules.expect("they are rules");
-        let allowed = |topic: &str| {
-            use TopicAct::{History, JoinLeave, Presence, Publish, Subscribe};
-            let acts = [Subscribe, Publish, Presence, History, JoinLeave];
-            let allowed = acts.into_iter().filter(|act| rules.allow(topic, *act));
-            allowed.collect::<Vec<_>>()
+        assert_eq!(acts(&rules, "news"), [(Presence, Members)]);
+        let chat = [(Publish, Members), (Presence, Members)];
+        assert_eq!(acts(&rules, "chat:1"), chat);
+        assert_eq!(acts(&rules, "chat:staff:1"), []);
+        assert_eq!(acts(&rules, "a=b"), [(Subscribe, Anybody)]);
+        let room = [(History, Members), (JoinLeave, Members)];
+        assert_eq!(acts(&rules, "room:1"), room);
+        assert_eq!(acts(&Namespaces::default(), "news"), []);
+    }
+
+    #[test]
+    fn what_anybody_may_do_members_may_as_well() {
+        let rules = read(&["=publish_any+publish+presence_any+history+history_any"]);
+        let all = [(Publish, Anybody), (Presence, Anybody), (History, Anybody)];
+        assert_eq!(acts(&rules.expect("a rule"), "news"), all);
+    }
+
+    #[test]
+    fn a_history_may_say_what_its_logs_keep() {
+        let rules = read(&[
+            "=history",
+            "both:=history:5m:50",
+            "age:=publish+history_any:1h+history",
+            "records:=history:2",
+        ]);
+        let rules = rules.expect("they are rules");
+        let usual = Retention::default();
+        let kept = |name: &str| {
+            let topic = TopicId::new(name).expect("a topic");
+            let kept = rules.retention(&topic, usual)?;
+            assert_eq!(kept.bytes, usual.bytes);
+            Some((kept.age.as_secs(), kept.records))
         };
-        assert_eq!(allowed("news"), [TopicAct::Presence]);
-        assert_eq!(allowed("chat:1"), [TopicAct::Publish, TopicAct::Presence]);
-        assert_eq!(allowed("chat:staff:1"), []);
-        assert_eq!(allowed("a=b"), [TopicAct::Subscribe]);
-        assert_eq!(allowed("room:1"), [TopicAct::History, TopicAct::JoinLeave]);
-        assert!(!Namespaces::default().allow("news", TopicAct::Presence));
+        assert_eq!(kept("news"), None);
+        assert_eq!(kept("both:1"), Some((300, 50)));
+        assert_eq!(kept("age:1"), Some((3600, usual.records)));
+        assert_eq!(kept("records:1"), Some((usual.age.as_secs(), 2)));
+        assert_eq!(rules.retentions(usual).count(), 3);
     }
 
     #[test]
@@ -183,10 +315,24 @@ mod tests {
         for entries in [
             &["chat:"][..],
             &["chat:=write"],
+            &["chat:=subscribe_any"],
+            &["chat:=publish:5"],
+            &["chat:=history:"],
+            &["chat:=history:5:5m"],
+            &["chat:=history:5m:5:5"],
+            &["chat:=history:-1"],
+            &["chat:=history:5+history_any:6"],
             &["a=", "b=", "a=publish"],
             &[""],
         ] {
             assert_eq!(read(entries), Err(InvalidNamespace), "{entries:?}");
         }
+    }
+
+    fn acts(rules: &Namespaces, topic: &str) -> Vec<(TopicAct, Whom)> {
+        let topic = TopicId::new(topic).expect("a topic");
+        let acts = [Subscribe, Publish, Presence, History, JoinLeave];
+        let allowed = acts.map(|act| Some((act, rules.allowed(&topic, act)?)));
+        allowed.into_iter().flatten().collect()
     }
 }

@@ -8,6 +8,7 @@ use switchboard_tests::centrifuge::{Client, Encoding};
 use switchboard_tests::cluster::Cluster;
 use switchboard_tests::http::Request;
 use switchboard_tests::matrix::Cell;
+use switchboard_tests::patience::eventually_some;
 use switchboard_tests::server::Server;
 
 use super::centrifuge::{start, token};
@@ -28,6 +29,11 @@ pub(crate) const LIST: &[Behaviour] = behaviours![
         a_client_whose_topic_has_lost_its_position_subscribes_again
     ),
     (INSTANCES, members_read_the_history_of_their_topic),
+    (INSTANCES, a_log_keeps_what_its_namespace_says),
+    (
+        INSTANCES,
+        whoever_is_no_member_does_what_anybody_may_do_and_is_told_nothing
+    ),
     (
         PROCESSES.single_redis(),
         a_publication_is_a_record_or_is_refused
@@ -41,6 +47,9 @@ fn servers(cell: Cell, servers: usize) -> Cluster {
             "room:=subscribe+publish+history",
             "hall:=subscribe+join_leave",
             "chat:=subscribe+publish",
+            "wall:=publish_any+presence_any+history_any",
+            "post:=publish_any",
+            "few:=subscribe+publish+history:2",
         ];
         s.with("namespaces", rules.map(str::to_owned).to_vec())
     })
@@ -90,6 +99,82 @@ fn is_recovered(stand: &Value) -> (bool, bool) {
     assert_eq!(stand["epoch"], "1", "{stand}");
     let is = |name: &str| stand[name] == true;
     (is("was_recovering"), is("recovered"))
+}
+
+/// The application says itself what it keeps of what it pushes.
+fn a_log_keeps_what_its_namespace_says(cell: Cell) {
+    let cluster = servers(cell, 2);
+    for encoding in Encoding::ALL {
+        let channel = format!("few:{encoding:?}");
+        let (mut client, _) = connect(&cluster[0], encoding, "ann", &json!({}));
+        subscribe(&mut client, &channel, None);
+        let mut kept = || {
+            let all = json!({"channel": &channel, "limit": -1});
+            let history = client.call("history", all)["history"].take();
+            history["publications"].as_array().map_or(0, Vec::len)
+        };
+        for _ in 0..3 {
+            durable(&cluster[1], &channel, "0");
+        }
+        assert_eq!(kept(), 3);
+        let (mut other, _) = connect(&cluster[1], encoding, "bob", &json!({}));
+        subscribe(&mut other, &channel, None);
+        let published = other.call("publish", json!({"channel": &channel, "data": 1}));
+        assert!(published["publish"].is_object(), "{published}");
+        assert_eq!(kept(), 2);
+    }
+}
+
+/// She may not subscribe, and sees what was said by asking alone.
+fn whoever_is_no_member_does_what_anybody_may_do_and_is_told_nothing(cell: Cell) {
+    let cluster = servers(cell, 2);
+    for encoding in Encoding::ALL {
+        let [wall, post] = ["wall", "post"].map(|prefix| format!("{prefix}:{encoding:?}"));
+        let claims = json!({"claims": {"topics": [&wall, &post]}});
+        let (mut bob, connected) = connect(&cluster[1], encoding, "bob", &claims);
+        let (mut ann, _) = connect(&cluster[0], encoding, "ann", &json!({}));
+        let mut offset = Value::Null;
+        for (channel, is_record) in [(&wall, true), (&post, false)] {
+            let publish = json!({"channel": channel, "data": {"of": channel}});
+            let published = ann.call("publish", publish);
+            assert!(published["publish"].is_object(), "{published}");
+            let publication = bob.publication(channel);
+            assert_eq!(publication["data"], json!({"of": channel}));
+            let has_offset = publication["offset"].as_u64().is_some_and(|it| it > 0);
+            assert_eq!(has_offset, is_record, "{publication}");
+            if is_record {
+                offset = publication["offset"].clone();
+            }
+            assert_eq!(ann.refused("subscribe", json!({"channel": channel})), 103);
+        }
+        let history = ann.call("history", json!({"channel": &wall, "limit": 10}));
+        let read = &history["history"]["publications"];
+        assert_eq!(read[0]["data"], json!({"of": &wall}), "{history}");
+        assert_eq!((&read[0]["offset"], &read[1]), (&offset, &Value::Null));
+        let seen = eventually_some("it is certain who is there", || {
+            let reply = ann.call("presence", json!({"channel": &wall}));
+            let refused = reply["error"]["code"].as_u64();
+            assert!(refused.is_none_or(|code| code == 100), "{reply}");
+            refused
+                .is_none()
+                .then(|| reply["presence"]["presence"].clone())
+        });
+        let there = connected["client"].as_str().expect("a name");
+        assert_eq!(seen[there]["user"], "bob", "{seen}");
+        assert_eq!(seen.as_object().map(serde_json::Map::len), Some(1));
+        for ask in ["presence", "history"] {
+            assert_eq!(ann.refused(ask, json!({"channel": &post})), 108);
+        }
+        // Whatever had come to her would have come before this.
+        cluster[1].api().push("ann", "1").expect_written(1);
+        assert_eq!(ann.publication("#ann")["data"], 1);
+        let is_of_either = |said: &Value| {
+            [&wall, &post]
+                .iter()
+                .any(|topic| said["push"]["channel"] == **topic)
+        };
+        assert!(!ann.heard().any(is_of_either));
+    }
 }
 
 /// H50: once, and in order.

@@ -22,7 +22,7 @@ use switchboard_protocol::centrifuge::{
 
 use super::logins::{carrying, end_of, no_request, refused, ttl};
 use super::patience::Patience;
-use super::questions::{UNDER_WAY, publication, publish};
+use super::questions::{UNDER_WAY, publication, publish, record};
 use super::{Phase, Pump, Step, Terminal, TerminalContext};
 use crate::clock;
 use crate::inbox::{Input, LoggedIn};
@@ -147,8 +147,8 @@ impl<T: Transport> Pump<T> {
             Deed::Refresh(token, user) => self.refresh(token, user),
             Deed::JudgeSubscription(token, user, topic) => self.judge(token, user, topic),
             Deed::Publish(topic, payload) => return self.publish(cx, publication(topic, payload)),
-            Deed::PublishDurably(topic, payload) => {
-                return self.publish(cx, publication(topic, payload).durable());
+            Deed::PublishDurably(topic, payload, retention) => {
+                return self.publish(cx, record(topic, payload, retention));
             }
             Deed::Ask(question) => {
                 let inbox = self.context.reports.inbox().clone();

@@ -6,12 +6,13 @@ use async_channel::{Receiver, Sender, bounded};
 use bytes::Bytes;
 use futures_channel::oneshot;
 use switchboard_core::config::Config;
+use switchboard_core::directory::log::Retention;
 use switchboard_core::event::Answer;
 use switchboard_core::frame::Payload;
 use switchboard_core::id::TopicId;
 use switchboard_core::logs::{LogAnswer, LogRequest};
 use switchboard_core::message::{
-    Action, Audience, Counts, InLog, ListOrder, Push, PushRefused, PushedBy, Receipt,
+    Action, Audience, Counts, Durable, InLog, ListOrder, Push, PushRefused, PushedBy, Receipt,
 };
 use switchboard_protocol::centrifuge::{Answered, Question, TopicMembers};
 
@@ -124,6 +125,17 @@ pub(super) fn publication(topic: TopicId, payload: Payload) -> Push {
         deadline: Config::PUBLICATION_DEADLINE,
         by: PushedBy::Terminal,
         ..to_members(topic, payload)
+    }
+}
+
+/// A push of what a terminal publishes as a record.
+pub(super) fn record(topic: TopicId, payload: Payload, retention: Option<Retention>) -> Push {
+    Push {
+        durable: Some(Durable {
+            retention,
+            ..Durable::default()
+        }),
+        ..publication(topic, payload)
     }
 }
 

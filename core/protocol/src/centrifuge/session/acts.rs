@@ -11,18 +11,26 @@ use super::super::message::{
     ClientInfo, Empty, PresenceResult, PresenceStatsResult, Reply, SubRefreshResult,
     SubscribeRequest,
 };
-use super::{Asked, Deed, LoginRefused, Question, Session, SubscriptionEnd};
-use crate::namespaces::TopicAct;
+use super::{Asked, Deed, LoginRefused, Question, Session, Settings, SubscriptionEnd};
+use crate::namespaces::{TopicAct, Whom};
 
 impl Session {
     pub(super) fn publish(&mut self, id: u32, topic: TopicId, data: Vec<u8>) -> Deed {
-        if !self.may(&topic, TopicAct::Publish) || !self.subscriptions.has(&topic) {
+        if self.forbids(&topic, TopicAct::Publish).is_some() {
             return self.refuse(id, ErrorCode::PermissionDenied);
         }
         self.asked = Some(Asked::Publish { id });
         let payload = self.payload(data);
-        match self.settings.namespaces.is_recovered(&topic) {
-            true => Deed::PublishDurably(topic, payload),
+        let Settings {
+            namespaces,
+            retention,
+            ..
+        } = &*self.settings;
+        match namespaces.is_recovered(&topic) {
+            true => {
+                let retention = namespaces.retention(&topic, *retention);
+                Deed::PublishDurably(topic, payload, retention)
+            }
             false => Deed::Publish(topic, payload),
         }
     }
@@ -33,20 +41,24 @@ impl Session {
         Payload::text(data.clone()).unwrap_or_else(|_| Payload::binary(data))
     }
 
-    /// It asks who the members of a topic are, which only members may.
+    /// It asks who the members of a topic are.
     pub(super) fn ask_of_members(&mut self, id: u32, topic: TopicId, asked: Asked) -> Deed {
-        if !self.may(&topic, TopicAct::Presence) {
-            return self.refuse(id, ErrorCode::NotAvailable);
-        }
-        if !self.subscriptions.has(&topic) {
-            return self.refuse(id, ErrorCode::PermissionDenied);
+        if let Some(error) = self.forbids(&topic, TopicAct::Presence) {
+            return self.refuse(id, error);
         }
         self.asked = Some(asked);
         Deed::Ask(Question::Members(topic))
     }
 
-    pub(super) fn may(&self, topic: &TopicId, act: TopicAct) -> bool {
-        self.settings.namespaces.allow(topic.as_str(), act)
+    /// Why it may not do that in this topic, unless it may.
+    pub(super) fn forbids(&self, topic: &TopicId, act: TopicAct) -> Option<ErrorCode> {
+        match self.settings.namespaces.allowed(topic, act) {
+            None => Some(ErrorCode::NotAvailable),
+            Some(Whom::Members) if !self.subscriptions.has(topic) => {
+                Some(ErrorCode::PermissionDenied)
+            }
+            Some(Whom::Members | Whom::Anybody) => None,
+        }
     }
 
     /// It wants to be subscribed by a token for this topic.

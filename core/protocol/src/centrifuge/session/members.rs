@@ -35,7 +35,9 @@ impl WatchedTopics {
 impl Session {
     /// A member of a topic asks who the others are, if it is to be told of them. It asks once.
     pub(super) fn watch(&mut self, topic: &TopicId) {
-        let is_wanted = self.may(topic, TopicAct::JoinLeave);
+        let is_wanted = (self.settings.namespaces)
+            .allowed(topic, TopicAct::JoinLeave)
+            .is_some();
         let watched = &mut self.subscriptions.watched.0;
         if is_wanted && !watched.contains_key(topic) {
             watched.insert(topic.clone(), Watching::Asked);

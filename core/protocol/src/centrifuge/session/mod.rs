@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use switchboard_core::channel::Channel;
+use switchboard_core::directory::log::Retention;
 use switchboard_core::event::Follow;
 use switchboard_core::frame::{Attached, CloseCode, HelloLog, Outgoing, Payload, Recovery};
 use switchboard_core::id::{ConnectionId, TopicId, UserId};
@@ -78,6 +79,8 @@ pub struct Settings {
     pub refresh_grace: Duration,
     /// What clients may do in topics.
     pub namespaces: Namespaces,
+    /// What logs keep.
+    pub retention: Retention,
     /// Topics to which one is subscribed at the same time, at most.
     pub connection_topics: usize,
 }
@@ -221,8 +224,9 @@ pub enum Deed {
     JudgeSubscription(String, UserId, TopicId),
     /// To be pushed to a topic. Answered by [`Session::answered`].
     Publish(TopicId, Payload),
-    /// To be pushed to a topic, as a record of its log. Answered by [`Session::answered`].
-    PublishDurably(TopicId, Payload),
+    /// To be pushed to a topic, as a record of its log, which is to keep so much from then on, if that is not what all
+    /// keep. Answered by [`Session::answered`].
+    PublishDurably(TopicId, Payload, Option<Retention>),
     /// Answered by [`Session::answered`].
     Ask(Question),
     /// The connection is to be closed.

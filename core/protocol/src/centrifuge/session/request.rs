@@ -12,6 +12,7 @@ use super::super::message::{
 };
 use super::acts::{presence, published};
 use super::{Answered, Asked, Deed, HistoryOrder, Question, Session};
+use crate::namespaces::TopicAct;
 
 /// Bytes of the name of a channel, at most.
 const CHANNEL_BYTES: usize = 255;
@@ -166,14 +167,10 @@ impl Session {
         })
     }
 
-    /// What was said is the business of those who are there.
     fn history_of_topic(&mut self, id: u32, topic: TopicId, request: &HistoryRequest) -> Deed {
-        if !self.settings.namespaces.is_recovered(&topic) {
-            return self.refuse(id, ErrorCode::NotAvailable);
-        }
-        match self.subscriptions.has(&topic) {
-            true => self.about_history(id, topic.into(), request),
-            false => self.refuse(id, ErrorCode::PermissionDenied),
+        match self.forbids(&topic, TopicAct::History) {
+            Some(error) => self.refuse(id, error),
+            None => self.about_history(id, topic.into(), request),
         }
     }
 

@@ -219,9 +219,9 @@ impl Session {
         }
         self.brings(&topic, &request);
         self.subscriptions.asks(topic.clone(), id, &request);
-        let join = match self.may(&topic, TopicAct::Subscribe) {
-            true => TopicJoin::Allowed,
-            false => TopicJoin::ByRight,
+        let join = match self.forbids(&topic, TopicAct::Subscribe) {
+            None => TopicJoin::Allowed,
+            Some(_) => TopicJoin::ByRight,
         };
         Some(Deed::Topic(self.wish_to_join(&topic, join)))
     }

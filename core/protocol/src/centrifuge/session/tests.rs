@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use switchboard_core::frame::{NotJoined, Pushed};
 use switchboard_core::id::PushId;
 use switchboard_core::logs::LoggedPush;
+use switchboard_core::topic::TopicJoin;
 use uuid::Uuid;
 
 use super::*;
@@ -19,6 +20,7 @@ fn settings(namespaces: &[&str]) -> Arc<Settings> {
         ping_interval: Duration::from_secs(25),
         refresh_grace: Duration::from_secs(25),
         namespaces: Namespaces::new(&namespaces).expect("rules"),
+        retention: Retention::default(),
         connection_topics: 2,
     })
 }
@@ -711,6 +713,58 @@ fn members_publish_and_see_who_is_there_where_that_is_allowed() {
     }
 }
 
+/// A namespace that lets anybody publish says nothing of reading, and the other way round.
+#[test]
+fn whoever_is_connected_does_what_anybody_may_do() {
+    let mut session = live_with(&[
+        "write:=publish_any",
+        "seen:=presence_any",
+        "read:=history_any",
+        "all:=publish_any+presence_any+history_any",
+    ]);
+    let acts = ["publish", "presence", "presence_stats", "history"];
+    for (name, allowed) in [
+        ("write:1", &acts[..1]),
+        ("seen:1", &acts[1..3]),
+        ("read:1", &acts[3..]),
+        ("all:1", &acts[..]),
+    ] {
+        for act in acts {
+            let request = json!({"id": 2, act: {"channel": name, "data": 1}}).to_string();
+            says(&mut session, &request);
+            let all = deeds(&mut session);
+            let [deed] = &all[..] else {
+                panic!("{name}: {all:?}");
+            };
+            let is_done = match deed {
+                Deed::Publish(to, _) => act == "publish" && *to == topic(name) && name == "write:1",
+                // What is read anywhere is a record.
+                Deed::PublishDurably(to, _, _) => act == "publish" && *to == topic(name),
+                Deed::Ask(Question::Members(of)) => {
+                    act.starts_with("presence") && *of == topic(name)
+                }
+                Deed::Ask(Question::Log(of, _)) => act == "history" && *of == topic(name).into(),
+                Deed::Tell(_) => false,
+                other => panic!("{name}: {other:?}"),
+            };
+            assert_eq!(is_done, allowed.contains(&act), "{act} of {name}: {deed:?}");
+            if is_done {
+                session.answered(Answered::Unknown);
+            }
+        }
+        // None of it makes it a member.
+        let subscribe = json!({"id": 3, "subscribe": {"channel": name}}).to_string();
+        says(&mut session, &subscribe);
+        let wished = deeds(&mut session);
+        let is_by_right = match &wished[..] {
+            [Deed::Topic(TopicWish::Join(_))] => true,
+            [Deed::Topic(TopicWish::Follow(follow))] => follow.join == TopicJoin::ByRight,
+            _ => false,
+        };
+        assert!(is_by_right, "{name}: {wished:?}");
+    }
+}
+
 #[test]
 fn a_token_for_a_topic_allows_it_until_it_runs_out() {
     let subscribe = r#"{"id":2,"subscribe":{"channel":"chat","token":"t"}}"#;
@@ -1117,7 +1171,7 @@ proptest! {
         is_json: bool,
     ) {
         let encoding = if is_json { Encoding::Json } else { Encoding::Protobuf };
-        let rules = settings(&["=subscribe+publish+presence", "a=subscribe+history+join_leave"]);
+        let rules = settings(&["=subscribe+publish_any+presence", "a=subscribe+history_any+join_leave"]);
         let mut session = Session::new(encoding, rules, None);
         if is_live {
             let connect: &[u8] = match encoding {

@@ -492,7 +492,7 @@ fn what_is_published_where_there_is_a_history_is_a_record_or_an_error() {
         for (answered, is_error) in [(Answered::Published, false), (Answered::Unknown, true)] {
             hears(&mut session, publish);
             let payload = Payload::from("[1]".to_owned());
-            let published = Deed::PublishDurably(topic("room:1"), payload);
+            let published = Deed::PublishDurably(topic("room:1"), payload, None);
             assert_eq!(deeds(&mut session), [published]);
             let reply = session.answered(answered);
             let expected = match is_error {
@@ -502,6 +502,23 @@ fn what_is_published_where_there_is_a_history_is_a_record_or_an_error() {
             assert_eq!(reply, Some(Deed::Tell(expected)));
         }
     }
+}
+
+#[test]
+fn the_log_keeps_what_its_namespace_says() {
+    let mut session = live_with(&["few:=publish_any+history:2"]);
+    says(
+        &mut session,
+        r#"{"id":2,"publish":{"channel":"few:1","data":1}}"#,
+    );
+    let [Deed::PublishDurably(_, _, Some(kept))] = deeds(&mut session)[..] else {
+        panic!("it is a record");
+    };
+    let expected = Retention {
+        records: 2,
+        ..Retention::default()
+    };
+    assert_eq!(kept, expected);
 }
 
 #[test]
