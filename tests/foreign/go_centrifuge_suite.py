@@ -1,14 +1,15 @@
-"""The suite of `centrifuge-go`, as its module has it, against a server that takes users by their names: its clients
-have no tokens, and get a name where they have none."""
+"""The suite of `centrifuge-go`, as its module has it, against a server that takes tokens from queries: its clients
+have none, and get one there."""
 
 import json
 import re
 import subprocess
 import sys
 
-from suite import Suite, open_server, websocket_url
+from check import token
+from suite import Suite, of_anybody, websocket_url
 
-ours = f"{websocket_url(open_server())}?user=suite"
+ours = f"{websocket_url(of_anybody())}?token={token('suite')}"
 suite = Suite(
     "centrifuge-go",
     [

@@ -46,6 +46,6 @@ def host(server):
     return server["terminals"].split("/")[2]
 
 
-def open_server():
-    """One that takes users by their names."""
+def of_anybody():
+    """One where anybody who has a token may subscribe and publish."""
     return PLACE["servers"][0]

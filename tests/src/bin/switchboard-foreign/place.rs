@@ -26,8 +26,8 @@ pub(crate) enum Logins {
     Open,
     /// By a token.
     Tokens,
-    /// By a name in the query. Clients of Centrifuge may do what their suites expect: at the two servers subscribe to
-    /// any topic and publish, and at the one that takes tokens what members may do.
+    /// By a token, also in the query. Clients of Centrifuge may do what their suites expect: at the two servers what
+    /// anybody may, and at the one that takes tokens what members may do.
     OfSuites,
 }
 
@@ -44,6 +44,24 @@ pub(crate) struct Place {
 
 /// Topics of which clients of Centrifuge recover what they have missed.
 const HISTORY: &str = "room:=subscribe+publish+history";
+
+/// What the suite of centrifuge-go expects that anybody may do. `test:` is for it what there is not, and some of the
+/// topics keep so little that a client falls behind.
+const OF_ANYBODY: [&str; 3] = [
+    "=subscribe+publish_any+history_any+join_leave",
+    "smallhistory:=subscribe+publish_any+history_any:2",
+    "test:=",
+];
+
+/// What that of centrifuge-python expects that members may do.
+const OF_MEMBERS: [&str; 3] = [
+    "=publish+presence+history+join_leave",
+    "smallhistory:=publish+history:2",
+    "test:=",
+];
+
+/// More than a client of a suite publishes in a second.
+const PUBLICATIONS: i64 = 100_000;
 
 impl Place {
     /// Starts everything and waits until the two servers know each other.
@@ -71,18 +89,20 @@ impl Place {
             let settings = settings.with("auth", "jwt");
             settings.with_file("jwt_secret_file", JWT_SECRET)
         };
-        if logins == Logins::Tokens {
-            of_cluster = tokens(of_cluster).with("namespaces", vec![HISTORY.to_owned()]);
-        }
         let mut with_tokens = tokens(any);
-        if logins == Logins::OfSuites {
-            let allowed = |acts: &str| vec![format!("={acts}")];
-            of_cluster = of_cluster.with(
-                "namespaces",
-                allowed("subscribe+publish+history+join_leave"),
-            );
-            with_tokens =
-                with_tokens.with("namespaces", allowed("publish+presence+history+join_leave"));
+        match logins {
+            Logins::Open => {}
+            Logins::Tokens => {
+                of_cluster = tokens(of_cluster).with("namespaces", vec![HISTORY.to_owned()]);
+            }
+            Logins::OfSuites => {
+                let allowed = |entries: [&str; 3]| entries.map(str::to_owned).to_vec();
+                of_cluster = tokens(of_cluster)
+                    .with("token_in_query", true)
+                    .with("topic_publications", PUBLICATIONS)
+                    .with("namespaces", allowed(OF_ANYBODY));
+                with_tokens = with_tokens.with("namespaces", allowed(OF_MEMBERS));
+            }
         }
         let settings = [0, 1].map(|_| at_quiet_ports(of_cluster.clone()));
         let servers = [0, 1].map(|number| Server::start(fleet.adapter(number), &settings[number]));
