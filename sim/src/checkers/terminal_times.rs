@@ -309,8 +309,8 @@ impl Timed {
         let config = watch.scene().config();
         let due = |at: Instant, what: &'static str| is_late(watch, host, at).then_some(what);
         let alive = |signs: &Signs| {
-            // It may be told to end, behind what is being written.
-            if self.writing {
+            // It may be told to end, behind what is being written, or was until this turn.
+            if self.writing || self.written == watch.now() {
                 return None;
             }
             let expired = self
