@@ -22,7 +22,7 @@ use crate::id::{FollowerKey, InboundKey};
 use crate::message::{Counts, Outcome, PushedBy};
 use crate::terminals::Terminals;
 use crate::time::Instant;
-use crate::vocabulary::delivery::{Breadth, Ticket};
+use crate::vocabulary::delivery::Ticket;
 use crate::vocabulary::terminal::LifeStage;
 use crate::vocabulary::timer::DeliverTimer;
 
@@ -422,6 +422,8 @@ impl Deliveries {
             let follower = FollowerKey { connection, log };
             follow.has(follower).then_some(follower)
         });
+        let (is_of_several, joins_as_another) = (broadcasting.record.as_ref())
+            .map_or((false, false), |record| record.meets(connection, terminals));
         let mut begins = false;
         if let Some(record) = &mut broadcasting.record
             && let Some(follower) = follower
@@ -436,21 +438,18 @@ impl Deliveries {
         {
             broadcasting.open += 1;
             let when = (record.until, answer_by);
-            let (record, breadth) = (record.record.clone(), record.breadth);
-            let again = breadth == Breadth::SeveralTopics && terminals.has_other_topics(connection);
-            if again && !self.repeats.knows(id, push) {
-                // As a plain push it has come to nobody who gets the record.
-                self.repeats.begin(cx.now.mono, id, push);
-                self.repeats.end(id, push, Outcome::Kept);
+            // As a plain push it is to come to nobody who gets the record. One that leaves the topic before it is told of the
+            // record gets it as a member of another one.
+            if is_of_several && !joins_as_another {
+                self.repeats.reach(cx.now.mono, push, age);
             }
+            let record = record.record.clone();
             self.serve_follower(cx, follow, terminals, (&record, follower), ticket, when);
             return true;
         }
         if !visits_others {
             return true;
         }
-        let breadth =
-            (broadcasting.record.as_ref()).map_or(Breadth::OneTopic, |record| record.breadth);
         if let Some(record) = &broadcasting.record
             && terminals.waits_to_follow(connection, &record.channel)
         {
@@ -459,7 +458,9 @@ impl Deliveries {
             self.set_outcome(ticket, Outcome::Kept);
             return true;
         }
-        let is_left_out = broadcasting.leaves_out(id);
+        // Another walk of the push has come to it, or comes.
+        let comes_otherwise = joins_as_another || self.repeats.has_reached(push, age);
+        let is_left_out = broadcasting.leaves_out(id) || comes_otherwise;
         if is_left_out && !begins {
             return true;
         }
@@ -480,14 +481,10 @@ impl Deliveries {
             }
             None => {
                 // A member of one topic is met once.
-                if breadth == Breadth::SeveralTopics && terminals.has_other_topics(connection) {
-                    self.repeats.begin(cx.now.mono, id, push);
+                if is_of_several {
+                    self.repeats.reach(cx.now.mono, push, age);
                 }
-                let refused = self.act(cx, terminals, connection, &deed, ticket).err();
-                if let Some(outcome) = refused {
-                    self.repeats.end(id, push, outcome);
-                }
-                refused
+                self.act(cx, terminals, connection, &deed, ticket).err()
             }
         };
         if let Some(outcome) = outcome {

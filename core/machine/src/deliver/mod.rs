@@ -142,7 +142,7 @@ impl Deliveries {
     pub(crate) fn count(&self, tables: &mut Tables) {
         tables.inbound = self.inbound.len();
         tables.broadcasts = self.broadcasts.len();
-        tables.memory = self.repeats.len();
+        tables.memory = self.repeats.remembered();
         tables.remembered = self.repeats.found();
     }
 

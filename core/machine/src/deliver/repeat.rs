@@ -1,7 +1,7 @@
 //! What was written lately, so that a repeat of a push is recognised: by its publisher's retry over
 //! a new link, or by its caller at whatever instance.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use crate::key::Key;
 use crate::message::Outcome;
 use crate::time::Instant;
 use crate::vocabulary::delivery::Ticket;
+use crate::vocabulary::terminal::Age;
 
 /// The memory, bounded by time and by entries. What falls out of it is not recognised any more.
 #[derive(Clone, Debug)]
@@ -21,10 +22,23 @@ pub(super) struct Repeats {
     broadcasts: SeededMap<WalkId, RepeatState<WalkCounts, InboundKey>>,
     asks: SeededMap<(PushId, Key), ()>,
     order: VecDeque<(Instant, Remembered)>,
+    reached: ReachedMembers,
     /// There is nothing in it between calls of the instance.
     forgotten: Forgotten,
     span: Duration,
     limit: usize,
+}
+
+/// Which members of several topics the walks of a push have come to, that has a walk for each of its topics. A few bytes
+/// each, in a table of its own: a push to large topics takes the room of nothing else. What becomes of the push at them is not
+/// kept: that is told of the walk that came first.
+#[derive(Clone, Debug)]
+struct ReachedMembers {
+    /// By the age of their connections.
+    by: SeededMap<PushId, BTreeSet<Age>>,
+    order: VecDeque<(Instant, PushId)>,
+    /// Members in it.
+    members: usize,
 }
 
 /// Those that wait for what was forgotten before its end: nobody will tell them what became of it.
@@ -113,6 +127,11 @@ impl Repeats {
             broadcasts: SeededMap::with_hasher(hash.clone()),
             asks: SeededMap::with_hasher(hash.clone()),
             order: VecDeque::new(),
+            reached: ReachedMembers {
+                by: SeededMap::with_hasher(hash.clone()),
+                order: VecDeque::new(),
+                members: 0,
+            },
             forgotten: Forgotten::default(),
             span,
             limit,
@@ -165,6 +184,26 @@ impl Repeats {
         self.frames.contains_key(&(push, connection))
     }
 
+    /// A walk of a push to several topics has come to a member of more than one of them. All that one push reaches is
+    /// remembered; of earlier ones what fits beside it.
+    pub(super) fn reach(&mut self, now: Instant, push: PushId, member: Age) {
+        let reached = &mut self.reached;
+        let members = reached.by.entry(push).or_insert_with(|| {
+            reached.order.push_back((now + self.span, push));
+            BTreeSet::new()
+        });
+        reached.members += usize::from(members.insert(member));
+        while reached.members > self.limit && reached.order.len() > 1 {
+            reached.forget_oldest();
+        }
+    }
+
+    /// Whether a walk of this push has come to a member.
+    pub(super) fn has_reached(&self, push: PushId, member: Age) -> bool {
+        let members = self.reached.by.get(&push);
+        members.is_some_and(|members| members.contains(&member))
+    }
+
     /// What is known of this walk. If it is pending, the delivery will be told.
     pub(super) fn known_broadcast(
         &mut self,
@@ -198,14 +237,19 @@ impl Repeats {
         !self.forgotten.frames.is_empty() || !self.forgotten.broadcasts.is_empty()
     }
 
-    /// What is remembered: pushes at connections, look-ups for pushes, and pushes to everyone.
+    /// How full the fuller one of its two parts is: neither has more than the limit, but of a single push.
     pub(super) fn len(&self) -> usize {
-        self.order.len()
+        self.order.len().max(self.reached.members)
+    }
+
+    /// What is remembered: pushes at connections, look-ups for pushes, pushes to everyone, and members of several topics.
+    pub(super) fn remembered(&self) -> usize {
+        self.order.len() + self.reached.members
     }
 
     /// All that is found of them.
     pub(super) fn found(&self) -> usize {
-        self.frames.len() + self.broadcasts.len() + self.asks.len()
+        self.frames.len() + self.broadcasts.len() + self.asks.len() + self.reached.found()
     }
 
     fn remember(&mut self, now: Instant, entry: Remembered) {
@@ -216,6 +260,10 @@ impl Repeats {
     }
 
     fn forget_old(&mut self, now: Instant) {
+        let oldest = self.reached.order.front();
+        if oldest.is_some_and(|(until, _)| *until <= now) {
+            self.reached.forget_oldest();
+        }
         // Two for each new one: the memory shrinks as fast as it once grew, in bounded steps.
         for _ in 0..2 {
             if self.order.front().is_none_or(|(until, _)| *until > now) {
@@ -247,8 +295,25 @@ impl Repeats {
     }
 }
 
+impl ReachedMembers {
+    fn forget_oldest(&mut self) {
+        let oldest = self.order.pop_front();
+        let members = oldest.and_then(|(_, push)| self.by.remove(&push));
+        self.members -= members.map_or(0, |members| members.len());
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a sum has no order")]
+    fn found(&self) -> usize {
+        self.by.values().map(BTreeSet::len).sum()
+    }
+}
+
 impl Fingerprint for Repeats {
     fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
+        for (until, push) in &self.reached.order {
+            until.fingerprint(now, hasher);
+            (push, self.reached.by.get(push)).hash(hasher);
+        }
         for (until, entry) in &self.order {
             until.fingerprint(now, hasher);
             entry.hash(hasher);

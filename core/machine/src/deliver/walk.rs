@@ -51,7 +51,7 @@ pub(super) struct WalkRecord {
 
 impl WalkRecord {
     /// Of a record of a log that so many terminals follow here.
-    pub(super) const fn new(
+    pub(super) fn new(
         channel: Channel,
         record: ChainedRecord,
         (until, breadth): (Until, Breadth),
@@ -66,6 +66,17 @@ impl WalkRecord {
             left: followers,
             before: ZERO,
         }
+    }
+
+    /// Whether a member may be one of several topics that the push is for, and whether it is told of the push as a member of
+    /// another one, as it was not told that it is one of this.
+    pub(super) fn meets(&self, member: ConnectionKey, terminals: &Terminals) -> (bool, bool) {
+        let (Breadth::SeveralTopics(marks), Some(topic)) = (&self.breadth, self.channel.topic())
+        else {
+            return (false, false);
+        };
+        let joins = terminals.joins_as_another_of(member, topic, marks);
+        (terminals.may_be_in_several(member, marks), joins)
     }
 
     /// It comes to one more follower. Returns the number by which that one is known.
@@ -475,7 +486,7 @@ impl Fingerprint for Broadcasting {
             .for_each(|deed| deed.fingerprint(now, hasher));
         (&self.route, self.by, &self.walk, self.visits).hash(hasher);
         if let Some(record) = &self.record {
-            (&record.record, record.until, record.breadth).hash(hasher);
+            (&record.record, record.until, &record.breadth).hash(hasher);
             (&record.fates, record.left, record.before).hash(hasher);
         }
         self.counts.fingerprint(now, hasher);

@@ -8,7 +8,7 @@ use std::hash::{Hash, Hasher};
 
 use crate::base::fingerprint::Fingerprint;
 use crate::channel::Channel;
-use crate::delivery::{Addressee, Addressees, Ask, Delivery};
+use crate::delivery::{Addressee, Addressees, Ask, Breadth, Delivery};
 use crate::id::DeliveryId;
 use crate::peers::wire::{Batch, MAX_BATCH_BYTES, Message};
 use crate::stats::Tables;
@@ -278,7 +278,13 @@ fn size(delivery: &Delivery) -> usize {
             .iter()
             .map(|topic| NAME + topic.as_bytes().len())
             .sum(),
-        Addressees::Record { topic, .. } => OVERHEAD + topic.as_bytes().len(),
+        Addressees::Record { topic, breadth, .. } => {
+            let marks = match breadth {
+                Breadth::OneTopic => 0,
+                Breadth::SeveralTopics(marks) => size_of::<u16>() * marks.len(),
+            };
+            OVERHEAD + topic.as_bytes().len() + marks
+        }
         Addressees::Keys(addressees) => addressees.iter().map(addressee_size).sum(),
     };
     OVERHEAD + payload + addressees

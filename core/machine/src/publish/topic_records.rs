@@ -8,7 +8,7 @@
 
 use crate::channel::Channel;
 use crate::context::Context;
-use crate::delivery::Breadth;
+use crate::delivery::{Breadth, TopicMarks};
 use crate::directory::Operation;
 use crate::directory::log::{ChannelRows, Content, LogOperation, LogReply, Logged};
 use crate::id::{ConnectionId, PushKey, TopicId};
@@ -34,12 +34,12 @@ impl Publish {
         }
         let breadth = match topics.len() {
             1 => Breadth::OneTopic,
-            _ => Breadth::SeveralTopics,
+            _ => Breadth::SeveralTopics(TopicMarks::of(&topics)),
         };
         let since = cx.now.mono;
         let of_topic = |topic: &TopicId| TopicPush {
             record,
-            breadth,
+            breadth: breadth.clone(),
             ..TopicPush::new(
                 push,
                 (vec![topic.clone()], except),

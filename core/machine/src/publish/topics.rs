@@ -129,7 +129,7 @@ impl TopicPush {
                 except: self.except,
                 by: self.by,
                 record: Recorded { place, until },
-                breadth: self.breadth,
+                breadth: self.breadth.clone(),
             },
             (None, _) | (_, None) => Addressees::Members {
                 topics: self.topics.clone(),
@@ -584,7 +584,7 @@ impl Fingerprint for TopicPushes {
             push.fingerprint(now, hasher);
             for record in records.values() {
                 (&record.topics, record.except, &record.rows, record.stage).hash(hasher);
-                (record.by, record.record, record.breadth).hash(hasher);
+                (record.by, record.record, &record.breadth).hash(hasher);
                 record.since.fingerprint(now, hasher);
             }
         }

@@ -39,6 +39,7 @@ mod topic_beginnings;
 mod topic_logs;
 mod topic_logs_many;
 mod topic_races;
+mod topic_several;
 mod topics;
 mod view;
 

@@ -41,7 +41,7 @@ fn joins_and_waits_for_its_log(cluster: &mut Cluster) -> ConnectionId {
 }
 
 /// The directory executes what one instance has asked and waits. Returns the answers to come.
-fn executed(cluster: &mut Cluster, of: usize) -> Vec<Event> {
+pub(super) fn executed(cluster: &mut Cluster, of: usize) -> Vec<Event> {
     let held = std::mem::take(&mut cluster.held);
     let (of_this, others): (VecDeque<_>, _) = held.into_iter().partition(|(index, _)| *index == of);
     cluster.held = others;
@@ -52,7 +52,7 @@ fn executed(cluster: &mut Cluster, of: usize) -> Vec<Event> {
     answers.collect()
 }
 
-fn happen(cluster: &mut Cluster, index: usize, events: Vec<Event>) {
+pub(super) fn happen(cluster: &mut Cluster, index: usize, events: Vec<Event>) {
     for event in events {
         cluster.event(index, event);
     }
@@ -202,7 +202,7 @@ fn an_application_is_told_of_a_member_that_waits_for_its_log() {
 }
 
 /// So many members of as many topics each, of the first instance.
-fn members_of_several(
+pub(super) fn members_of_several(
     cluster: &mut Cluster,
     members: usize,
     topics: &[&str],

@@ -97,13 +97,50 @@ pub(crate) struct Recorded {
 }
 
 /// For how many topics a push is that is a record of one topic's log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Hash)]
 pub(crate) enum Breadth {
     /// For this one alone.
     OneTopic,
     /// For others as well, in deliveries of their own: an instance remembers which terminals it has reached, so that a
     /// member of several gets one plain push.
-    SeveralTopics,
+    SeveralTopics(TopicMarks),
+}
+
+/// Which topics a push is for, beside the names that are in other deliveries: two bytes of each, and not its name, as each
+/// of a hundred deliveries says it of all. Two topics may have the same mark, so what hangs on them must hold for a topic
+/// too many.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Hash)]
+pub(crate) struct TopicMarks(Vec<u16>);
+
+impl TopicMarks {
+    pub(crate) fn of(topics: &[TopicId]) -> Self {
+        let mut marks: Vec<_> = topics.iter().map(Self::mark).collect();
+        marks.sort_unstable();
+        marks.dedup();
+        Self(marks)
+    }
+
+    /// Whether a topic may be one of them.
+    pub(crate) fn may_be(&self, topic: &TopicId) -> bool {
+        self.0.binary_search(&Self::mark(topic)).is_ok()
+    }
+
+    /// FNV-1a of 32 bits, folded: all instances say the same.
+    fn mark(topic: &TopicId) -> u16 {
+        const BASIS: u32 = 0x811C_9DC5;
+        const PRIME: u32 = 0x0100_0193;
+        let bytes = topic.as_bytes().iter();
+        let hash = bytes.fold(BASIS, |hash, byte| {
+            (hash ^ u32::from(*byte)).wrapping_mul(PRIME)
+        });
+        let [a, b, c, d] = hash.to_le_bytes();
+        u16::from_le_bytes([a ^ c, b ^ d])
+    }
+
+    /// How many they are.
+    pub(crate) const fn len(&self) -> usize {
+        self.0.len()
+    }
 }
 
 /// The terminals to be served although no row names them.

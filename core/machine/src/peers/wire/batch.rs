@@ -139,7 +139,7 @@ mod tests {
     use super::*;
     use crate::channel::Channel;
     use crate::delivery::{
-        Addressee, Addressees, Ask, Breadth, Delivered, Delivery, Outcomes, Recorded,
+        Addressee, Addressees, Ask, Breadth, Delivered, Delivery, Outcomes, Recorded, TopicMarks,
     };
     use crate::directory::log::Place;
     use crate::frame::{CloseCode, FrameKind, Payload};
@@ -442,7 +442,10 @@ mod tests {
     fn to_record() -> impl Strategy<Value = Addressees> {
         let except = proptest::option::of(connection());
         let by = select(vec![PushedBy::Application, PushedBy::Terminal]);
-        let breadth = select(vec![Breadth::OneTopic, Breadth::SeveralTopics]);
+        let breadth = prop_oneof![
+            Just(Breadth::OneTopic),
+            vec(topic(), 2..9).prop_map(|topics| Breadth::SeveralTopics(TopicMarks::of(&topics)))
+        ];
         (topic(), except, by, recorded(), breadth).prop_map(
             |(topic, except, by, record, breadth)| Addressees::Record {
                 topic,

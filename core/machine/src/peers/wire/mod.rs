@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::fingerprint::Fingerprint;
 use crate::channel::Channel;
 use crate::config::Config;
-use crate::delivery::{Addressee, Addressees, Ask, Delivered, Delivery, Outcomes};
+use crate::delivery::{Addressee, Addressees, Ask, Breadth, Delivered, Delivery, Outcomes};
 use crate::id::{InstanceId, SessionName, TopicId};
 use crate::key::Key;
 use crate::message::{Action, ListOrder, Listed};
@@ -190,6 +190,8 @@ const OUTCOME: usize = 5 + ID + TAG;
 
 /// An offset and a tag, which is a varint of 32 bits.
 const POSITION: usize = NUMBER + 5;
+/// A mark of a topic.
+const MARK: usize = 3;
 
 fn action_size(action: &Action) -> usize {
     match action {
@@ -218,7 +220,13 @@ fn addressees_size(to: &Addressees) -> usize {
         Addressees::Members { topics, .. } => {
             3 * TAG + NUMBER + topics.iter().map(topic_size).sum::<usize>() + ID
         }
-        Addressees::Record { topic, .. } => 5 * TAG + topic_size(topic) + ID + 2 * POSITION,
+        Addressees::Record { topic, breadth, .. } => {
+            let marks = match breadth {
+                Breadth::OneTopic => 0,
+                Breadth::SeveralTopics(marks) => NUMBER + marks.len() * MARK,
+            };
+            5 * TAG + topic_size(topic) + ID + 2 * POSITION + marks
+        }
     }
 }
 

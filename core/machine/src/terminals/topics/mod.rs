@@ -23,7 +23,7 @@ use crate::stats::{Gauges, Tables};
 use crate::terminals::Terminals;
 use crate::terminals::connection::{Connection, Following};
 use crate::time::Instant;
-use crate::vocabulary::delivery::Ticket;
+use crate::vocabulary::delivery::{Ticket, TopicMarks};
 use crate::vocabulary::terminal::Age;
 
 /// The members of all topics at this instance.
@@ -282,10 +282,35 @@ impl Terminals {
         self.topics.0.contains_key(topic)
     }
 
-    /// Whether a terminal is a member of more than one topic.
-    pub(crate) fn has_other_topics(&self, connection: ConnectionKey) -> bool {
+    /// Whether a terminal may be a member of several of these topics.
+    pub(crate) fn may_be_in_several(&self, connection: ConnectionKey, of: &TopicMarks) -> bool {
+        let memberships = self.memberships_of(connection);
+        let mut of_these = memberships.filter(|membership| of.may_be(&membership.topic));
+        of_these.nth(1).is_some()
+    }
+
+    /// Whether a terminal waits to be told that it is a member of this topic, and was told so of another one of these.
+    pub(crate) fn joins_as_another_of(
+        &self,
+        connection: ConnectionKey,
+        topic: &TopicId,
+        of: &TopicMarks,
+    ) -> bool {
+        !self.knows_to_be_member(connection, topic)
+            && self.memberships_of(connection).any(|membership| {
+                let was_told = match membership.stage {
+                    JoinStage::Joining { .. } => false,
+                    JoinStage::Degraded | JoinStage::Joined => true,
+                };
+                was_told && of.may_be(&membership.topic)
+            })
+    }
+
+    fn memberships_of(&self, connection: ConnectionKey) -> impl Iterator<Item = &TopicMembership> {
         let memberships = (self.registry.get(connection)).and_then(|it| it.topics.as_ref());
-        memberships.is_some_and(|memberships| memberships.of.len() > 1)
+        memberships
+            .into_iter()
+            .flat_map(|memberships| &memberships.of)
     }
 
     /// Whether a terminal was told that it is a member of a topic.
