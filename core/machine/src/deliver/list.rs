@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::delivery::{Addressees, Outcomes};
 use crate::follow::Followers;
-use crate::id::{ConnectionId, FollowerKey, UserId};
+use crate::id::{ConnectionId, ConnectionKey, FollowerKey, TopicId, UserId};
 use crate::message::{Action, ListOrder, Listed};
 use crate::terminals::Terminals;
 use crate::vocabulary::terminal::{Age, LifeStage, Terminal};
@@ -23,6 +23,11 @@ pub(super) fn of(
     }
     if let (ListOrder::Users { after }, Addressees::Everyone) = (order, to) {
         return users(terminals, after.as_ref(), limit);
+    }
+    if let (ListOrder::Connections { after }, Addressees::Members { topics, .. }) = (order, to)
+        && let [topic] = &topics[..]
+    {
+        return members(terminals, topic, *after, limit);
     }
     if let (ListOrder::Members, Addressees::Members { topics, .. }) = (order, to) {
         let members: usize = topics.iter().map(|topic| terminals.members(topic)).sum();
@@ -74,6 +79,24 @@ pub(super) fn of(
     Outcomes::Listed(all, listed.collect())
 }
 
+/// Lists members of a topic. They are greeted.
+fn members(
+    terminals: &Terminals,
+    topic: &TopicId,
+    after: Option<ConnectionId>,
+    limit: usize,
+) -> Outcomes {
+    let listed = terminals.members_behind(topic, after);
+    let listed = listed.take(limit).filter_map(|(connection, key)| {
+        Some(Listed {
+            connection: Some(connection),
+            user: look_at(terminals, key)?.key.user().clone(),
+            follows: None,
+        })
+    });
+    Outcomes::Listed(terminals.members(topic) as u64, listed.collect())
+}
+
 /// Lists users with a greeted terminal.
 fn users(terminals: &Terminals, after: Option<&UserId>, limit: usize) -> Outcomes {
     let listed = terminals.online(after).take(limit).map(|user| Listed {
@@ -109,9 +132,7 @@ fn visit(terminals: &Terminals, to: &Addressees, mut to_do: impl FnMut(Terminal<
     let repeats = matches!(to, Addressees::Members { topics, .. } if topics.len() > 1);
     let mut seen: BTreeSet<ConnectionId> = BTreeSet::new();
     let mut visit = |key| {
-        let greeted = terminals
-            .get(key)
-            .filter(|found| found.life == LifeStage::Live);
+        let greeted = look_at(terminals, key).filter(|found| found.life == LifeStage::Live);
         if let Some(terminal) = greeted
             && (!repeats || seen.insert(terminal.id))
         {
@@ -136,5 +157,71 @@ fn visit(terminals: &Terminals, to: &Addressees, mut to_do: impl FnMut(Terminal<
             }
         }
         Addressees::Keys(_) | Addressees::Record { .. } | Addressees::Session(_) => {}
+    }
+}
+
+/// A list looks at a terminal.
+fn look_at(terminals: &Terminals, key: ConnectionKey) -> Option<Terminal<'_>> {
+    #[cfg(test)]
+    tests::LOOKED_AT.set(tests::LOOKED_AT.get() + 1);
+    terminals.get(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use crate::config::Config;
+    use crate::event::{Event, Handshake};
+    use crate::id::{TopicId, UserId};
+    use crate::message::{Action, Audience, ListOrder, Push};
+    use crate::testing::cluster::{Cluster, frame};
+    use crate::topic::TopicRights;
+
+    thread_local! {
+        /// Terminals that lists have looked at.
+        pub(super) static LOOKED_AT: Cell<usize> = const { Cell::new(0) };
+    }
+
+    /// A topic may have a million of them.
+    #[test]
+    fn a_page_of_members_looks_at_those_that_it_lists() {
+        const MEMBERS: usize = 200;
+        let topic = TopicId::new("news").expect("a topic");
+        let mut cluster = Cluster::new(&Config::default(), 1);
+        for number in 0..MEMBERS {
+            let rights = TopicRights::of_claim(["news"]).expect("a claim");
+            let handshake = Handshake {
+                topics: Some(rights.into()),
+                ..Handshake::new(UserId::new(&format!("user{number}")).expect("a user"))
+            };
+            let connection = cluster.accept(0, handshake).expect("taken");
+            cluster.event(0, Event::Opened { connection });
+        }
+        let mut after = None;
+        let mut listed = Vec::new();
+        for id in 0..4 {
+            let to = Audience::Topics {
+                topics: vec![topic.clone()],
+                except: None,
+            };
+            let push = Push {
+                action: Action::List {
+                    order: ListOrder::Connections { after },
+                    limit: 50,
+                },
+                ..frame(to, "", id)
+            };
+            LOOKED_AT.set(0);
+            let call = cluster.call_push(0, push);
+            assert_eq!(LOOKED_AT.get(), 50);
+            let receipt = cluster.receipt(call);
+            assert_eq!(receipt.counts.written, MEMBERS as u64);
+            after = receipt.listed.last().and_then(|last| last.connection);
+            listed.extend(receipt.listed.iter().filter_map(|one| one.connection));
+        }
+        listed.dedup();
+        assert_eq!(listed.len(), MEMBERS);
+        assert!(listed.is_sorted());
     }
 }

@@ -231,7 +231,7 @@ impl Terminals {
         let Some(connection) = self.registry.get_mut(key).filter(|found| found.is_live()) else {
             return Err(Outcome::Gone);
         };
-        let age = connection.age;
+        let (id, age) = (connection.id, connection.age);
         let memberships = connection.memberships();
         if let Some(at) = memberships.position(&topic) {
             let membership = &mut memberships.of[at];
@@ -274,6 +274,7 @@ impl Terminals {
         };
         let members = self.topics.0.entry(topic.clone()).or_default();
         members.present.insert(age, key);
+        members.named.insert(id, key);
         members.joining.insert(age, key);
         cx.emit(Effect::TopicJoined(topic.clone()));
         let mut membership = TopicMembership {
@@ -534,17 +535,17 @@ impl Terminals {
     fn membership_ended(
         &mut self,
         cx: &mut Context<'_>,
-        (id, age): (ConnectionId, Age),
+        member: (ConnectionId, Age),
         TopicMembership { topic, stage, .. }: TopicMembership,
         outcome: Outcome,
     ) {
         match stage {
-            JoinStage::Joining { tickets, .. } => self.conclude(id, tickets, outcome),
+            JoinStage::Joining { tickets, .. } => self.conclude(member.0, tickets, outcome),
             JoinStage::Degraded => cx.emit(Effect::Terminal(TerminalChange::DegradationEnded)),
             JoinStage::Joined => {}
         }
         cx.stats.topic_leaves += 1;
-        if self.topics.remove(&topic, age) {
+        if self.topics.remove(&topic, member) {
             cx.emit(Effect::TopicEmpty(topic));
         }
     }

@@ -11,6 +11,7 @@ mod watching;
 
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
+use std::ops::Bound;
 
 use crate::base::fingerprint::Fingerprint;
 use crate::base::pace::ActPace;
@@ -18,7 +19,7 @@ use crate::base::rng::{SeededHash, SeededMap};
 use crate::config::Config;
 use crate::event::Follow;
 use crate::frame::{Attached, HelloLog, NotJoined, SharedPresence};
-use crate::id::{ConnectionKey, TopicId};
+use crate::id::{ConnectionId, ConnectionKey, TopicId};
 use crate::stats::{Gauges, Tables};
 use crate::terminals::Terminals;
 use crate::terminals::connection::{Connection, Following};
@@ -35,6 +36,8 @@ pub(super) struct Topics(SeededMap<TopicId, Members>);
 struct Members {
     /// By the age of their connections: a walk meets each once, whoever comes or goes meanwhile.
     present: BTreeMap<Age, ConnectionKey>,
+    /// By their names, in whose order they are listed, a page at a time.
+    named: BTreeMap<ConnectionId, ConnectionKey>,
     /// Those of them that the directory does not know to be reachable.
     joining: BTreeMap<Age, ConnectionKey>,
     /// Those that are told who the others are, since they were told that they are members.
@@ -150,11 +153,12 @@ impl Topics {
     }
 
     /// Removes a member. Returns whether it was the last one.
-    fn remove(&mut self, topic: &TopicId, age: Age) -> bool {
+    fn remove(&mut self, topic: &TopicId, (id, age): (ConnectionId, Age)) -> bool {
         let Some(members) = self.0.get_mut(topic) else {
             return false;
         };
         members.present.remove(&age);
+        members.named.remove(&id);
         members.joining.remove(&age);
         members.watchers.remove(&age);
         let was_last = members.present.is_empty();
@@ -333,6 +337,20 @@ impl Terminals {
         let members = self.topics.0.get(topic)?;
         let (age, connection) = members.present.range(..age).next_back()?;
         Some((*age, *connection))
+    }
+
+    /// Members of a topic in the order of their names: those behind this one.
+    pub(crate) fn members_behind(
+        &self,
+        topic: &TopicId,
+        after: Option<ConnectionId>,
+    ) -> impl Iterator<Item = (ConnectionId, ConnectionKey)> {
+        let after = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let members = self.topics.0.get(topic).into_iter();
+        members.flat_map(move |members| {
+            let behind = members.named.range((after, Bound::Unbounded));
+            behind.map(|(id, key)| (*id, *key))
+        })
     }
 
     /// Writes down what there is to see of topics.
