@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::pair;
+use super::topic_beginnings::{executed, happen};
 use super::topic_logs::{
     append, ask, connect, durable, durable_push, follower, told, topic, written,
 };
@@ -12,7 +13,7 @@ use crate::directory::{Operation, OperationError, OperationResult, Reply};
 use crate::event::{Event, Follow};
 use crate::id::{ConnectionId, ConnectionKey};
 use crate::message::{Audience, Durable, Push, PushedBy};
-use crate::testing::cluster::{Cluster, frame};
+use crate::testing::cluster::{Cluster, Server, frame};
 use crate::topic::TopicWish;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -354,4 +355,40 @@ fn the_log_of_a_topic_without_records_ends_soon_unless_it_is_followed() {
     cluster.disconnect(0, ann);
     cluster.pass(SECOND);
     assert!(cluster.instances[0].is_at_rest());
+}
+
+/// Who pushes to a topic in an order has it kept at members that do not follow, as far as both pushes are his: a record goes
+/// before those that stand behind it in the log, but not before what its own publisher has sent before it.
+#[test]
+fn a_record_goes_before_no_plain_push_that_was_sent_before_it() {
+    let mut cluster = Cluster::new(&slow_walks(), 3);
+    let members: Vec<_> = (0..MANY)
+        .map(|number| {
+            let (key, id) = connect(&mut cluster, 0, &format!("user{number}"));
+            let wish = TopicWish::Join(topic("news"));
+            let connection = key;
+            cluster.event(0, Event::Topic { connection, wish });
+            id
+        })
+        .collect();
+    cluster.pass(SECOND);
+    // What the second publisher has asked is executed, and answered later.
+    cluster.server = Server::Waits;
+    let plain = Audience::Topics {
+        topics: vec![topic("news")],
+        except: None,
+    };
+    cluster.push(1, plain, "plain", 1);
+    cluster.call_push(1, durable_push("news", "first", 2, Durable::default()));
+    let answers = executed(&mut cluster, 1);
+    cluster.server = Server::Answers;
+    cluster.call_push(2, durable_push("news", "second", 3, Durable::default()));
+    happen(&mut cluster, 1, answers);
+    cluster.pass(SECOND * 5);
+    for id in members {
+        let texts = cluster.texts(id);
+        let place = |of| texts.iter().position(|text| text == of);
+        assert_eq!(texts.len(), 3);
+        assert!(place("plain") < place("first"), "{texts:?}");
+    }
 }

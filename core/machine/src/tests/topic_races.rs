@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::config::Config;
-use crate::directory::{Operation, OperationError};
+use crate::directory::{Operation, OperationError, OperationResult};
 use crate::event::{Event, Handshake};
 use crate::id::{ConnectionId, ConnectionKey, TopicId, UserId};
 use crate::message::{Action, Audience, Push};
@@ -428,5 +428,62 @@ fn members_that_wait_for_the_directory_are_told_in_steps() {
     let at_once = joined(&cluster);
     assert!(0 < at_once && at_once <= 128, "{at_once}");
     cluster.pass(SECOND / 10);
+    assert_eq!(joined(&cluster), members.len());
+}
+
+fn refuses_renewals(operation: &Operation) -> Option<OperationResult> {
+    let refused = || Err(OperationError::Refused("OOM".to_owned()));
+    matches!(operation, Operation::Renew { .. }).then(refused)
+}
+
+/// A step of them falls into a moment in which the lease is over by the instance's own count, and the renewal that is
+/// answered behind that was executed in time.
+#[test]
+fn members_that_are_told_in_steps_are_told_although_the_lease_is_renewed_late() {
+    let mut cluster = Cluster::new(&Config::default(), 1);
+    let members: Vec<_> = (0..400)
+        .map(|n| connect(&mut cluster, 0, &format!("user{n}"), &["*"]))
+        .collect();
+    cluster.pass(SECOND * 5);
+    let left = |cluster: &Cluster| {
+        let lease = cluster.directory.leases(cluster.now.mono).next();
+        lease.and_then(|lease| lease.remaining).expect("a lease")
+    };
+    cluster.refuse(refuses_renewals, [0]);
+    let begin = left(&cluster) - SECOND * 3 / 10;
+    cluster.pass(begin);
+    cluster.refuses = None;
+    cluster.server = Server::Waits;
+    for (connection, _) in &members {
+        let (connection, wish) = (*connection, TopicWish::Join(topic("a")));
+        cluster.event(0, Event::Topic { connection, wish });
+    }
+    let renews = |cluster: &Cluster| {
+        let mut asked = cluster.held.iter().flat_map(|(_, trip)| &trip.operations);
+        asked.any(|operation| matches!(operation, Operation::Renew { .. }))
+    };
+    while !renews(&cluster) {
+        cluster.pass(SECOND / 1000);
+    }
+    let over = left(&cluster);
+    let mut answers = executed(&mut cluster);
+    let (_, renewed) = answers.pop().expect("a renewal");
+    cluster.pass(over - SECOND / 1000);
+    for (index, answer) in answers {
+        cluster.event(index, answer);
+    }
+    let joined = |cluster: &Cluster| {
+        let told = members.iter().map(|(_, id)| told(cluster, *id));
+        told.filter(|words| words.contains(&"joined a".to_owned()))
+            .count()
+    };
+    let at_once = joined(&cluster);
+    assert!(0 < at_once && at_once < members.len(), "{at_once}");
+    cluster.pass(Config::BROADCAST_STEP * 2);
+    assert_eq!(joined(&cluster), at_once, "the lease is over");
+    cluster.server = Server::Answers;
+    cluster.event(0, renewed);
+    // Before they are told that they are degraded.
+    cluster.pass(SECOND / 2);
     assert_eq!(joined(&cluster), members.len());
 }

@@ -5,9 +5,10 @@ use std::time::Duration;
 use super::pair;
 use super::topic_beginnings::{executed, happen, members_of_several};
 use super::topic_logs::{ask, connect, several, told, topic};
-use crate::config::Config;
+use crate::config::{Config, SlowConsumer};
 use crate::event::{Event, Follow};
 use crate::id::{CallId, ConnectionId, ConnectionKey};
+use crate::message::Audience;
 use crate::testing::cluster::{Cluster, Server, user};
 use crate::topic::TopicWish;
 
@@ -114,4 +115,33 @@ fn a_push_to_several_logs_of_many_members_is_remembered_whole_and_pushes_nothing
     cluster.push(1, user("bob"), "again", 5);
     let remembered = cluster.instances[0].tables().remembered;
     assert!(remembered < 50, "{remembered}");
+}
+
+/// What waits behind the word that a terminal is a member is dropped with all else when the terminal is closed for being slow,
+/// and counts as that.
+#[test]
+fn what_waits_for_a_word_is_overflow_when_its_terminal_is_closed_as_slow() {
+    let config = Config {
+        queue_frames: 2,
+        slow_consumer: SlowConsumer::Close,
+        ..Config::default()
+    };
+    let mut cluster = Cluster::new(&config, 1);
+    let (ann, _) = connect(&mut cluster, 0, "ann");
+    cluster.pass(SECOND);
+    cluster.server = Server::Waits;
+    wish(&mut cluster, ann, TopicWish::Join(topic("news")));
+    let row = std::mem::take(&mut cluster.held);
+    assert_eq!(row.len(), 1);
+    cluster.server = Server::Answers;
+    let to = Audience::Topics {
+        topics: vec![topic("news")],
+        except: None,
+    };
+    let calls = [1, 2, 3].map(|id| cluster.push(0, to.clone(), "text", id));
+    for call in calls {
+        let counts = cluster.receipt(call).counts;
+        assert_eq!((counts.overflow, counts.gone), (1, 0));
+    }
+    assert_eq!(cluster.instances[0].stats().overflows, 3);
 }
