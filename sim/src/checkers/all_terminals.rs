@@ -7,7 +7,7 @@ use switchboard_core::message::Audience;
 use switchboard_core::time::Instant;
 
 use super::allowance::{
-    append_was_late, comes_by_the_log, evicted, leases_last_longer, on_the_way,
+    append_was_late, comes_by_the_log, evicted, evicted_topic, leases_last_longer, on_the_way,
 };
 use super::knowledge::Knowledge;
 use crate::checker::{Checker, Watch};
@@ -81,6 +81,7 @@ impl Checker for AllTerminals {
             let excuse = on_the_way(watch, handed_in, session)
                 .or_else(|| append_was_late(watch, published, handed_in))
                 .or_else(|| evicted(watch, session, handed_in.at))
+                .or_else(|| evicted_topic(watch, published, session, handed_in.at))
                 .or_else(|| {
                     let publisher = self.knowledge.publisher(watch, hand_in);
                     Knowledge::reads_other_rows(watch, publisher)

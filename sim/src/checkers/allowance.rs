@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use switchboard_core::channel::Channel;
 use switchboard_core::config::Config;
 use switchboard_core::message::Action;
 use switchboard_core::time::Instant;
@@ -262,9 +263,33 @@ fn unnoticed(watch: &Watch<'_>, handed_in: &HandedIn, holder: Life) -> Option<Ex
     })
 }
 
+/// The eviction of what a session's instance says of topics, if it had not said it again by then, or in vain.
+pub(super) fn evicted_topic(
+    watch: &Watch<'_>,
+    published: &Published,
+    session: usize,
+    since: Instant,
+) -> Option<Excuse> {
+    let holder = watch.scene().sessions()[session].life()?;
+    if published.topics().is_empty() {
+        return None;
+    }
+    let scope = Scope::Instance(holder.host);
+    evicted_in(watch, FaultKind::RedisEvictedTopic, scope, since)
+}
+
 /// The eviction of a session's row, if it had not been written again by then, or in vain: the sweep does
 /// that.
 pub(super) fn evicted(watch: &Watch<'_>, session: usize, since: Instant) -> Option<Excuse> {
+    evicted_in(
+        watch,
+        FaultKind::RedisEvicted,
+        Scope::Session(session),
+        since,
+    )
+}
+
+fn evicted_in(watch: &Watch<'_>, kind: FaultKind, scope: Scope, since: Instant) -> Option<Excuse> {
     let config = watch.scene().config();
     let swept = config.sweep + recovery(config);
     let lost_again = |written: Instant| {
@@ -277,8 +302,8 @@ pub(super) fn evicted(watch: &Watch<'_>, session: usize, since: Instant) -> Opti
         tail.is_some()
     };
     watch.excuse(Instant::START, watch.now(), |excuse| {
-        excuse.kind == FaultKind::RedisEvicted
-            && excuse.scope == Scope::Session(session)
+        excuse.kind == kind
+            && excuse.scope == scope
             && since <= excuse.from + swept
             && (since <= excuse.until || lost_again(excuse.until))
     })
@@ -299,9 +324,29 @@ pub(super) fn comes_by_the_log(
     handed_in: &HandedIn,
     session: &Session,
 ) -> bool {
-    let channel = session.channel(published.topic());
-    let follows = !session.asks_of(&channel).is_empty();
-    published.durable().is_some() && (follows || handed_in.logged_at(&channel).is_none())
+    let is_logged = |channel: &Channel| {
+        let is_member = match channel {
+            Channel::User(_) => true,
+            Channel::Topic(topic) => session.standing(topic).told().is_some(),
+        };
+        is_member && handed_in.logged_at(channel).is_some()
+    };
+    published.durable().is_some()
+        && (is_follower(published, session) || !channels(published, session).iter().any(is_logged))
+}
+
+/// The logs in which a durable push is for a terminal: those of its topics, or that of the terminal's user.
+pub(super) fn channels(published: &Published, session: &Session) -> Vec<Channel> {
+    match published.topics() {
+        [] => vec![session.channel(None)],
+        topics => topics.iter().cloned().map(Channel::Topic).collect(),
+    }
+}
+
+/// Whether a terminal has asked for a push as a record, of the log of its user or of a topic.
+pub(super) fn is_follower(published: &Published, session: &Session) -> bool {
+    let asks = |channel: &Channel| !session.asks_of(channel).is_empty();
+    published.durable().is_some() && channels(published, session).iter().any(asks)
 }
 
 /// Why a durable push has not reached whoever does not follow: what is appended late is delivered late, and a

@@ -6,7 +6,7 @@ use std::time::Duration;
 use switchboard_core::config::Config;
 use switchboard_core::message::{Action, Audience};
 
-use super::allowance::{append_was_late, comes_by_the_log, evicted, on_the_way};
+use super::allowance::{append_was_late, comes_by_the_log, evicted, evicted_topic, on_the_way};
 use super::knowledge::Knowledge;
 use crate::checker::{Checker, Watch};
 use crate::observed::{HandIn, Observed, Topic};
@@ -136,6 +136,7 @@ impl Checker for MeansReachable {
             let excuse = on_the_way(watch, handed_in, session)
                 .or_else(|| append_was_late(watch, published, handed_in))
                 .or_else(|| evicted(watch, session, handed_in.at))
+                .or_else(|| evicted_topic(watch, published, session, handed_in.at))
                 .or_else(|| {
                     let publisher = self.knowledge.publisher(watch, hand_in);
                     self.knowledge.ignorance(watch, publisher, holder)

@@ -397,13 +397,18 @@ fn same_records(watch: &Watch<'_>, path: &Path, chain: &[ChainLink]) -> Option<S
     None
 }
 
-/// The eviction of a client's row, if that is why it was not found.
+/// The eviction of a client's row, or of what its instance says of the topic, if that is why it was not found.
 fn not_found(watch: &Watch<'_>, path: &Path) -> Option<Excuse> {
     if !is_unchecked(watch) {
         return None;
     }
-    let since = watch.scene().sessions()[path.session].began();
-    watch.excuse(since, watch.now(), |excuse| {
-        excuse.kind == FaultKind::RedisEvicted && excuse.scope == Scope::Session(path.session)
+    let session = &watch.scene().sessions()[path.session];
+    let holder = session.life().map(|life| Scope::Instance(life.host));
+    let (kind, scope) = match path.channel.topic() {
+        None => (FaultKind::RedisEvicted, Some(Scope::Session(path.session))),
+        Some(_) => (FaultKind::RedisEvictedTopic, holder),
+    };
+    watch.excuse(session.began(), watch.now(), |excuse| {
+        excuse.kind == kind && Some(excuse.scope) == scope
     })
 }

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use switchboard_core::id::TopicId;
 use switchboard_core::position::Position;
 
-use crate::checker::{Checker, Watch};
+use super::allowance::is_follower;
+use crate::checker::{Checker, Scene, Watch};
 use crate::observed::{Observed, Topic};
 
 /// However often and wherever a push is repeated: no connection gets it twice. Of a record counts the position,
@@ -53,10 +54,25 @@ impl Checker for NoDuplicate {
             }
             return;
         }
-        if self.got.insert((*session, *push)) {
+        if self.got.insert((*session, *push)) || may_meet_again(watch.scene(), *session, *push) {
             watch.held();
         } else {
             watch.violated(format!("session {session} got push {push} twice"));
         }
     }
+}
+
+/// Whether a terminal may get a push to the logs of several topics again: as a member of topics whose logs it does not follow,
+/// beside the records of others, or of one that it joins while the push is on its way.
+fn may_meet_again(scene: Scene<'_>, session: usize, push: usize) -> bool {
+    let (this, published) = (&scene.sessions()[session], &scene.pushes()[push]);
+    let first = published.first();
+    let joins = |topic: &TopicId| {
+        let standing = this.standing(topic);
+        let was_told = standing.told().is_some_and(|(since, _)| since <= first);
+        standing.may_have_been(first) && !was_told
+    };
+    published.durable().is_some()
+        && published.topics().len() > 1
+        && (is_follower(published, this) || published.topics().iter().any(joins))
 }

@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
+use switchboard_core::channel::Channel;
 use switchboard_core::config::Config;
-use switchboard_core::message::{Audience, ChannelLog, InLog, Receipt};
+use switchboard_core::message::{Audience, InLog, Receipt};
 
-use super::allowance::{closing, evicted};
+use super::allowance::{channels, closing, evicted, evicted_topic};
 use super::knowledge::Knowledge;
 use crate::checker::{Checker, Watch};
 use crate::observed::{HandIn, Observed, Topic};
@@ -90,13 +91,6 @@ impl ReceiptComplete {
         if receipt.degraded || receipt.truncated || *published.to() == Audience::Everyone {
             return;
         }
-        let topics = match published.to() {
-            Audience::Topics { topics, .. } => topics.as_slice(),
-            Audience::User(_)
-            | Audience::Users(_)
-            | Audience::Connections { .. }
-            | Audience::Everyone => &[],
-        };
         let handed_in = &published.times()[hand_in.time];
         let publisher = handed_in.life;
         for &session in &handed_in.reachable {
@@ -112,19 +106,22 @@ impl ReceiptComplete {
                 continue;
             };
             let left = |topic| this.standing(topic).has_left_since(handed_in.at);
-            if topics.iter().any(left) {
+            if published.topics().iter().any(left) {
                 continue;
             }
             // What is in no log was told to nobody.
-            let channel = this.channel(published.topic());
-            let in_log = |log: &ChannelLog| log.channel == channel && is_at(log.logged);
-            if published.durable().is_some() && !receipt.logged.iter().any(in_log) {
+            let in_log = |channel: &Channel| {
+                let mut logged = receipt.logged.iter();
+                logged.any(|log| log.channel == *channel && is_at(log.logged))
+            };
+            if published.durable().is_some() && !channels(published, this).iter().all(in_log) {
                 continue;
             }
             // What an instance that drains, a reader that is too slow, a kick or the end of a token is
             // about to end is no terminal any more, although its Close frame waits.
             let excuse = closing(watch, session)
                 .or_else(|| evicted(watch, session, handed_in.at))
+                .or_else(|| evicted_topic(watch, published, session, handed_in.at))
                 .or_else(|| {
                     let publisher = self.knowledge.publisher(watch, hand_in);
                     self.knowledge.ignorance(watch, publisher, holder)

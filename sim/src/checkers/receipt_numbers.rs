@@ -1,10 +1,12 @@
 //! The numbers of a receipt: what it lists, how much there is, and who answered.
 
-use switchboard_core::id::InstanceId;
-use switchboard_core::message::{Action, Audience, Counts, InstanceOutcome, Outcome, Receipt};
+use switchboard_core::id::{InstanceId, TopicId};
+use switchboard_core::message::{
+    Action, Audience, Counts, InLog, InstanceOutcome, Outcome, Receipt,
+};
 use switchboard_core::time::Instant;
 
-use super::allowance::{lied, may_be_closing};
+use super::allowance::{is_follower, lied, may_be_closing};
 use super::topic_members::{may_be_meant, may_be_member};
 use crate::checker::{Scene, Watch};
 use crate::observed::{HandIn, Life};
@@ -136,7 +138,9 @@ fn instance(
         return None;
     }
     if !outcome.answered {
-        let silent = outcome.counts == Counts::default();
+        // Of a push to several logs it may have answered for another one.
+        let several = published.durable().is_some() && published.topics().len() > 1;
+        let silent = several || outcome.counts == Counts::default();
         return match (silent, receipt.degraded) {
             (true, true) => None,
             (false, _) => Some("counts, and that it did not answer"),
@@ -153,14 +157,19 @@ fn instance(
     });
     // A member of several topics counts as queued for each until the push has come to it.
     let (mut members, mut memberships) = (0_u64, 0_u64);
-    for (number, _) in accepted {
-        members += 1;
+    for (number, session) in accepted {
+        members += times_meant(published, session);
         if let Audience::Topics { topics, .. } = published.to() {
             let of = (topics.iter()).filter(|topic| may_be_member(scene, number, topic, first));
             memberships += (of.count() as u64).saturating_sub(1);
         }
     }
-    if sum(&outcome.counts) > members + memberships.min(outcome.counts.queued) {
+    // So does one of the logs of several topics, if there was no room for a walk to the members of one of them.
+    let unvisited = match published.durable() {
+        Some(_) => outcome.counts.queued + outcome.counts.overflow,
+        None => outcome.counts.queued,
+    };
+    if sum(&outcome.counts) > members + memberships.min(unvisited) {
         return Some("more terminals than it ever had of these");
     }
     let done = sessions().filter(|(_, session)| match published.action() {
@@ -171,13 +180,17 @@ fn instance(
         Action::Close(_) => session.ended().is_some(),
         Action::Join(_) | Action::Leave(_) | Action::List { .. } => false,
     });
-    if outcome.counts.written > done.count() as u64 {
+    let done = done.map(|(_, session)| times_meant(published, session));
+    if outcome.counts.written > done.sum() {
         return Some("more written frames than there are");
     }
     let there = (published.times()[hand_in.time].reachable.iter()).filter(|number| {
         let session = &scene.sessions()[**number];
         let is_here = session.life() == Some(life) && session.is_open();
-        is_here && !may_be_closing(watch, **number) && !has_left(published, session, first)
+        is_here
+            && !may_be_closing(watch, **number)
+            && !has_left(published, session, first)
+            && is_in_log(published, session, receipt)
     });
     (sum(&outcome.counts) < there.count() as u64).then_some("fewer terminals than it has")
 }
@@ -208,7 +221,27 @@ fn has_left(published: &Published, session: &Session, since: Instant) -> bool {
 
 /// Whether a push is a record of a topic whose log a terminal has asked for.
 fn follows_topic(session: &Session, published: &Published) -> bool {
-    let channel = published.topic().map(|topic| session.channel(Some(topic)));
-    published.durable().is_some()
-        && channel.is_some_and(|channel| !session.asks_of(&channel).is_empty())
+    !published.topics().is_empty() && is_follower(published, session)
+}
+
+/// How often a session may count in the receipt of a push: for each log of a topic that it follows, and once as a member
+/// of the others.
+fn times_meant(published: &Published, session: &Session) -> u64 {
+    let several = published.durable().is_some() && published.topics().len() > 1;
+    let follows = |topic: &&TopicId| !session.asks_of(&session.channel(Some(topic))).is_empty();
+    let logs = published.topics().iter().filter(follows);
+    1 + if several { logs.count() as u64 } else { 0 }
+}
+
+/// Whether a session was told that it is a member of a topic in whose log a push is, if it is a durable one.
+fn is_in_log(published: &Published, session: &Session, receipt: &Receipt) -> bool {
+    let in_log = |topic: &TopicId| {
+        let channel = session.channel(Some(topic));
+        let mut logged = receipt.logged.iter();
+        session.standing(topic).told().is_some()
+            && logged.any(|log| log.channel == channel && matches!(log.logged, InLog::At(_)))
+    };
+    published.durable().is_none()
+        || published.topics().is_empty()
+        || published.topics().iter().any(in_log)
 }

@@ -7,6 +7,7 @@ use switchboard_core::id::{InstanceId, TopicId};
 
 use super::allowance::differs;
 use crate::checker::{Checker, Scene, Watch};
+use crate::ledger::{Excuse, FaultKind, Scope};
 use crate::observed::{Change, Observed, Quiescence, Topic};
 
 /// Where the schedule expects it, the instances that the directory names for a topic are those that have told
@@ -51,7 +52,7 @@ impl Checker for TopicRows {
         if before != after || instance != watch.scene().instance_of(executed.life) {
             return watch.held();
         }
-        match differs(watch, executed.life) {
+        match differs(watch, executed.life).or_else(|| evicted(watch, instance)) {
             Some(excuse) => watch.excused(excuse),
             None => watch.violated(format!(
                 "i{} asks for what is so already, and nothing was wrong: {:?}",
@@ -72,6 +73,9 @@ impl Checker for TopicRows {
             Quiescence::AtRest => BTreeSet::new(),
         };
         if let Some((topic, instance)) = members.difference(&rows).next() {
+            if let Some(excuse) = evicted(watch, *instance) {
+                return watch.excused(excuse);
+            }
             watch.violated(format!(
                 "{instance:?} has members of {topic:?}, and no row says so"
             ));
@@ -83,6 +87,18 @@ impl Checker for TopicRows {
             watch.held();
         }
     }
+}
+
+/// What an instance says of topics was thrown away, and until just now it has not said all of it again.
+fn evicted(watch: &Watch<'_>, instance: InstanceId) -> Option<Excuse> {
+    watch.excuse(watch.now(), watch.now(), |excuse| {
+        let is_of = |host| {
+            let life = watch.scene().host(host).map(|host| host.life());
+            life.is_some_and(|life| watch.scene().instance_of(life) == instance)
+        };
+        excuse.kind == FaultKind::RedisEvictedTopic
+            && matches!(excuse.scope, Scope::Instance(host) if is_of(host))
+    })
 }
 
 /// The instances with members of each topic, as these were told.

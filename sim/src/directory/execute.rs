@@ -66,6 +66,13 @@ impl Directory {
             None => self.note_refusal(cx),
         }
         let after = self.standing(cx.now, connection, operation);
+        if at_primary
+            && outcome.is_ok()
+            && let Operation::EnterTopic { topic, .. } | Operation::LeaveTopic { topic, .. } =
+                operation
+        {
+            self.topic_is_said(cx, life.host, topic);
+        }
         let rewritten = self.rewritten(cx.now, operation, &outcome, &after);
         let change = match (before, after) {
             (Affected::Row(before), Affected::Row(after)) => Change::Row { before, after },

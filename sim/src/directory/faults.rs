@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use switchboard_core::id::{InstanceId, UserId};
+use switchboard_core::id::{InstanceId, TopicId, UserId};
 use switchboard_core::time::Instant;
 
 use super::Directory;
@@ -53,6 +53,7 @@ impl Directory {
             }
             RedisAct::EvictRows(user) => return self.evict_rows(cx, user),
             RedisAct::EvictLog(of) => self.evict_log(cx, of),
+            RedisAct::EvictTopic(topic) => self.evict_topic(cx, hosts, topic),
             RedisAct::EvictLeases => {
                 let any = self.leases(cx.now).next().is_some();
                 self.redis.evict_leases(cx.now);
@@ -142,6 +143,34 @@ impl Directory {
         let user = UserId::new(name).ok()?;
         let key = user.clone().into();
         self.redis.evict_rows(cx.now, &key).then_some(user)
+    }
+
+    /// What instances say of a topic is thrown away: their members are missed without a sign, until they say it again.
+    fn evict_topic(&mut self, cx: &mut Context, hosts: &Hosts, name: &str) {
+        let Ok(topic) = TopicId::new(name) else {
+            return;
+        };
+        let said: Vec<_> = (0..self.links.len())
+            .filter(|host| {
+                let instance = hosts.instance_id(*host);
+                instance.is_some_and(|it| self.entered(cx.now, &topic, it).is_some())
+            })
+            .collect();
+        self.redis.evict_topic(cx.now, &topic);
+        for host in said {
+            self.evicted.insert((host, topic.clone()));
+            cx.fault_opens(FaultKind::RedisEvictedTopic, Scope::Instance(host));
+        }
+    }
+
+    /// An instance has said of a topic what is so, or a new one says nothing.
+    pub(super) fn topic_is_said(&mut self, cx: &mut Context, host: usize, topic: &TopicId) {
+        if self.evicted.remove(&(host, topic.clone()))
+            && !self.evicted.iter().any(|(other, _)| *other == host)
+        {
+            let scope = Scope::Instance(host);
+            cx.fault_ends(FaultKind::RedisEvictedTopic, Some(scope));
+        }
     }
 
     /// A log is thrown away.

@@ -5,6 +5,8 @@ mod faults;
 mod link;
 mod trips;
 
+use std::collections::BTreeSet;
+
 use switchboard_core::channel::Channel;
 use switchboard_core::directory::log::LogPart;
 use switchboard_core::directory::memory::MemoryDirectory;
@@ -31,6 +33,8 @@ pub(crate) struct Directory {
     latency: Latency,
     /// The link of each process.
     links: Vec<DirectoryLink>,
+    /// What processes have said of topics and the primary has thrown away, until they say it again, or have no members.
+    evicted: BTreeSet<(usize, TopicId)>,
 }
 
 // Links are fed with the processes whose they are.
@@ -40,6 +44,8 @@ impl Fingerprint for Directory {
             redis,
             latency,
             links: _,
+            // It is for the ledger.
+            evicted: _,
         } = self;
         redis.fingerprint(to);
         latency.fingerprint(to);
@@ -53,6 +59,7 @@ impl Directory {
             redis: Redis::holding(content),
             latency: Latency::new(REDIS_LATENCY),
             links: vec![DirectoryLink::default(); hosts],
+            evicted: BTreeSet::new(),
         }
     }
 

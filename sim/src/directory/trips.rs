@@ -53,6 +53,7 @@ impl Directory {
     /// An instance is gone, and its link with it. Nobody is told.
     pub(crate) fn end_of_host(&mut self, host: usize) {
         self.links[host].connection = None;
+        self.evicted.retain(|(other, _)| *other != host);
     }
 
     /// An instance tries to open its link.

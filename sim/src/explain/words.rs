@@ -65,6 +65,7 @@ const fn kind(kind: FaultKind) -> &'static str {
             "an instance went on with the former primary for as long as a lease"
         }
         FaultKind::RedisEvicted => "the directory threw rows away",
+        FaultKind::RedisEvictedTopic => "the directory threw away who has members of a topic",
         FaultKind::RedisLostLog => "the directory threw a log away",
         FaultKind::RedisLostLeases => "the directory threw the leases away",
         FaultKind::RedisClock => "the directory's clock jumped",

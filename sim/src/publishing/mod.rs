@@ -136,15 +136,14 @@ impl Published {
         &self.to
     }
 
-    /// What the log of each user keeps with it. `None`: it is in no log.
-    /// The topic that it is for, the first of several.
-    pub fn topic(&self) -> Option<&TopicId> {
+    /// The topics that it is for.
+    pub fn topics(&self) -> &[TopicId] {
         match &self.to {
-            Audience::Topics { topics, .. } => topics.first(),
+            Audience::Topics { topics, .. } => topics,
             Audience::User(_)
             | Audience::Users(_)
             | Audience::Connections { .. }
-            | Audience::Everyone => None,
+            | Audience::Everyone => &[],
         }
     }
 

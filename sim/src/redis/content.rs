@@ -8,7 +8,7 @@ use switchboard_core::channel::Channel;
 use switchboard_core::directory::log::{LogOperation, LogReply, Logged};
 use switchboard_core::directory::memory::MemoryDirectory;
 use switchboard_core::directory::{Operation, OperationResult, Reply};
-use switchboard_core::id::PushId;
+use switchboard_core::id::{PushId, TopicId};
 use switchboard_core::key::Key;
 use switchboard_core::position::Position;
 use switchboard_core::time::Instant;
@@ -109,6 +109,10 @@ impl Content {
 
     pub(super) fn evict_log(&mut self, clock: Instant, channel: &Channel) -> bool {
         self.directory.evict_log(clock, channel)
+    }
+
+    pub(super) fn evict_topic(&mut self, clock: Instant, topic: &TopicId) -> bool {
+        self.directory.evict_topic(clock, topic)
     }
 
     pub(super) fn evict_leases(&mut self) {

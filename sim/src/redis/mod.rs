@@ -12,6 +12,7 @@ use switchboard_core::channel::Channel;
 use switchboard_core::directory::log::LogReply;
 use switchboard_core::directory::memory::MemoryDirectory;
 use switchboard_core::directory::{DirectorySettings, Operation, OperationResult, Reply};
+use switchboard_core::id::TopicId;
 use switchboard_core::key::Key;
 use switchboard_core::time::Instant;
 
@@ -281,6 +282,12 @@ impl Redis {
     pub fn evict_log(&mut self, now: Instant, channel: &Channel) -> bool {
         let clock = self.clock.at(now);
         self.primary.evict_log(now, clock, channel)
+    }
+
+    /// The primary evicts what instances say of a topic. Returns whether anything was said.
+    pub fn evict_topic(&mut self, now: Instant, topic: &TopicId) -> bool {
+        let clock = self.clock.at(now);
+        self.primary.evict_topic(now, clock, topic)
     }
 
     /// The primary evicts the leases.

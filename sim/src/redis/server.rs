@@ -8,6 +8,7 @@ use switchboard_core::directory::log::{LogOperation, LogReply, Logged};
 use switchboard_core::directory::memory::MemoryDirectory;
 use switchboard_core::directory::redis::Value;
 use switchboard_core::directory::{Keeping, Operation, OperationError, OperationResult, Reply};
+use switchboard_core::id::TopicId;
 use switchboard_core::key::Key;
 use switchboard_core::time::Instant;
 
@@ -52,6 +53,7 @@ enum ServerChange {
     Operation(Operation),
     RowsEvicted(Key),
     LogEvicted(Channel),
+    TopicEvicted(TopicId),
     LeasesEvicted,
     RowsExpired,
 }
@@ -65,6 +67,9 @@ impl ServerChange {
             }
             Self::LogEvicted(channel) => {
                 content.evict_log(clock, channel);
+            }
+            Self::TopicEvicted(topic) => {
+                content.evict_topic(clock, topic);
             }
             Self::LeasesEvicted => content.evict_leases(),
             Self::RowsExpired => content.expire(clock),
@@ -225,6 +230,11 @@ impl Server {
     pub(super) fn evict_log(&mut self, now: Instant, clock: Instant, channel: &Channel) -> bool {
         self.push(now, clock, ServerChange::LogEvicted(channel.clone()));
         self.content.evict_log(clock, channel)
+    }
+
+    pub(super) fn evict_topic(&mut self, now: Instant, clock: Instant, topic: &TopicId) -> bool {
+        self.push(now, clock, ServerChange::TopicEvicted(topic.clone()));
+        self.content.evict_topic(clock, topic)
     }
 
     pub(super) fn evict_leases(&mut self, now: Instant, clock: Instant) {

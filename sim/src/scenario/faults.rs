@@ -137,7 +137,10 @@ const fn needs_a_terminal(act: &Act, class: FaultClass) -> bool {
         FaultClass::Instances | FaultClass::Clocks | FaultClass::Directory | FaultClass::Links => {
             matches!(
                 act,
-                Act::On { .. } | Act::Redis(RedisAct::EvictRows(_) | RedisAct::EvictLog(_))
+                Act::On { .. }
+                    | Act::Redis(
+                        RedisAct::EvictRows(_) | RedisAct::EvictLog(_) | RedisAct::EvictTopic(_)
+                    )
             )
         }
     }
@@ -265,6 +268,7 @@ fn end_in_directory_by(act: &mut RedisAct, left: Duration) {
         | RedisAct::Restart
         | RedisAct::EvictRows(_)
         | RedisAct::EvictLog(_)
+        | RedisAct::EvictTopic(_)
         | RedisAct::EvictLeases
         | RedisAct::Clock(_)
         | RedisAct::FlushScripts

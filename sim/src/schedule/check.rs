@@ -8,8 +8,8 @@ use switchboard_core::id::{TopicId, UserId};
 use switchboard_core::topic::TopicRights;
 
 use super::{
-    Act, ClockStep, Durability, Host, LateLogin, LogOf, LogSettings, NewAddress, RedisAct,
-    Schedule, ScheduleError, Sent, StrangerWords, To, TopicAct,
+    Act, ClockStep, Host, LateLogin, LogOf, LogSettings, NewAddress, RedisAct, Schedule,
+    ScheduleError, Sent, StrangerWords, To, TopicAct,
 };
 
 /// Instances of one world, at most.
@@ -111,19 +111,12 @@ impl Act {
 
     /// Checks figures that have a limit of their own, and what cannot be said of topics.
     fn check_extent(&self) -> Checked {
-        match self {
-            Self::Kick {
-                to: To::Topics { .. },
-                ..
-            } => return Err("terminals of users are kicked, not members of topics".to_owned()),
-            Self::Push {
-                to: To::Topics { topics, .. },
-                durable: Durability::Written | Durability::Confirmed | Durability::Replicated,
-                ..
-            } if topics.len() > 1 => {
-                return Err("what is for several topics is in no log".to_owned());
-            }
-            _ => {}
+        if let Self::Kick {
+            to: To::Topics { .. },
+            ..
+        } = self
+        {
+            return Err("terminals of users are kicked, not members of topics".to_owned());
         }
         if let Self::ReadSlowly { every, .. } = self
             && *every < MIN_EVERY
@@ -385,6 +378,7 @@ impl RedisAct {
         match self {
             Self::EvictRows(user) => self::user(user),
             Self::EvictLog(of) => of.check(),
+            Self::EvictTopic(topic) => self::topic(topic),
             Self::Down
             | Self::Up
             | Self::RestartEmpty
@@ -412,6 +406,7 @@ impl RedisAct {
             | Self::Restart
             | Self::EvictRows(_)
             | Self::EvictLog(_)
+            | Self::EvictTopic(_)
             | Self::EvictLeases
             | Self::FlushScripts => [Duration::ZERO; 3],
         }

@@ -39,6 +39,8 @@ pub enum RedisAct {
     FlushScripts,
     /// The base of the delay on the way to it and back.
     Latency(Duration),
+    /// It throws away what instances say of their members of a topic.
+    EvictTopic(String),
 }
 
 /// An error that the directory answers.

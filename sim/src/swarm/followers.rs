@@ -180,8 +180,7 @@ impl ScheduleMaker {
 /// Whether a push to these is kept in logs, if it is durable.
 fn can_be_durable(to: &To) -> bool {
     match to {
-        To::User(_) | To::Users(_) => true,
-        To::Topics { topics, .. } => topics.len() == 1,
+        To::User(_) | To::Users(_) | To::Topics { .. } => true,
         To::Everyone => false,
     }
 }

@@ -6,8 +6,8 @@ use super::faults::ms;
 use super::lone::{QUIET, SHOWN};
 use super::{CONVERGED, FAULTS, Focus, HEAL, ScheduleMaker};
 use crate::schedule::{
-    Act, Durability, Enrolment, ErrorReply, Host, Item, Moment, OperationKind, To, TopicAct,
-    TripFault,
+    Act, Durability, Enrolment, ErrorReply, Host, Item, Moment, OperationKind, RedisAct, To,
+    TopicAct, TripFault,
 };
 
 /// Tokens say this of topics before the first client connects.
@@ -147,8 +147,13 @@ impl ScheduleMaker {
         }
     }
 
-    /// Round trips fail that have to do with topics.
+    /// Round trips fail that have to do with topics, and what instances say of one is thrown away.
     pub(super) fn faults_of_topics(&mut self) {
+        if self.below(4, "topic evicted", 0) == 0 {
+            let topic = self.one_of(&TOPICS, "topic evicted", 0).to_owned();
+            let at = self.near(FAULTS.0, FAULTS.1, "topic evicted", 0);
+            self.put(at, Act::Redis(RedisAct::EvictTopic(topic)));
+        }
         for nth in 0..self.below(4, "topic trips", 0) {
             let at = self.near(FAULTS.0, FAULTS.1, "topic trip", nth);
             self.trip_of_topics(at, nth);

@@ -53,8 +53,7 @@ const ITEMS: &[(&str, &[&str])] = &[
         "push",
         &[
             "push i1 USER[,USER...]|everyone NAME [durable [confirmed]]",
-            "push i1 topics TOPIC[,TOPIC...] [except NAME] NAME",
-            "push i1 topics TOPIC [except NAME] NAME durable [confirmed]",
+            "push i1 topics TOPIC[,TOPIC...] [except NAME] NAME [durable [confirmed]]",
         ],
     ),
     ("join", &["join i1 USER TOPIC NAME [durable]"]),
@@ -88,6 +87,7 @@ const ITEMS: &[(&str, &[&str])] = &[
             "redis evicts rows USER",
             "redis evicts log USER",
             "redis evicts log of TOPIC",
+            "redis evicts topic TOPIC",
             "redis evicts leases",
             "redis clock +TIME",
             "redis clock -TIME",

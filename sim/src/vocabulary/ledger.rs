@@ -30,6 +30,8 @@ pub enum FaultKind {
     RedisLongSplit,
     /// The directory threw rows away without a sign.
     RedisEvicted,
+    /// The directory threw away what an instance says of its members of a topic.
+    RedisEvictedTopic,
     /// The directory threw the log of a user away.
     RedisLostLog,
     /// The directory threw all leases away.
@@ -108,7 +110,7 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// All kinds of faults.
-    pub const ALL: [Self; 48] = [
+    pub const ALL: [Self; 49] = [
         Self::Kill,
         Self::Start,
         Self::Pause,
@@ -121,6 +123,7 @@ impl FaultKind {
         Self::RedisSplit,
         Self::RedisLongSplit,
         Self::RedisEvicted,
+        Self::RedisEvictedTopic,
         Self::RedisLostLog,
         Self::RedisLostLeases,
         Self::RedisClock,
@@ -203,6 +206,7 @@ impl FaultKind {
             | Self::KilledMidBatch
             | Self::RecycledAddress
             | Self::NotMe
+            | Self::RedisEvictedTopic
             | Self::RedisLostLog
             | Self::Stranger
             | Self::AtMoment => Part::NoExcuse,

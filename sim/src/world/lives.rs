@@ -43,6 +43,7 @@ impl World {
             FaultKind::Drain,
             FaultKind::RedisAway,
             FaultKind::RedisRefuses,
+            FaultKind::RedisEvictedTopic,
         ] {
             (self.cx).fault_ends(kind, Some(Scope::Instance(host)));
         }

@@ -109,6 +109,7 @@ fn independent(mut schedule: Schedule) -> Schedule {
                     | Act::Redis(
                         RedisAct::EvictRows(_)
                             | RedisAct::EvictLog(_)
+                            | RedisAct::EvictTopic(_)
                             | RedisAct::EvictLeases
                             | RedisAct::FlushScripts
                             | RedisAct::Refuse(..)
