@@ -53,8 +53,14 @@ pub enum Worlds {
     Few,
     /// The same, and no log is checked without a reason within the run.
     FewUnchecked,
-    /// None: a free search takes too long, and what shows the bug is a schedule that somebody has written.
-    Written,
+    /// Those in which a log has two histories.
+    Histories,
+    /// Those in which a follower does not read, and no log is checked without a reason.
+    SlowReader,
+    /// Those in which a record is appended late, and no log is checked without a reason.
+    Floating,
+    /// Those in which instances with members of a topic do not hear each other.
+    Unheard,
 }
 
 /// How hard a bug is to find.
@@ -111,12 +117,16 @@ impl Bug {
     /// The schedule of a seed in which this bug is looked for.
     pub fn schedule(&self, by: Catch, seed: u64) -> Schedule {
         let schedule = match by.worlds {
-            Worlds::Swarm | Worlds::Written => swarm::schedule(seed),
+            Worlds::Swarm => swarm::schedule(seed),
             Worlds::Followed => swarm::followed(seed),
             Worlds::Unchecked => swarm::unchecked(seed),
             Worlds::Topical => swarm::topical(seed),
             Worlds::Few => swarm::few(seed),
             Worlds::FewUnchecked => swarm::few_unchecked(seed),
+            Worlds::Histories => swarm::histories(seed),
+            Worlds::SlowReader => swarm::slow_reader(seed),
+            Worlds::Floating => swarm::floating(seed),
+            Worlds::Unheard => swarm::unheard(seed),
         };
         Schedule {
             flaw: Some(self.flaw),
@@ -357,7 +367,7 @@ const CATALOGUE: [Bug; Flaw::ALL.len()] = [
     },
     Bug {
         flaw: Flaw::OverflowStaysLive,
-        caught_by: &[scenario("log-complete")],
+        caught_by: &[plotted(Worlds::SlowReader, "log-complete")],
         tempting: "a queue that is full has room again soon",
     },
     Bug {
@@ -377,7 +387,7 @@ const CATALOGUE: [Bug; Flaw::ALL.len()] = [
     },
     Bug {
         flaw: Flaw::TagFromPush,
-        caught_by: &[scenario("log-complete")],
+        caught_by: &[plotted(Worlds::Histories, "log-complete")],
         tempting: "the push has an id that is random already",
     },
     Bug {
@@ -457,7 +467,7 @@ const CATALOGUE: [Bug; Flaw::ALL.len()] = [
     },
     Bug {
         flaw: Flaw::LeavesInDoubt,
-        caught_by: &[scenario("presence-true")],
+        caught_by: &[plotted(Worlds::Unheard, "presence-true")],
         tempting: "what all who have answered know is what is known",
     },
     Bug {
@@ -467,12 +477,12 @@ const CATALOGUE: [Bug; Flaw::ALL.len()] = [
     },
     Bug {
         flaw: Flaw::OffsetWithoutNonce,
-        caught_by: &[scenario("log-complete")],
+        caught_by: &[plotted(Worlds::Histories, "log-complete")],
         tempting: "the tag tells histories apart, so the offset can be a plain number",
     },
     Bug {
         flaw: Flaw::NoCheckAfterDoubt,
-        caught_by: &[scenario("log-complete")],
+        caught_by: &[plotted(Worlds::Floating, "log-complete")],
         tempting: "settling reads all logs, so nothing is left to be looked for",
     },
     Bug {
@@ -545,10 +555,10 @@ const fn few_unchecked(invariant: &'static str) -> Catch {
     }
 }
 
-/// Too much must come together for a free search.
-const fn scenario(invariant: &'static str) -> Catch {
+/// So much must come together that it happens in a world with a plot.
+const fn plotted(worlds: Worlds, invariant: &'static str) -> Catch {
     Catch {
-        worlds: Worlds::Written,
+        worlds,
         ..deep(invariant)
     }
 }

@@ -57,7 +57,6 @@ impl Bugs {
         let tries = usize::from(self.tries);
         let pairs: Vec<(Bug, Catch)> = (wanted.iter())
             .flat_map(|bug| bug.catches().map(|by| (*bug, by)))
-            .filter(|(_, by)| by.worlds != Worlds::Written)
             .collect();
         let searches: Vec<(Bug, Catch, u64)> = (pairs.iter())
             .flat_map(|(bug, by)| (0..tries as u64).map(|number| (*bug, *by, number * APART)))
@@ -209,7 +208,10 @@ fn tell(all: &[FoundBug]) {
                 Worlds::Few | Worlds::FewUnchecked => {
                     println!("seed {seed} in which few do little fails without {name} as well");
                 }
-                Worlds::Followed | Worlds::Unchecked | Worlds::Written => {
+                Worlds::Histories | Worlds::SlowReader | Worlds::Floating | Worlds::Unheard => {
+                    println!("seed {seed} with a plot fails without {name} as well");
+                }
+                Worlds::Followed | Worlds::Unchecked => {
                     println!("seed {seed} with followers fails without {name} as well");
                 }
             }

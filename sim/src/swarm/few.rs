@@ -21,13 +21,13 @@ const NOTICED: Duration = Duration::from_secs(110);
 /// The lease of these worlds.
 const LEASE: Duration = Duration::from_secs(4);
 /// Whose log it is.
-const USER: &str = "alice";
+pub(super) const USER: &str = "alice";
 /// Things that have to do with each other happen within a time between these.
 const CLOSE: (Duration, Duration) = (Duration::from_micros(100), Duration::from_millis(3000));
 
 /// What fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum FewFault {
+pub(super) enum FewFault {
     /// The directory's clock goes back.
     ClockBack,
     /// A replica takes over, perhaps while the former primary still answers some.
@@ -51,7 +51,7 @@ enum FewFault {
 }
 
 impl FewFault {
-    const ALL: [Self; 10] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::ClockBack,
         Self::Failover,
         Self::Away,
@@ -106,7 +106,7 @@ impl ScheduleMaker {
         self.made(seed, None, tight, log)
     }
 
-    fn few_follows(&mut self, client: u64) {
+    pub(super) fn few_follows(&mut self, client: u64) {
         let name = self.client_name(client);
         let brings = match self.below(3, "few brings", client) {
             0 => Brings::Offset,
@@ -121,7 +121,7 @@ impl ScheduleMaker {
         self.put(ms(2_000), self.few_connects(name, client));
     }
 
-    fn few_connects(&self, client: String, nth: u64) -> Act {
+    pub(super) fn few_connects(&self, client: String, nth: u64) -> Act {
         Act::Connect {
             client,
             at: Some(self.host("few connects", nth)),
@@ -146,7 +146,7 @@ impl ScheduleMaker {
         }
     }
 
-    fn few_fails(&mut self, at: Duration, kind: FewFault, nth: u64) {
+    pub(super) fn few_fails(&mut self, at: Duration, kind: FewFault, nth: u64) {
         let host = self.host("few host", nth);
         let other = self.other_host(host, "few other", nth);
         let lasts = self.span(ms(10), ms(6_000), "few lasts", nth);

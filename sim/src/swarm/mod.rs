@@ -19,6 +19,7 @@ mod heal;
 mod links;
 mod lone;
 mod mask;
+mod plots;
 mod races;
 mod redis;
 mod span;
@@ -26,6 +27,7 @@ mod topics;
 mod traffic;
 
 use mask::Kind;
+use plots::Plot;
 
 pub use heal::{healed_at, moments_to_heal};
 
@@ -102,6 +104,26 @@ pub fn few(seed: u64) -> Schedule {
 /// The same, and no log is checked without a reason within the run.
 pub fn few_unchecked(seed: u64) -> Schedule {
     ScheduleMaker::new(seed).few(seed, Some(followers::NEVER))
+}
+
+/// A log has two histories, of which a follower misses the beginning of the second.
+pub fn histories(seed: u64) -> Schedule {
+    ScheduleMaker::new(seed).plotted(seed, Plot::Histories)
+}
+
+/// A follower reads nothing while many records come, and none comes later.
+pub fn slow_reader(seed: u64) -> Schedule {
+    ScheduleMaker::new(seed).plotted(seed, Plot::SlowReader)
+}
+
+/// A record is appended late, and nobody is told.
+pub fn floating(seed: u64) -> Schedule {
+    ScheduleMaker::new(seed).plotted(seed, Plot::Floating)
+}
+
+/// Instances with members of a topic do not hear each other for a while.
+pub fn unheard(seed: u64) -> Schedule {
+    ScheduleMaker::new(seed).plotted(seed, Plot::Unheard)
 }
 
 /// What a schedule has in any case.

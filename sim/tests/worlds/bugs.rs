@@ -42,7 +42,7 @@ fn kept_schedules_show_bugs_of_logs_in_those_of_topics() {
         let by = Catch {
             invariant: "log-complete",
             depth: Depth::Deep,
-            worlds: Worlds::Written,
+            worlds: Worlds::Histories,
         };
         assert_eq!(file.file_name().unwrap(), by.file_name(bug).as_str());
         assert!(bug.is_shown_by(by, &schedule), "{}", file.display());
@@ -60,6 +60,27 @@ fn shallow_bugs_are_found_within_their_budget() {
         for by in bug.catches().filter(|by| by.depth == Depth::Shallow) {
             let hunt = bug.hunt(by, 0, || true);
             assert!(hunt.found.is_some(), "{} by {by:?}: {hunt:?}", bug.name());
+        }
+    }
+}
+
+/// What they need happens in any case, and so they are found in moments.
+#[test]
+fn bugs_that_need_a_plot_are_found_within_their_budget() {
+    let has_a_plot = |by: &Catch| match by.worlds {
+        Worlds::Histories | Worlds::SlowReader | Worlds::Floating | Worlds::Unheard => true,
+        Worlds::Swarm
+        | Worlds::Followed
+        | Worlds::Unchecked
+        | Worlds::Topical
+        | Worlds::Few
+        | Worlds::FewUnchecked => false,
+    };
+    for bug in catalogue() {
+        for by in bug.catches().filter(has_a_plot) {
+            let hunt = bug.hunt(by, 0, || true);
+            assert!(hunt.found.is_some(), "{} by {by:?}: {hunt:?}", bug.name());
+            assert_eq!(hunt.sick, [0; 0], "{} by {by:?}", bug.name());
         }
     }
 }
