@@ -4,6 +4,7 @@
 mod place;
 mod proxy;
 
+use std::ffi::{OsStr, OsString};
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -34,6 +35,9 @@ struct Arguments {
     /// A folder with the executables of the programs in Go.
     #[arg(long)]
     go_programs: PathBuf,
+    /// The folder with the packages of pom.xml.
+    #[arg(long)]
+    java_packages: PathBuf,
     /// A folder with the suites of clients, as their packages have them.
     #[arg(long)]
     suites: PathBuf,
@@ -129,6 +133,7 @@ const SCRIPTS: &[Script] = &[
     Script::new("chromium_tutorial.js", Heartbeat::Default),
     Script::with_tokens("python_centrifuge.py"),
     Script::with_tokens("go_centrifuge"),
+    Script::with_tokens("java_centrifuge.java"),
     Script::of_suite("python_centrifuge_suite.py"),
     Script::of_suite("go_centrifuge_suite.py"),
 ];
@@ -201,13 +206,21 @@ impl Script {
     /// What runs it. What has no extension is a program in Go, in a folder of its name.
     fn command(&self, arguments: &Arguments) -> Command {
         let file = Path::new(FOLDER).join(self.file);
-        let interpreter = match file.extension() {
+        let extension = file.extension().and_then(OsStr::to_str);
+        let (interpreter, options) = match extension {
             None => return Command::new(arguments.go_programs.join(self.file)),
-            Some(extension) if extension == "js" => Path::new("node"),
-            Some(_) => &arguments.python,
+            Some("js") => (Path::new("node"), Vec::new()),
+            Some("java") => {
+                let packages = arguments.java_packages.join("*");
+                // It is compiled as it is started, and waits most of the time.
+                let quick = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"].map(OsString::from);
+                let path = ["--class-path".into(), packages.into_os_string()];
+                (Path::new("java"), [quick, path].concat())
+            }
+            Some(_) => (&*arguments.python, Vec::new()),
         };
         let mut command = Command::new(interpreter);
-        command.arg(file);
+        command.args(options).arg(file);
         command
     }
 
