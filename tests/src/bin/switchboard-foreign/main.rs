@@ -134,6 +134,7 @@ const SCRIPTS: &[Script] = &[
     Script::with_tokens("python_centrifuge.py"),
     Script::with_tokens("go_centrifuge"),
     Script::with_tokens("java_centrifuge.java"),
+    Script::of_suite("node_centrifuge_cases.js"),
     Script::of_suite("python_centrifuge_suite.py"),
     Script::of_suite("go_centrifuge_suite.py"),
 ];

@@ -45,10 +45,12 @@ pub(crate) struct Place {
 /// Topics of which clients of Centrifuge recover what they have missed.
 const HISTORY: &str = "room:=subscribe+publish+history";
 
-/// What the suite of centrifuge-go expects that anybody may do. `test:` is for it what there is not, and some of the
-/// topics keep so little that a client falls behind.
-const OF_ANYBODY: [&str; 3] = [
+/// What the suites of centrifuge-go and centrifuge-js expect that anybody may do. The former asks for a presence that is
+/// not there, and `test:` is for it what there is not; some of the topics keep so little that a client falls behind.
+const OF_ANYBODY: [&str; 5] = [
     "=subscribe+publish_any+history_any+join_leave",
+    "js:=subscribe+publish_any+presence_any+history_any",
+    "shut:=",
     "smallhistory:=subscribe+publish_any+history_any:2",
     "test:=",
 ];
@@ -96,12 +98,14 @@ impl Place {
                 of_cluster = tokens(of_cluster).with("namespaces", vec![HISTORY.to_owned()]);
             }
             Logins::OfSuites => {
-                let allowed = |entries: [&str; 3]| entries.map(str::to_owned).to_vec();
+                let allowed = |entries: &[&str]| -> Vec<String> {
+                    entries.iter().map(|entry| (*entry).to_owned()).collect()
+                };
                 of_cluster = tokens(of_cluster)
                     .with("token_in_query", true)
                     .with("topic_publications", PUBLICATIONS)
-                    .with("namespaces", allowed(OF_ANYBODY));
-                with_tokens = with_tokens.with("namespaces", allowed(OF_MEMBERS));
+                    .with("namespaces", allowed(&OF_ANYBODY));
+                with_tokens = with_tokens.with("namespaces", allowed(&OF_MEMBERS));
             }
         }
         let settings = [0, 1].map(|_| at_quiet_ports(of_cluster.clone()));
