@@ -246,7 +246,10 @@ pub async fn a_terminal_that_never_stops_sending_holds_nobody_up<R: Runtime>() {
     let server = server.expect("it starts");
     let address = server.terminals_addr().expect("it listens");
     let mut quiet = connect::<R>(address, "/connect?user=ann").await;
+    let mut eager = connect::<R>(address, "/connect?user=eve").await;
     let floods = [
+        // Pongs that nobody asked for, and that cost whoever sends them no answer.
+        (&[0x8a, 0x80, 0, 0, 0, 0], &[0x8a, 0x80, 0, 0, 0, 0]),
         // A text without an end, in continuations of nothing.
         (&[0x01, 0x80, 0, 0, 0, 0], &[0x00, 0x80, 0, 0, 0, 0]),
         // Pings.
@@ -270,6 +273,9 @@ pub async fn a_terminal_that_never_stops_sending_holds_nobody_up<R: Runtime>() {
             let receipt = server.handle().push(push("ann", "hi")).await;
             assert_eq!(receipt.expect("accepted").counts.written, 1);
             assert_eq!(text::<R>(&mut quiet).await, "hi");
+            let said = eager.send(Message::text("Is anybody there?")).await;
+            said.expect("the terminal is connected");
+            text::<R>(&mut eager).await;
         }
         let kicked = server.handle().kick(user("bob"), None).await;
         kicked.expect("accepted");

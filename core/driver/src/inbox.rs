@@ -20,6 +20,7 @@ use switchboard_protocol::Protocol;
 
 use crate::figures::Snapshot;
 use crate::permits::{ByteBudget, Seat, SocketPermit, Spent};
+use crate::task::give_way;
 use crate::transport::Opening;
 
 /// Inputs that wait for one instance, at most; whoever sends more waits. Large enough for several
@@ -203,7 +204,11 @@ impl Inbox {
             bytes => Some(self.room.take(bytes).await),
         };
         let posted = Posted { input, _held: held };
-        self.inputs.send(posted).await.map_err(|_| InstanceEnded)
+        let sent = self.inputs.send(posted).await;
+        // Others that wait were woken with this one, behind it. A sender that always has more to send would take all
+        // of the room that there is before they look for theirs.
+        give_way().await;
+        sent.map_err(|_| InstanceEnded)
     }
 
     /// Nothing more comes.
@@ -308,7 +313,44 @@ mod tests {
         let mut small = pin!(inbox.send(Input::Event(Event::DirectoryUp)));
         assert!(small.as_mut().poll(&mut cx).is_ready());
         drop(inputs.try_recv().expect("the first one"));
+        // It is sent, and gives way to others.
+        assert!(third.as_mut().poll(&mut cx).is_pending());
         assert!(third.as_mut().poll(&mut cx).is_ready());
+    }
+
+    /// H37: whoever is there first takes one place of those that become free, and not all of them, however much it has.
+    #[test]
+    fn one_that_always_has_more_to_send_leaves_room_to_others_that_wait() {
+        let (inbox, inputs) = Inbox::new();
+        let mut cx = Context::from_waker(Waker::noop());
+        let event = || Input::Event(Event::DirectoryUp);
+        let mut flood = pin!(async {
+            while inbox.send(event()).await.is_ok() {
+                assert!(inputs.len() <= INPUTS);
+            }
+        });
+        assert!(flood.as_mut().poll(&mut cx).is_pending());
+        assert_eq!(inputs.len(), INPUTS);
+        let mut others: Vec<_> = (0..3).map(|_| Box::pin(inbox.send(event()))).collect();
+        for other in &mut others {
+            assert!(other.as_mut().poll(&mut cx).is_pending());
+        }
+        for _ in 0..INPUTS / 4 {
+            inputs.try_recv().expect("it is full");
+        }
+        // They are woken in the order in which they came.
+        let room = INPUTS / 4;
+        assert!(flood.as_mut().poll(&mut cx).is_pending());
+        for other in &mut others {
+            assert!(other.as_mut().poll(&mut cx).is_pending());
+        }
+        assert_eq!(inputs.len(), INPUTS - room + 1 + others.len());
+        for other in &mut others {
+            assert!(other.as_mut().poll(&mut cx).is_ready());
+        }
+        // What is left is its own.
+        assert!(flood.as_mut().poll(&mut cx).is_pending());
+        assert_eq!(inputs.len(), INPUTS);
     }
 
     type Sent<'a> = Pin<Box<dyn Future<Output = Result<(), InstanceEnded>> + 'a>>;
