@@ -15,12 +15,51 @@ use crate::runtime::Runtime;
 /// More clients than an accept loop may take in one go.
 const CLIENTS: usize = 10_000;
 
-/// A runtime whose timers and tasks end at once, and whose clients have gone before they are accepted.
+/// What the operating system says then.
+const EMFILE: i32 = 24;
+
+/// What becomes of clients of a runtime that never waits.
+#[derive(Clone, Copy)]
+pub(crate) enum Clients {
+    /// They have gone before they are accepted.
+    Gone,
+    /// There is no descriptor for them.
+    Refused,
+}
+
+impl Clients {
+    /// A listener at which they arrive without end.
+    pub(crate) fn arriving(self) -> Arriving {
+        Arriving {
+            clients: self,
+            count: Cell::default(),
+        }
+    }
+}
+
+/// A listener, and how many have come.
+pub(crate) struct Arriving {
+    clients: Clients,
+    count: Cell<usize>,
+}
+
+thread_local! {
+    static PAUSES: Cell<usize> = const { Cell::new(0) };
+}
+
+/// A runtime whose timers and tasks end at once, and whose clients are never accepted.
 pub(crate) struct Hasty;
+
+impl Hasty {
+    /// How often something has slept on this thread.
+    pub(crate) fn pauses() -> usize {
+        PAUSES.get()
+    }
+}
 
 impl Runtime for Hasty {
     type Stream = Stuck;
-    type Listener = Cell<usize>;
+    type Listener = Arriving;
     type Sleep = Ready<()>;
 
     fn run<F: Future<Output = ()>>(_: F) -> io::Result<()> {
@@ -31,21 +70,23 @@ impl Runtime for Hasty {
     fn spawn(_: impl Future<Output = ()> + 'static) {}
 
     fn sleep(_: Duration) -> Ready<()> {
+        PAUSES.set(PAUSES.get() + 1);
         ready(())
     }
 
-    fn listen(_: TcpListener) -> io::Result<Cell<usize>> {
-        Ok(Cell::default())
+    fn listen(_: TcpListener) -> io::Result<Arriving> {
+        Ok(Clients::Gone.arriving())
     }
 
     /// Counts clients in the listener.
-    async fn accept(gone: &Cell<usize>) -> io::Result<(TcpStream, SocketAddr)> {
-        gone.set(gone.get() + 1);
-        assert!(
-            gone.get() < CLIENTS,
-            "nobody else on the thread gets a turn"
-        );
-        Err(io::ErrorKind::ConnectionAborted.into())
+    async fn accept(listener: &Arriving) -> io::Result<(TcpStream, SocketAddr)> {
+        let count = listener.count.get() + 1;
+        listener.count.set(count);
+        assert!(count < CLIENTS, "nobody else on the thread gets a turn");
+        Err(match listener.clients {
+            Clients::Gone => io::ErrorKind::ConnectionAborted.into(),
+            Clients::Refused => io::Error::from_raw_os_error(EMFILE),
+        })
     }
 
     fn adopt(_: TcpStream) -> io::Result<Stuck> {

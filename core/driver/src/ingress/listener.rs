@@ -220,6 +220,8 @@ impl Accepting {
 async fn accept<R: Runtime>(accepting: Accepting, service: Service, listener: R::Listener) {
     let mut hall = Hall::new(service, accepting.limits);
     let mut reserve = Reserve::default();
+    // Filled again behind a connection that was accepted, and not before: what is given away is for the next one.
+    reserve.fill();
     let mut portion = Portion::default();
     loop {
         poll_fn(|cx| portion.poll_take(cx)).await;
@@ -229,7 +231,6 @@ async fn accept<R: Runtime>(accepting: Accepting, service: Service, listener: R:
             }
             R::sleep(FULL_PAUSE).await;
         }
-        reserve.fill();
         let socket = match R::accept(&listener).await {
             Ok((socket, _)) => socket,
             Err(error) if is_about_the_client(&error) => continue,
@@ -319,7 +320,6 @@ fn is_about_the_client(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
     use std::pin::pin;
     use std::task::{Context, Waker};
 
@@ -330,7 +330,7 @@ mod tests {
 
     use super::*;
     use crate::clock;
-    use crate::hasty::Hasty;
+    use crate::hasty::{Clients, Hasty};
     use crate::looping::Links;
     use crate::settings::Settings;
     use crate::tasks::Trust;
@@ -417,12 +417,26 @@ mod tests {
 
     #[test]
     fn clients_that_come_and_go_without_end_leave_the_thread_to_others() {
+        assert_eq!(pauses_of_two_turns(Clients::Gone), 0);
+    }
+
+    /// One descriptor is there to be given away, and then there is none: clients are not accepted, and the thread is not
+    /// kept busy with that.
+    #[test]
+    fn without_descriptors_there_is_a_pause_before_the_next_attempt() {
+        let pauses = pauses_of_two_turns(Clients::Refused);
+        assert!(pauses > 2, "{pauses} pauses");
+    }
+
+    fn pauses_of_two_turns(clients: Clients) -> usize {
         let accepting = Accepting::new(&Shared::of(Vec::new()));
-        let accepting = accept::<Hasty>(accepting, Service::Terminals, Cell::default());
+        let accepting = accept::<Hasty>(accepting, Service::Terminals, clients.arriving());
         let mut accepting = pin!(accepting);
         let mut cx = Context::from_waker(Waker::noop());
+        let before = Hasty::pauses();
         for _ in 0..2 {
             assert!(accepting.as_mut().poll(&mut cx).is_pending());
         }
+        Hasty::pauses() - before
     }
 }
