@@ -112,29 +112,53 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> WebSocket<S> {
             boundary: &mut self.boundary,
             signs: &mut self.signs,
             portion: &mut self.portion,
+            is_last: false,
             cx,
         };
         let result = self.protocol.read(&mut io);
-        if let Ok(Message::Close(_)) = &result {
-            // The answer to a Close frame waits in tungstenite until somebody asks.
-            let _ = self.protocol.flush(&mut io);
-        }
+        let is_farewell = io.boundary.is_farewell();
         match result {
+            // The answer to a Close frame waits in tungstenite until somebody asks.
+            Ok(Message::Close(close)) => {
+                self.finish(cx, None);
+                Poll::Ready(Ok(Message::Close(close)))
+            }
             Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.give_back();
                 Poll::Pending
             }
-            Err(Error::Protocol(ProtocolError::UnmaskedFrameFromClient))
-                if io.boundary.is_farewell() =>
-            {
+            Err(Error::Protocol(ProtocolError::UnmaskedFrameFromClient)) if is_farewell => {
                 let away = CloseFrame {
                     code: coding::CloseCode::Away,
                     reason: Utf8Bytes::default(),
                 };
-                let _ = self.protocol.close(&mut io, Some(away.clone()));
+                self.finish(cx, Some(away.clone()));
                 Poll::Ready(Ok(Message::Close(Some(away))))
             }
             result => Poll::Ready(result),
+        }
+    }
+
+    /// Queues all that tungstenite has, and this Close frame behind it: behind that it is not asked any more. It is
+    /// queued however much waits, as it is the last.
+    fn finish(&mut self, cx: &mut Context<'_>, close: Option<CloseFrame>) {
+        // Pongs that wait leave its buffer no room for a Close frame.
+        self.protocol
+            .set_config(|config| config.max_write_buffer_size = 2 * CONTROL_BUFFER);
+        let mut io = Io {
+            stream: &mut self.stream,
+            unparsed: &mut self.unparsed,
+            outlet: &mut self.outlet,
+            boundary: &mut self.boundary,
+            signs: &mut self.signs,
+            portion: &mut self.portion,
+            is_last: true,
+            cx,
+        };
+        // It fails if the connection is closed already, which is what is wanted.
+        let _ = self.protocol.flush(&mut io);
+        if let Some(close) = close {
+            let _ = self.protocol.close(&mut io, Some(close));
         }
     }
 
@@ -186,17 +210,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Transport for WebSocket<S> {
             code: farewell.number.into(),
             reason: Utf8Bytes::from_static(farewell.reason),
         };
-        let mut io = Io {
-            stream: &mut self.stream,
-            unparsed: &mut self.unparsed,
-            outlet: &mut self.outlet,
-            boundary: &mut self.boundary,
-            signs: &mut self.signs,
-            portion: &mut self.portion,
-            cx,
-        };
-        // It fails if the connection is closed already, which is what is wanted.
-        let _ = self.protocol.close(&mut io, Some(frame));
+        self.finish(cx, Some(frame));
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, Closure>> {
@@ -269,6 +283,8 @@ struct Io<'a, 'cx, S> {
     boundary: &'a mut Boundary,
     signs: &'a mut Signs,
     portion: &'a mut Portion,
+    /// Nothing comes behind what is written.
+    is_last: bool,
     cx: &'a mut Context<'cx>,
 }
 
@@ -314,7 +330,7 @@ impl<S: AsyncRead + Unpin> Io<'_, '_, S> {
 impl<S> Write for Io<'_, '_, S> {
     /// Takes whole frames: tungstenite hands over all that it has buffered.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.outlet.is_full() {
+        if self.outlet.is_full() && !self.is_last {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         self.outlet.push(&[], Bytes::copy_from_slice(bytes));
@@ -368,6 +384,47 @@ mod tests {
         ));
         flush(&mut socket);
         assert_eq!(socket.stream.written, [0x88, 2, 0x03, 0xe8]);
+    }
+
+    /// H18: whoever reads slowly hears why the connection ends, behind all that was sent before.
+    #[test]
+    fn a_close_frame_comes_however_much_waits_before_it() {
+        let close = masked(0x88, &1000_u16.to_be_bytes());
+        let pings = masked(0x89, &[7; 125]).repeat(100);
+        for pings in [Vec::new(), pings] {
+            let theirs = [&pings[..], &close].concat();
+            let echo = [0x88, 2, 0x03, 0xe8];
+            assert_eq!(last_written(&theirs, in_portions), echo);
+            let ours = |socket: &mut WebSocket<Pipe>| {
+                while in_portions(socket).is_some() {}
+                let farewell = Farewell {
+                    number: 4001,
+                    reason: "",
+                };
+                socket.close(&mut Context::from_waker(&noop_waker()), farewell);
+                None
+            };
+            assert_eq!(last_written(&pings, ours), [0x88, 2, 0x0f, 0xa1]);
+        }
+    }
+
+    /// The last four bytes that are written to whoever has not read much more than an outlet holds, and sends this.
+    fn last_written(
+        theirs: &[u8],
+        mut read: impl FnMut(&mut WebSocket<Pipe>) -> Option<Message>,
+    ) -> Vec<u8> {
+        let mut socket = socket(Pipe::taking(1000), theirs, 1024);
+        while !socket.outlet.is_full() {
+            send(&mut socket, Payload::text("hello".into()).unwrap());
+        }
+        while let Some(message) = read(&mut socket) {
+            if let Message::Close(_) = message {
+                break;
+            }
+        }
+        flush(&mut socket);
+        let written = socket.stream.written;
+        written[written.len() - 4..].to_vec()
     }
 
     /// Caddy's at a reload, up to 2.6.2.
