@@ -114,7 +114,7 @@ impl Handle {
         };
         let member = self.shared.publisher(first);
         let (answer, answered) = oneshot::channel();
-        let input = Input::Push(Box::new(push), answer);
+        let input = Input::Push(Box::new(push), answer.into());
         let sent = member.inbox.send(input).await;
         sent.map_err(|_| CallError::Stopped)?;
         Ok(Handed(answered))
@@ -378,7 +378,7 @@ async fn ask(
 }
 
 async fn connections_by(member: &Member, user: UserId) -> Result<Connections, CallError> {
-    match ask(member, |answer| Input::Connections(user, answer)).await? {
+    match ask(member, |answer| Input::Connections(user, answer.into())).await? {
         Answer::Connections(result) => Ok(result?),
         Answer::Push(_) | Answer::Log(_) | Answer::Instances(_) | Answer::Relayed(_) => {
             Err(mixed_up())

@@ -19,7 +19,7 @@ use switchboard_core::stats::Levels;
 use switchboard_protocol::Protocol;
 
 use crate::figures::Snapshot;
-use crate::permits::{ByteBudget, Seat, SocketPermit, Spent};
+use crate::permits::{ByteBudget, Seat, SocketPermit, Spent, Turn};
 use crate::task::give_way;
 use crate::transport::Opening;
 
@@ -46,11 +46,11 @@ pub(crate) enum Input {
     /// Another instance opened a link.
     AcceptLink(LinkEnd),
     /// The application hands in a push.
-    Push(Box<Push>, oneshot::Sender<Answer>),
+    Push(Box<Push>, Caller),
     /// The application asks for a user's connections.
-    Connections(UserId, oneshot::Sender<Answer>),
+    Connections(UserId, Caller),
     /// The application wants something of a user's log.
-    Log(Channel, LogRequest, oneshot::Sender<Answer>),
+    Log(Channel, LogRequest, Caller),
     /// The application asks for all instances.
     Instances(oneshot::Sender<Answer>),
     /// The application asks for figures.
@@ -63,6 +63,39 @@ pub(crate) enum Input {
         spread: Duration,
         drained: oneshot::Sender<()>,
     },
+}
+
+/// Whoever waits for what the instance answers.
+pub(crate) struct Caller {
+    answer: oneshot::Sender<Answer>,
+    /// That of a terminal that asks: it is over when the instance has done with the question, whether or not the terminal
+    /// has waited for that.
+    _turn: Option<Turn>,
+}
+
+impl Caller {
+    /// One who asks when it is its turn.
+    pub(crate) const fn in_turn(answer: oneshot::Sender<Answer>, turn: Turn) -> Self {
+        Self {
+            answer,
+            _turn: Some(turn),
+        }
+    }
+
+    /// Tells it the answer. It may have gone.
+    pub(crate) fn tell(self, answer: Answer) {
+        let _ = self.answer.send(answer);
+    }
+}
+
+impl From<oneshot::Sender<Answer>> for Caller {
+    /// One who asks whenever it wants.
+    fn from(answer: oneshot::Sender<Answer>) -> Self {
+        Self {
+            answer,
+            _turn: None,
+        }
+    }
 }
 
 /// A terminal that may connect, before the answer to its handshake.
@@ -365,6 +398,6 @@ mod tests {
             by: PushedBy::Application,
         };
         let (answer, _) = oneshot::channel();
-        Box::pin(inbox.send(Input::Push(Box::new(push), answer)))
+        Box::pin(inbox.send(Input::Push(Box::new(push), answer.into())))
     }
 }

@@ -1,9 +1,10 @@
-//! Permits: what a socket counts as while it is there, and what bytes that wait may take.
+//! Permits: what a socket counts as while it is there, what bytes that wait may take, and whose turn it is.
 
 use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
+use async_channel::{Receiver, Sender, bounded};
 use event_listener::Event as Signal;
 
 use crate::log::{Cause, damped};
@@ -157,6 +158,36 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Turns of those who want the same thing, first come first served.
+pub(crate) struct Turns {
+    taken: Sender<()>,
+    over: Receiver<()>,
+}
+
+/// One of them, until it is dropped.
+pub(crate) struct Turn(Receiver<()>);
+
+impl Turns {
+    /// So many at a time.
+    pub(crate) fn of(most: usize) -> Self {
+        let (taken, over) = bounded(most);
+        Self { taken, over }
+    }
+
+    /// Waits for one.
+    pub(crate) async fn next(&self) -> Turn {
+        // It fails only when there is no receiver.
+        let _ = self.taken.send(()).await;
+        Turn(self.over.clone())
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let _ = self.0.try_recv();
     }
 }
 

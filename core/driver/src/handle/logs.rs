@@ -61,7 +61,7 @@ impl Handle {
             Channel::Topic(topic) => topic.as_bytes(),
         };
         let member = self.shared.publisher(Some(name));
-        match ask(member, |answer| Input::Log(channel, request, answer)).await? {
+        match ask(member, |answer| Input::Log(channel, request, answer.into())).await? {
             Answer::Log(answer) => Ok(answer?),
             Answer::Push(_)
             | Answer::Connections(_)

@@ -67,8 +67,7 @@ impl Worker {
                     journal::receipt(self.me.id, receipt);
                 }
                 if let Some(caller) = self.calls.remove(&call) {
-                    // Whoever asked may have gone.
-                    let _ = caller.send(*answer);
+                    caller.tell(*answer);
                 }
             }
             Command::Notify(notice) => self.notify(*notice),

@@ -11,7 +11,7 @@ use futures_channel::oneshot;
 use futures_util::future::poll_fn;
 use switchboard_core::Instance;
 use switchboard_core::command::Outbox;
-use switchboard_core::event::{Answer, Event};
+use switchboard_core::event::Event;
 use switchboard_core::id::{CallId, SessionName};
 use switchboard_core::time::{Instant, Now};
 use switchboard_protocol::Family;
@@ -21,7 +21,9 @@ use crate::alarm::Alarm;
 use crate::clock;
 use crate::events::Queue;
 use crate::figures::Snapshot;
-use crate::inbox::{Accept, Input, LinkEnd, LoggedIn, PassedOn, Posted, Relayed, Reports, Who};
+use crate::inbox::{
+    Accept, Caller, Input, LinkEnd, LoggedIn, PassedOn, Posted, Relayed, Reports, Who,
+};
 use crate::log::journal;
 use crate::members::{Member, Shared};
 use crate::permits::Service;
@@ -75,7 +77,7 @@ pub(super) struct Worker {
     /// What came of commands at once: events of the next batch.
     pub(super) outcomes: VecDeque<Event>,
     /// By number: the first call comes first, and most often is answered first.
-    pub(super) calls: BTreeMap<CallId, oneshot::Sender<Answer>>,
+    pub(super) calls: BTreeMap<CallId, Caller>,
     pub(super) drained: Vec<oneshot::Sender<()>>,
     pub(super) ended: bool,
     calls_made: u64,
@@ -258,19 +260,19 @@ impl Worker {
                     self.for_links.dropped.count(Service::Peers);
                 }
             }
-            Input::Push(push, answer) => {
+            Input::Push(push, caller) => {
                 journal::push(self.me.id, &push);
-                let call = self.call(answer);
+                let call = self.call(caller);
                 self.instance
                     .handle(now, Event::Push { call, push: *push }, out);
             }
-            Input::Connections(user, answer) => {
-                let call = self.call(answer);
+            Input::Connections(user, caller) => {
+                let call = self.call(caller);
                 self.instance
                     .handle(now, Event::Connections { call, user }, out);
             }
-            Input::Log(channel, request, answer) => {
-                let call = self.call(answer);
+            Input::Log(channel, request, caller) => {
+                let call = self.call(caller);
                 let asked = Event::Log {
                     call,
                     channel,
@@ -356,10 +358,10 @@ impl Worker {
         ));
     }
 
-    fn call(&mut self, answer: oneshot::Sender<Answer>) -> CallId {
+    fn call(&mut self, caller: impl Into<Caller>) -> CallId {
         self.calls_made += 1;
         let call = CallId::new(self.calls_made);
-        self.calls.insert(call, answer);
+        self.calls.insert(call, caller.into());
         call
     }
 
@@ -448,7 +450,11 @@ mod tests {
         );
         let (answer, _) = oneshot::channel();
         let mut out = Outbox::new();
-        worker.input::<Hasty>(clock::now(), Input::Push(Box::new(push), answer), &mut out);
+        worker.input::<Hasty>(
+            clock::now(),
+            Input::Push(Box::new(push), answer.into()),
+            &mut out,
+        );
         let link = worker.batch(&mut out).expect("it dials the other");
         let failure = LinkFailure::Broken;
         let down = Input::Event(Event::LinkDown { link, failure });

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use async_channel::{Receiver, Sender, bounded};
 use bytes::Bytes;
 use futures_channel::oneshot;
 use switchboard_core::config::Config;
@@ -17,7 +16,8 @@ use switchboard_core::message::{
 use switchboard_protocol::centrifuge::{Answered, Question, TopicMembers};
 
 use super::logins::Sleep;
-use crate::inbox::{Inbox, Input};
+use crate::inbox::{Caller, Inbox, Input};
+use crate::permits::Turns;
 use crate::runtime::race;
 
 /// Questions of terminals that an instance has not answered, at most; the others wait for their turn. It is half of what
@@ -27,37 +27,19 @@ pub(super) const UNDER_WAY: usize = 8;
 /// An instance refuses a push at once. Whoever has heard nothing for so long takes it for accepted.
 const REFUSED_WITHIN: Duration = Duration::from_millis(100);
 
-/// The turns of those who ask, first come first served.
-pub(crate) struct Questions {
-    asked: Sender<()>,
-    answered: Receiver<()>,
-}
-
-/// One of them, until it is dropped.
-struct Turn<'a>(&'a Receiver<()>);
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        let _ = self.0.try_recv();
-    }
-}
+/// What terminals of an instance ask, each in its turn.
+pub(crate) struct Questions(Turns);
 
 impl Questions {
     pub(crate) fn new() -> Self {
-        let (asked, answered) = bounded(UNDER_WAY);
-        Self { asked, answered }
-    }
-
-    async fn turn(&self) -> Turn<'_> {
-        // It fails only when there is no receiver.
-        let _ = self.asked.send(()).await;
-        Turn(&self.answered)
+        Self(Turns::of(UNDER_WAY))
     }
 
     /// What the instance answers.
     pub(super) async fn ask(&self, inbox: &Inbox, question: Question) -> Answered {
-        let _turn = self.turn().await;
+        let turn = self.0.next().await;
         let (answer, answered) = oneshot::channel();
+        let answer = Caller::in_turn(answer, turn);
         let input = match question {
             Question::Connections(user) => Input::Connections(user, answer),
             Question::Log(channel, query) => Input::Log(channel, LogRequest::Read(query), answer),
@@ -98,6 +80,8 @@ fn listing(topic: TopicId) -> Push {
             order: ListOrder::Connections { after: None },
             limit: Action::LIST_MAX,
         },
+        // Nobody waits for longer, and it has its turn for so long.
+        deadline: Config::PRESENCE_DEADLINE,
         ..to_members(topic, Payload::binary(Bytes::new()))
     }
 }
@@ -145,7 +129,7 @@ pub(super) fn record(topic: TopicId, payload: Payload, retention: Option<Retenti
 pub(super) async fn publish(inbox: &Inbox, sleep: Sleep, publication: Push) -> Answered {
     let is_durable = publication.durable.is_some();
     let (answer, answered) = oneshot::channel();
-    let input = Input::Push(Box::new(publication), answer);
+    let input = Input::Push(Box::new(publication), answer.into());
     if inbox.send(input).await.is_err() {
         return Answered::Unknown;
     }
@@ -215,9 +199,7 @@ mod tests {
                 degraded,
                 connections: Vec::new(),
             };
-            answer
-                .send(Answer::Connections(Ok(found)))
-                .expect("it waits");
+            answer.tell(Answer::Connections(Ok(found)));
             let expected = match degraded {
                 true => Answered::Unknown,
                 false => Answered::Connections(Vec::new()),
@@ -244,9 +226,9 @@ mod tests {
         let asked = Patience::Whole.with(passes, ask(), Answered::Unknown);
         assert_eq!(pin!(asked).poll(&mut cx), Poll::Ready(Answered::Unknown));
         // And keeps nobody else from asking.
-        drop(others);
+        assert!(inputs.try_recv().is_ok());
         assert!(pin!(&mut ask()).poll(&mut cx).is_pending());
-        assert_eq!(inputs.len(), UNDER_WAY + 1);
+        assert_eq!(inputs.len(), UNDER_WAY);
     }
 
     /// H24: what terminals ask leaves room for what the application asks.
@@ -264,9 +246,13 @@ mod tests {
             assert!(pin!(question).poll(&mut cx).is_pending());
         }
         assert_eq!(inputs.len(), UNDER_WAY);
-        // Whoever asked has gone.
-        drop(asked.remove(0));
-        assert!(pin!(&mut asked[UNDER_WAY - 1]).poll(&mut cx).is_pending());
-        assert_eq!(inputs.len(), UNDER_WAY + 1);
+        // Whoever asked has gone: the instance has the question all the same.
+        drop(asked.drain(..UNDER_WAY));
+        assert!(pin!(&mut asked[0]).poll(&mut cx).is_pending());
+        assert_eq!(inputs.len(), UNDER_WAY);
+        // It has done with one.
+        assert!(inputs.try_recv().is_ok());
+        assert!(pin!(&mut asked[0]).poll(&mut cx).is_pending());
+        assert_eq!(inputs.len(), UNDER_WAY);
     }
 }
