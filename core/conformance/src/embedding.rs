@@ -1,16 +1,20 @@
 //! The library as an embedder uses it: servers in one's own process, terminals over real sockets.
 
 use std::convert::Infallible;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 use std::thread;
 use std::time::Duration;
 
 use async_tungstenite::tungstenite::Message;
 use async_tungstenite::{WebSocketStream, client_async, tungstenite};
+use futures_util::task::AtomicWaker;
 use futures_util::{StreamExt as _, future};
 use hyper::body::Incoming;
+use hyper::http::header::AUTHORIZATION;
 use hyper::http::request::Parts;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -280,6 +284,75 @@ pub async fn a_terminal_that_never_stops_sending_holds_nobody_up<R: Runtime>() {
         let kicked = server.handle().kick(user("bob"), None).await;
         kicked.expect("accepted");
         flooding.join().expect("no panic");
+    }
+}
+
+/// H18: what becomes of a token is not said behind a Close frame.
+pub async fn nothing_is_said_behind_a_close_frame<R: Runtime>() {
+    let gate = Arc::new(Gate::default());
+    let [server] = servers_with::<R, _, 1>(|| Hesitant(Arc::clone(&gate))).await;
+    let address = server.terminals_addr().expect("it listens");
+    let mut terminal = connect::<R>(address, "/connect").await;
+    let token = r#"{"switchboard":{"token":"new"}}"#;
+    let sent = terminal.send(Message::text(token)).await;
+    sent.expect("the terminal is connected");
+    while !gate.is_asked.load(Ordering::SeqCst) {
+        R::sleep(Duration::from_millis(10)).await;
+    }
+    let kicked = server.handle().kick(user("ann"), None).await;
+    kicked.expect("accepted");
+
+    let mut socket = R::release(terminal.into_inner()).expect("it can be released");
+    socket.set_nonblocking(false).expect("it is a socket");
+    let (mut head, mut payload) = ([0; 2], [0; 125]);
+    while head[0] != 0x88 {
+        socket.read_exact(&mut head).expect("a frame");
+        let payload = &mut payload[..head[1].into()];
+        socket.read_exact(payload).expect("its payload");
+    }
+    let answer = [0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8];
+    socket.write_all(&answer).expect("the server reads");
+    gate.open();
+    let mut rest = Vec::new();
+    socket.read_to_end(&mut rest).expect("the end");
+    assert!(rest.is_empty(), "{rest:?} is behind the Close frame");
+}
+
+/// Lets ann in, and takes its time with new tokens.
+struct Hesitant(Arc<Gate>);
+
+#[derive(Default)]
+struct Gate {
+    is_asked: AtomicBool,
+    is_open: AtomicBool,
+    opened: AtomicWaker,
+}
+
+impl Gate {
+    fn open(&self) {
+        self.is_open.store(true, Ordering::SeqCst);
+        self.opened.wake();
+    }
+
+    fn poll(&self, cx: &Context<'_>) -> Poll<()> {
+        self.opened.register(cx.waker());
+        self.is_asked.store(true, Ordering::SeqCst);
+        match self.is_open.load(Ordering::SeqCst) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    }
+}
+
+impl Authenticator for Hesitant {
+    fn authenticate<'a>(&'a self, request: &'a Parts) -> AuthFuture<'a> {
+        Box::pin(async {
+            if request.headers.contains_key(AUTHORIZATION) {
+                future::poll_fn(|cx| self.0.poll(cx)).await;
+                return Err(AuthError::InvalidToken("it is not his".to_owned()));
+            }
+            Ok(Login::new(user("ann")))
+        })
     }
 }
 

@@ -48,6 +48,7 @@ macro_rules! adapter_suite {
             messages_that_nobody_takes_are_answered_as_dropped,
             who_may_come_in_changes_while_the_server_runs,
             a_terminal_that_never_stops_sending_holds_nobody_up,
+            nothing_is_said_behind_a_close_frame,
             terminals_come_through_the_embedders_own_server,
             a_drained_server_has_said_goodbye_and_takes_nothing,
         ] }

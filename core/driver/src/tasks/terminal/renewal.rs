@@ -76,8 +76,11 @@ impl<T: Transport> Pump<T> {
         }));
     }
 
-    /// `Ready`: no token is judged. The hello comes before what is said of one.
+    /// `Ready`: no token is judged. The hello comes before what is said of one, and nothing behind a Close frame.
     pub(super) fn poll_renewal(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.phase != Phase::Open {
+            self.renewal.under_way = None;
+        }
         let Some(under_way) = &mut self.renewal.under_way else {
             return Poll::Ready(());
         };
