@@ -38,6 +38,10 @@ pub(crate) const LIST: &[Behaviour] = behaviours![
         PROCESSES.single_redis(),
         a_publication_is_a_record_or_is_refused
     ),
+    (
+        ONE.in_redis(),
+        what_is_published_behind_a_question_that_nobody_answers_is_not_handed_in
+    ),
     (INSTANCES, members_are_told_who_comes_and_leaves),
 ];
 
@@ -424,5 +428,38 @@ fn members_are_told_who_comes_and_leaves(cell: Cell) {
         bob.call("unsubscribe", json!({"channel": &channel}));
         let left = ann.push(&channel, "leave")["info"].take();
         assert_eq!(left["user"], "bob", "{left}");
+    }
+}
+
+/// What a client says at once is answered one after the other. One that has waited in vain is told at once that a publication
+/// is not taken, and not after another wait that nobody knows whether it is a record: it would publish that again.
+fn what_is_published_behind_a_question_that_nobody_answers_is_not_handed_in(cell: Cell) {
+    let cluster = servers(cell, 1);
+    for encoding in Encoding::ALL {
+        let channel = format!("room:{encoding:?}");
+        let (mut client, _) = connect(&cluster[0], encoding, "ann", &json!({}));
+        subscribe(&mut client, &channel, None);
+        cluster.redis().pause();
+        let (asked, published) = (client.next_id(), client.next_id());
+        client.say_all(&[
+            json!({"id": asked, "history": {"channel": channel, "limit": 10}}),
+            json!({"id": published, "publish": {"channel": channel, "data": "early"}}),
+        ]);
+        assert_eq!(client.reply(asked)["error"]["code"], 100);
+        assert_eq!(client.reply(published)["error"]["code"], 111);
+        cluster.redis().resume();
+        // It was not handed in, so that it is no record whatever becomes of Redis.
+        let kept = eventually_some("it publishes again", || {
+            let publish = json!({"channel": channel, "data": "later"});
+            let published = client.call("publish", publish);
+            let history = json!({"channel": channel, "limit": 10});
+            let kept = client.call("history", history)["history"]["publications"].take();
+            published["publish"].is_object().then_some(kept)
+        });
+        let kept = kept.as_array().expect("records");
+        assert!(
+            kept.iter().all(|record| record["data"] == "later"),
+            "{kept:?}"
+        );
     }
 }
