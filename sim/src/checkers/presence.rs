@@ -86,27 +86,23 @@ impl ToldWatchers {
         }
     }
 
-    /// A session wants to hear no more of a topic, or is told that it does not.
+    /// A session is told that it is no member. What was queued before that comes before it, though the client has left.
     fn leave(&mut self, session: usize, topic: &TopicId) {
         self.0.remove(&(session, topic.clone()));
     }
 
     fn take_in(&mut self, event: &Observed) -> Option<(usize, Result<(), String>)> {
-        match event {
-            Observed::Given { session, outgoing } => match outgoing {
-                Outgoing::Presence(presence) => {
-                    return Some((*session, self.told(*session, presence)));
-                }
-                Outgoing::Left(topic) => self.leave(*session, topic),
-                _ => {}
-            },
-            Observed::Wished {
-                session,
-                wish: TopicWish::Leave(topic),
-            } => self.leave(*session, topic),
-            _ => {}
+        let Observed::Given { session, outgoing } = event else {
+            return None;
+        };
+        match outgoing {
+            Outgoing::Presence(presence) => Some((*session, self.told(*session, presence))),
+            Outgoing::Left(topic) => {
+                self.leave(*session, topic);
+                None
+            }
+            _ => None,
         }
-        None
     }
 }
 

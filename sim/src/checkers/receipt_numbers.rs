@@ -6,7 +6,7 @@ use switchboard_core::message::{
 };
 use switchboard_core::time::Instant;
 
-use super::allowance::{is_follower, lied, may_be_closing};
+use super::allowance::{evicted_topic, is_follower, lied, may_be_closing};
 use super::topic_members::{may_be_meant, may_be_member};
 use crate::checker::{Scene, Watch};
 use crate::observed::{HandIn, Life};
@@ -190,7 +190,8 @@ fn instance(
         is_here
             && !may_be_closing(watch, **number)
             && !has_left(published, session, first)
-            && is_in_log(published, session, receipt)
+            && is_in_log(published, session, first, receipt)
+            && evicted_topic(watch, published, **number, handed_in.at).is_none()
     });
     (sum(&outcome.counts) < there.count() as u64).then_some("fewer terminals than it has")
 }
@@ -205,12 +206,16 @@ fn life_of(scene: Scene<'_>, instance: InstanceId) -> Option<Life> {
         .find(|life| scene.instance_of(*life) == instance)
 }
 
-/// Whether a session has begun to leave each of the topics of a push since then by which it was a member.
+/// Whether a session has begun to leave each of the topics of a push since then by which it was a member. What it has joined
+/// since may not have met it.
 fn has_left(published: &Published, session: &Session, since: Instant) -> bool {
     match published.to() {
         Audience::Topics { topics, .. } => {
             let mut standings = topics.iter().map(|topic| session.standing(topic));
-            !standings.any(|standing| standing.told().is_some() && !standing.has_left_since(since))
+            !standings.any(|standing| {
+                let was_told = standing.told().is_some_and(|(told, _)| told <= since);
+                was_told && !standing.has_left_since(since)
+            })
         }
         Audience::User(_)
         | Audience::Users(_)
@@ -234,11 +239,12 @@ fn times_meant(published: &Published, session: &Session) -> u64 {
 }
 
 /// Whether a session was told that it is a member of a topic in whose log a push is, if it is a durable one.
-fn is_in_log(published: &Published, session: &Session, receipt: &Receipt) -> bool {
+fn is_in_log(published: &Published, session: &Session, since: Instant, receipt: &Receipt) -> bool {
     let in_log = |topic: &TopicId| {
         let channel = session.channel(Some(topic));
         let mut logged = receipt.logged.iter();
-        session.standing(topic).told().is_some()
+        let told = session.standing(topic).told();
+        told.is_some_and(|(told, _)| told <= since)
             && logged.any(|log| log.channel == channel && matches!(log.logged, InLog::At(_)))
     };
     published.durable().is_none()
