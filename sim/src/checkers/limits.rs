@@ -301,9 +301,6 @@ fn not_joined(
         excuse.kind == FaultKind::SlowReader && excuse.scope == Scope::Session(session)
     });
     let since = unread.map_or(said, |unread| unread.from.before(SAID));
-    let Some(host) = this.life().and_then(|life| scene.host(life.host)) else {
-        return;
-    };
     // So many may come in a second, and wait for their answer.
     let lately = since.before(Duration::from_secs(1));
     let wishes = wishes.iter().filter(|at| **at >= lately).count();
@@ -321,8 +318,16 @@ fn not_joined(
             (of.max(wishes), config.connection_topics)
         }
         NotJoined::Full => {
-            let others = host.sessions().filter(|other| *other != session);
-            let members = others.filter(|other| may_be_member(scene, *other, topic, since));
+            // Some may have gone since it was refused.
+            let others = scene
+                .sessions()
+                .iter()
+                .enumerate()
+                .filter(|(number, other)| {
+                    let was_there = other.ended().is_none_or(|ended| ended >= since);
+                    *number != session && other.life() == this.life() && was_there
+                });
+            let members = others.filter(|(other, _)| may_be_member(scene, *other, topic, since));
             (members.count(), config.topic_members)
         }
     };
