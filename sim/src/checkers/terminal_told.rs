@@ -26,6 +26,9 @@ pub struct TerminalTold {
     told: Vec<Record>,
     /// Instances that have said that they are isolated.
     isolated: BTreeSet<Life>,
+    /// Terminals that were sent away without a cause that is known: their instances may say in the same turn that they are
+    /// isolated. With what is said otherwise.
+    sent_away: Vec<(Life, Instant, String)>,
     counters: Counters,
 }
 
@@ -66,6 +69,9 @@ impl Checker for TerminalTold {
 
     fn on_event(&mut self, event: &Observed, watch: &mut Watch<'_>) {
         self.counters.take_in(event, watch);
+        while let Some((.., what)) = self.sent_away.pop_if(|(_, at, _)| *at < watch.now()) {
+            watch.violated(what);
+        }
         match event {
             Observed::Heard { session, frame } => {
                 let sent = &mut self.of(*session).sent;
@@ -104,6 +110,8 @@ impl Checker for TerminalTold {
             Observed::Noticed { life, notice } => self.noticed(watch, *life, notice),
             Observed::Logged { life, log } if **log == Log::Isolated => {
                 self.isolated.insert(*life);
+                self.sent_away
+                    .retain(|(sent_away_by, ..)| sent_away_by != life);
             }
             _ => {}
         }
@@ -278,13 +286,18 @@ impl TerminalTold {
         let holds = account.messages == told.sent.received + told.sent.dropped
             && account.frames == told.frames
             && account.bytes == told.bytes
-            && Some(account.lived) == this.accepted().map(|accepted| watch.now().since(accepted))
-            && self.ended_so(watch, session, account.ending);
-        judge(watch, holds, || {
+            && Some(account.lived) == this.accepted().map(|accepted| watch.now().since(accepted));
+        let ended_so = self.ended_so(watch, session, account.ending);
+        let is_sent_away = account.ending == Ending::ByServer(CloseCode::ServiceRestart);
+        let otherwise = || {
             format!(
                 "session {session} is said to have ended with {account:?}, and {told:?} is known"
             )
-        });
+        };
+        match this.life().filter(|_| holds && !ended_so && is_sent_away) {
+            Some(life) => self.sent_away.push((life, watch.now(), otherwise())),
+            None => judge(watch, holds && ended_so, otherwise),
+        }
     }
 
     /// Whether a connection has ended like this.

@@ -363,7 +363,9 @@ impl Deliveries {
         let follower = share.record.zip(share.log).and_then(|(record, log)| {
             let connection = terminals.find(connection, share.key)?;
             let follower = FollowerKey { connection, log };
-            follow.has(follower).then_some((record, follower))
+            // It was greeted before it began to follow, and gets what stands before that as any other.
+            let begins = follow.begins_behind(follower, record.place.position);
+            (follow.has(follower) && !begins).then_some((record, follower))
         });
         served.push(ServedTerminal {
             addressee: share.addressee,

@@ -62,7 +62,8 @@ pub(super) enum Grant {
     Brought,
     /// Something is missing: it may never have been told the record.
     Told,
-    /// It begins there. The record may have been appended since it was told that it is a member, and be on its way.
+    /// It begins there, and was told before that it is reached by what is pushed. The record may have been appended since
+    /// then, and be on its way, as may be those before it.
     Begun,
 }
 
@@ -201,9 +202,10 @@ impl Follower {
     /// Whether the record at this position stands before those that it is sent, and may never have come to it.
     pub(super) fn begins_behind(&self, position: Position) -> bool {
         match self.stand {
-            Stand::At { at, given, grant } => {
+            Stand::At { given, grant, .. } => {
                 // That it is earlier in the log the offset says, unless a failover came between.
-                grant == Grant::Begun && at == given && position.offset() <= given.offset()
+                let is_before = position.offset() <= given.offset();
+                grant == Grant::Begun && is_before && !self.holds(position)
             }
             Stand::Asked { .. } => false,
         }

@@ -382,8 +382,8 @@ impl Followers {
                 follower.steps_back(found);
             }
             Stand::Asked { asked, came_behind } => {
-                let was_told = terminals.was_told_of_topic(key.connection, &followed.channel);
-                let (recovery, grant) = match (asked.resumes(), was_told) {
+                let is_reached = terminals.is_reached_by(key.connection, &followed.channel);
+                let (recovery, grant) = match (asked.resumes(), is_reached) {
                     (true, _) => (Recovery::Resumed, Grant::Brought),
                     (false, true) => (Recovery::Anew, Grant::Begun),
                     (false, false) => (Recovery::Anew, Grant::Told),

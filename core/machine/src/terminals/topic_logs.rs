@@ -59,11 +59,16 @@ impl Terminals {
         membership.is_some_and(|membership| matches!(membership.following, Following::Asked(_)))
     }
 
-    /// Whether a member was told that it is one, and of nothing about the log of the topic that it has asked for since.
-    pub(crate) fn was_told_of_topic(&self, key: ConnectionKey, channel: &Channel) -> bool {
-        let connection = self.registry.get(key);
-        let memberships = connection.and_then(|connection| connection.topics.as_ref());
-        let membership = channel.topic().and_then(|topic| memberships?.get(topic));
+    /// Whether a terminal was told that what is pushed to a channel reaches it, and of nothing about the log that it has
+    /// asked for: it was greeted, or is a member of the topic.
+    pub(crate) fn is_reached_by(&self, key: ConnectionKey, channel: &Channel) -> bool {
+        let Some(connection) = self.registry.get(key) else {
+            return false;
+        };
+        let Some(topic) = channel.topic() else {
+            return connection.is_live();
+        };
+        let membership = (connection.topics.as_ref()).and_then(|topics| topics.get(topic));
         membership.is_some_and(|membership| match membership.stage {
             JoinStage::Degraded | JoinStage::Joined => true,
             JoinStage::Joining { .. } => false,

@@ -1,15 +1,19 @@
-//! Members of topics that begin to follow, and pushes to many topics.
+//! Terminals that were greeted, and members of topics, before it is known where they begin to follow; and pushes to many
+//! topics.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::pair;
 use super::topic_logs::{ask, connect, durable_push, told, topic};
+use super::{followers, pair};
 use crate::config::Config;
+use crate::directory::log::LogOperation;
+use crate::directory::{Operation, OperationResult};
 use crate::event::{Event, Follow, Handshake};
 use crate::id::{ConnectionId, ConnectionKey, UserId};
 use crate::message::{Action, Audience, Counts, Durable, Push};
 use crate::testing::cluster::{Cluster, Server, frame, user};
+use crate::testing::rig::refused;
 use crate::topic::{TopicFollow, TopicJoin, TopicRights, TopicWish};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -50,6 +54,16 @@ pub(super) fn executed(cluster: &mut Cluster, of: usize) -> Vec<Event> {
         outcomes: Ok(cluster.outcomes(&trip, |_| None)),
     });
     answers.collect()
+}
+
+fn refuses_reads(operation: &Operation) -> Option<OperationResult> {
+    match operation {
+        Operation::Log {
+            operation: LogOperation::Read { .. },
+            ..
+        } => refused(),
+        _ => None,
+    }
 }
 
 pub(super) fn happen(cluster: &mut Cluster, index: usize, events: Vec<Event>) {
@@ -133,6 +147,58 @@ fn a_member_that_begins_to_follow_misses_none_of_two_that_were_on_their_way() {
         let times = told.iter().filter(|told| told.ends_with(text)).count();
         assert_eq!(times, 1, "{text} in {told:?}");
     }
+}
+
+/// The second of them comes before the log is read, and the first one when the member has been told the second.
+#[test]
+fn a_member_that_begins_to_follow_misses_none_that_comes_behind_its_successor() {
+    let mut cluster = pair();
+    let (ann, id) = member(&mut cluster);
+    cluster.server = Server::Waits;
+    ask(&mut cluster, 0, ann, "news", Follow::default());
+    cluster.call_push(1, durable_push("news", "one", 1, Durable::default()));
+    let first = executed(&mut cluster, 1);
+    cluster.call_push(0, durable_push("news", "two", 2, Durable::default()));
+    let mut read_and_second = executed(&mut cluster, 0);
+    read_and_second.reverse();
+    happen(&mut cluster, 0, read_and_second);
+    cluster.answer_held();
+    happen(&mut cluster, 1, first);
+    cluster.answer_held();
+    cluster.pass(SECOND * 5);
+    assert_eq!(
+        told(&cluster, id)[1..],
+        ["joined news ?", "log news Anew", "record news two", "one"]
+    );
+}
+
+/// The same of the terminal's own log: it was greeted, and not told where it begins.
+#[test]
+fn a_terminal_that_was_greeted_misses_nothing_that_was_on_its_way_when_its_log_is_read() {
+    let mut cluster = pair();
+    cluster.refuse(refuses_reads, [0]);
+    let (_, ann) = followers::follow(&mut cluster, 0, "ann", Follow::default());
+    cluster.pass(Config::default().hello_grace + SECOND);
+    assert_eq!(followers::told(&cluster, ann), ["hello ?"]);
+    cluster.refuses = None;
+    cluster.server = Server::Waits;
+    cluster.pass(Config::LOG_READ_PAUSE * 8);
+    let push = Push {
+        durable: Some(Durable::default()),
+        ..frame(user("ann"), "one", 1)
+    };
+    let call = cluster.call_push(1, push);
+    let appended = executed(&mut cluster, 1);
+    let read = executed(&mut cluster, 0);
+    happen(&mut cluster, 0, read);
+    happen(&mut cluster, 1, appended);
+    cluster.answer_held();
+    cluster.pass(SECOND * 5);
+    assert_eq!(
+        followers::told(&cluster, ann),
+        ["hello ?", "log Anew", "one"]
+    );
+    assert_eq!(cluster.receipt(call).counts.written, 1);
 }
 
 /// Nobody has told it that it is a member.
