@@ -11,8 +11,8 @@ use crate::checker::{Checker, Watch};
 use crate::ledger::FaultKind;
 use crate::observed::{Executed, Observed, Topic};
 
-/// In one history of a log a push stands once, as long as it is remembered: for twice as many pushes as the log
-/// keeps, and for some time after the last, also if the log was deleted meanwhile. A repeat of one that is kept is
+/// In one history of a log a push stands once, as long as it is remembered: for as many pushes as the log remembers, and
+/// for some time after the last, also if the log was deleted meanwhile. A repeat of one that is kept is
 /// answered with its place.
 #[derive(Clone, Debug, Default)]
 pub struct OnePayload {
@@ -61,7 +61,7 @@ impl OnePayload {
                 let (Some((new, before)), Some(last)) = (chain.split_last(), last) else {
                     return watch.held();
                 };
-                let remembered = remembered(*retention);
+                let remembered = retention.pushes() as usize;
                 let lately = before.iter().rev().take(remembered);
                 let again = lately.into_iter().any(|link| link.push == *push);
                 if new.position != place.position {
@@ -95,11 +95,6 @@ impl OnePayload {
             },
         }
     }
-}
-
-/// So many pushes are remembered, the last ones.
-const fn remembered(retention: Retention) -> usize {
-    retention.records as usize * 2
 }
 
 /// Whether all pushes of a log may be forgotten since one was added.

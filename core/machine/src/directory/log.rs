@@ -220,14 +220,18 @@ impl Default for Retention {
 }
 
 impl Retention {
+    /// Pushes that a log remembers at least, of the last two minutes.
+    const PUSHES: u64 = 1_000;
+
     /// Records that are kept, which are never none.
     pub(super) fn records(self) -> u32 {
         self.records.max(1)
     }
 
-    /// Pushes that are remembered: as many again have been removed when a repeat is missed.
-    pub(super) fn pushes(self) -> u64 {
-        u64::from(self.records()) * 2
+    /// Pushes that are remembered: twice as many as records are kept, and no fewer than come while a push whose outcome is
+    /// unknown is repeated, however little is kept.
+    pub fn pushes(self) -> u64 {
+        (u64::from(self.records()) * 2).max(Self::PUSHES)
     }
 
     pub(super) fn age_micros(self) -> u64 {

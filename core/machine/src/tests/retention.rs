@@ -56,6 +56,24 @@ fn kept(cluster: &mut Cluster) -> Vec<String> {
     texts.collect()
 }
 
+/// A repeat whose first time was not answered adds nothing behind what came meanwhile.
+#[test]
+fn a_value_that_is_kept_alone_is_not_brought_back_by_its_repeat() {
+    let mut cluster = pair();
+    let last_value = retain(1, 60 * SECOND);
+    for text in ["one", "two", "three", "four"] {
+        pushed(&mut cluster, user("ann"), text, last_value);
+    }
+    let again = Push {
+        durable: Some(last_value),
+        ..frame(user("ann"), "one", 1)
+    };
+    let call = cluster.hand_in(1, again);
+    cluster.pass(SECOND);
+    assert_eq!(cluster.receipt(call).logged[0].logged, InLog::Expired);
+    assert_eq!(kept(&mut cluster), ["four"]);
+}
+
 #[test]
 fn a_push_has_its_log_keep_more_or_less_than_usual() {
     let config = Config {
