@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use switchboard_core::channel::Channel;
-use switchboard_core::directory::log::{LogOperation, LogReply, Logged, Retention};
+use switchboard_core::directory::log::{LogOperation, LogReply, Logged};
 use switchboard_core::directory::{Operation, Reply};
 use switchboard_core::time::Instant;
 

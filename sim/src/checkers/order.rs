@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use switchboard_core::id::TopicId;
 use switchboard_core::message::Audience;
 
 use crate::checker::{Checker, Watch};
@@ -9,17 +10,17 @@ use crate::ledger::{FaultKind, Scope};
 use crate::observed::{Life, Observed, Topic};
 use crate::publishing::HandInProgress;
 
-/// Per publishing instance, user and connection, pushes come in the order they were handed in. So do those to
-/// topics, but for those to users.
+/// Per publishing instance, user and connection, pushes come in the order they were handed in. So do those to topics that
+/// name the same topic first.
 ///
 /// A push that was handed in more than once may come from any of these times: it is too late only if
 /// all of them lie before all those of a push that came earlier. Pushes to everyone have a pace of
 /// their own, those that were handed in at several instances no order, and durable ones that of the log.
 #[derive(Clone, Debug, Default)]
 pub struct Order {
-    /// Of the pushes of each instance that a session got, the latest first time: of those to users, and of those
-    /// to topics.
-    latest: BTreeMap<(usize, Life, bool), u64>,
+    /// Of the pushes of each instance that a session got, the latest first time: of those to users, and of those to topics
+    /// by the one that they name first.
+    latest: BTreeMap<(usize, Life, Option<TopicId>), u64>,
 }
 
 impl Checker for Order {
@@ -51,9 +52,11 @@ impl Checker for Order {
         if elsewhere || by_the_log || *published.to() == Audience::Everyone {
             return;
         }
-        let to_topics = matches!(published.to(), Audience::Topics { .. });
-        let latest =
-            (self.latest.entry((*session, first.life, to_topics))).or_insert(first.sequence);
+        let topic = match published.to() {
+            Audience::Topics { topics, .. } => topics.first().cloned(),
+            _ => None,
+        };
+        let latest = (self.latest.entry((*session, first.life, topic))).or_insert(first.sequence);
         if *latest > last.sequence {
             // What one end of a link does not say, or says wrongly, is said again behind what came later.
             let publisher = first.life.host;

@@ -390,7 +390,7 @@ impl Membership {
         match (purpose, reply) {
             (MembershipPurpose::Register { row, epoch }, Reply::Registered) => {
                 if let RowOf::Connection(connection) = row {
-                    terminals.no_topics_of_user(connection);
+                    terminals.topics_of_user(cx, connection, Vec::new());
                 }
                 shard.registered(cx, terminals, row, epoch);
             }

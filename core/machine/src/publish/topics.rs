@@ -7,8 +7,8 @@
 //! Pushes to topics leave in the order in which they were handed in, whichever topics they are for: each waits
 //! for the rows of all its topics, and for those before it. That costs little, because the directory answers in
 //! the order in which it is asked, and it gives a terminal that is a member of two topics their pushes in one
-//! order. Nobody waits for rows beyond a fraction of the deadline: from there on everybody is asked. Durable pushes are
-//! another matter ([`topic_records`](super::topic_records)).
+//! order. No push waits for rows beyond a fraction of its deadline: from there on everybody is asked, and it goes past those
+//! that name another topic first. Durable pushes are another matter ([`topic_records`](super::topic_records)).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash as _, Hasher};
@@ -202,6 +202,24 @@ impl TopicPushes {
                 Some(first)
             }
         }
+    }
+
+    /// A push, behind the earlier ones that name the same topic first, unless it goes alone.
+    fn take_with(&mut self, number: u64, alone: bool) -> Vec<TopicPush> {
+        let first = |waiting: &TopicPush| waiting.topics.first().cloned();
+        let named = self.waiting.get(&number).and_then(first);
+        let earlier = self.waiting.range(..=number);
+        let going = earlier.filter(|(other, waiting)| match alone {
+            true => **other == number,
+            false => first(waiting) == named,
+        });
+        let going: Vec<_> = going.map(|(number, _)| *number).collect();
+        let taken = going.iter().filter_map(|number| {
+            let taken = self.waiting.remove(number)?;
+            self.numbers.remove(&taken.push);
+            Some(taken)
+        });
+        taken.collect()
     }
 
     /// A delivery was not answered.
@@ -420,8 +438,8 @@ impl Publish {
         }
     }
 
-    /// A push has waited for rows as long as its deadline allows. Earlier ones go with it, so that it does not
-    /// overtake them.
+    /// A push has waited for rows as long as its deadline allows. Earlier ones that name the same topic first go with it,
+    /// so that it does not overtake them; it goes past the others, and so do these. A list is in no order.
     pub(super) fn topics_hurry(
         &mut self,
         cx: &mut Context<'_>,
@@ -434,16 +452,19 @@ impl Publish {
             }
             return;
         };
-        for (_, earlier) in self.topics.waiting.range_mut(..=number) {
-            match earlier.stage {
+        let is_list =
+            (self.open.get(push)).is_some_and(|open| matches!(open.action, Action::List { .. }));
+        for mut going in self.topics.take_with(number, is_list) {
+            match going.stage {
                 TopicStage::Ready => {}
                 TopicStage::LookingUp
                 | TopicStage::Appending
                 | TopicStage::Unjudged
                 | TopicStage::Unknown => {
-                    earlier.stage = TopicStage::Unknown;
+                    going.stage = TopicStage::Unknown;
                 }
             }
+            self.route_topics(cx, wings, going);
         }
         self.advance_topics(cx, wings);
     }

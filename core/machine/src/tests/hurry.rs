@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use super::topic_logs::{connect, to, told, topic};
 use crate::config::Config;
+use crate::event::Event;
 use crate::id::{CallId, ConnectionId};
 use crate::message::Audience;
 use crate::testing::cluster::{Cluster, Server, frame, user};
+use crate::topic::TopicWish;
 
 const fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -77,6 +80,34 @@ fn a_push_in_a_hurry_takes_the_earlier_ones_of_its_user_with_it() {
     for terminal in [here, elsewhere] {
         assert_eq!(cluster.texts(terminal), ["a", "b", "c"]);
     }
+}
+
+/// It goes past pushes to other topics, which wait for their rows.
+#[test]
+fn a_push_to_a_topic_in_a_hurry_takes_those_alone_that_name_the_same_topic_first() {
+    let mut cluster = Cluster::new(&Config::default(), 2);
+    let (ann, id) = connect(&mut cluster, 1, "ann");
+    for name in ["news", "late"] {
+        let wish = TopicWish::Join(topic(name));
+        cluster.event(
+            1,
+            Event::Topic {
+                connection: ann,
+                wish,
+            },
+        );
+        cluster.pass(Duration::from_secs(2));
+    }
+    cluster.server = Server::Waits;
+    let patient = push(&mut cluster, to("news"), "a", 3000);
+    let earlier = push(&mut cluster, to("late"), "b", 3000);
+    let hurried = push(&mut cluster, to("late"), "c", 90);
+    cluster.pass(millis(35));
+    assert_eq!(told(&cluster, id)[2..], ["b", "c"]);
+    cluster.answer_held();
+    assert_eq!(told(&cluster, id)[2..], ["b", "c", "a"]);
+    let degraded = [patient, earlier, hurried].map(|call| cluster.receipt(call).degraded);
+    assert_eq!(degraded, [false, true, true]);
 }
 
 #[test]

@@ -25,7 +25,7 @@ pub(super) fn topic(name: &str) -> TopicId {
     TopicId::new(name).expect("a topic")
 }
 
-fn to(name: &str) -> Audience {
+pub(super) fn to(name: &str) -> Audience {
     Audience::Topics {
         topics: vec![topic(name)],
         except: None,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::pair;
 use crate::config::Config;
+use crate::directory::{Keeping, Operation};
 use crate::event::{Event, Handshake};
 use crate::id::{CallId, ConnectionId, ConnectionKey, PushId, TopicId, UserId};
 use crate::message::{Action, Audience, ListOrder, Push, PushRefused};
@@ -447,6 +448,50 @@ fn a_user_is_a_member_with_terminals_that_connect_later() {
         assert_eq!(kept, Some(true));
     }
     assert_eq!(keep(&mut cluster, 3, Action::Join(news())), Some(false));
+}
+
+/// What its instance has not heard of the directory says with the next writing of the row, also of a topic that was taken
+/// back before, or in which there was no room.
+#[test]
+fn a_terminal_joins_what_is_kept_and_was_missed_when_its_row_is_written_again() {
+    let config = Config {
+        connection_topics: 2,
+        ..Config::default()
+    };
+    let mut cluster = Cluster::new(&config, 2);
+    let (_, ann) = cluster.connect(1, "ann");
+    let keep = |cluster: &mut Cluster, id, action| {
+        let push = Push {
+            action,
+            ..frame(user("ann"), "", id).durable()
+        };
+        cluster.call_push(0, push);
+    };
+    // Its instance hears nothing of these.
+    let missed = |cluster: &mut Cluster, name: &str| {
+        let operation = Operation::KeepTopic {
+            key: UserId::new("ann").expect("a user").into(),
+            topic: topic(name),
+            keeping: Keeping::Kept { most: 128 },
+        };
+        let kept = cluster.directory.execute(cluster.now.mono, &operation);
+        assert!(kept.is_ok(), "{kept:?}");
+    };
+    keep(&mut cluster, 1, Action::Join(topic("news")));
+    keep(&mut cluster, 2, Action::Leave(topic("news")));
+    missed(&mut cluster, "news");
+    assert_eq!(told(&cluster, ann), ["hello", "joined news", "left news"]);
+    cluster.pass(config.sweep * 3);
+    assert_eq!(told(&cluster, ann)[3..], ["joined news"]);
+    for name in ["b", "c"] {
+        missed(&mut cluster, name);
+    }
+    cluster.pass(config.sweep * 2);
+    let last = |cluster: &Cluster| told(cluster, ann).pop();
+    assert_eq!(last(&cluster).as_deref(), Some("not joined c TooMany"));
+    keep(&mut cluster, 3, Action::Leave(topic("news")));
+    cluster.pass(config.sweep * 2);
+    assert_eq!(last(&cluster).as_deref(), Some("joined c"));
 }
 
 /// A terminal that connects while its user becomes a member is one, whichever comes first.

@@ -264,6 +264,8 @@ impl Terminals {
         if let Some(why) = refused {
             cx.stats.topic_joins_refused += 1;
             memberships.watching.retain(|it| it.topic != topic);
+            // There may be room when the directory says it again.
+            memberships.known.retain(|it| it.topic != topic);
             self.say_of_topic(cx, key, TopicWord::NotJoined(topic, why));
             return Err(Outcome::Overflow);
         }

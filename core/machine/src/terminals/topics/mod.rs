@@ -52,9 +52,8 @@ pub(super) struct Memberships {
     of: Vec<TopicMembership>,
     /// Topics whose other members it wants to be told of: some of those above.
     watching: Vec<WatchedTopic>,
-    /// Topics of its user as the directory said last, and those that an application has taken back since: what is
-    /// said again makes no member of a terminal that has left.
-    known: Vec<TopicId>,
+    /// What the directory has said of its user's topics: what is said again makes no member of a terminal that has left.
+    known: Vec<KnownTopic>,
     /// The pace of its joins.
     pace: ActPace,
 }
@@ -68,6 +67,22 @@ struct AskedJoin {
     ticket: Option<Ticket>,
     /// What it asks of the log of the topic.
     follow: Option<Box<Follow>>,
+}
+
+/// A topic of a terminal's user, as far as the directory has said and an application has told.
+#[derive(Clone, Debug, Hash)]
+struct KnownTopic {
+    topic: TopicId,
+    said: SaidOfTopic,
+}
+
+/// What was said of a topic last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum SaidOfTopic {
+    /// The directory: the user is to be in it.
+    Kept,
+    /// An application has taken it back. An answer may have been on its way then: the next one that names it says nothing.
+    TakenBack,
 }
 
 /// A topic whose other members a terminal is told of.

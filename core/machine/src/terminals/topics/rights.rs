@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{AskedJoin, JoinStage, LeftAs, MemberBy, TopicWord};
+use super::{AskedJoin, JoinStage, KnownTopic, LeftAs, MemberBy, SaidOfTopic, TopicWord};
 use crate::context::Context;
 use crate::frame::NotJoined;
 use crate::id::{ConnectionKey, TopicId};
@@ -111,19 +111,24 @@ impl Terminals {
         let Some(connection) = self.registry.get_mut(key).filter(|found| found.is_open()) else {
             return;
         };
-        let known = std::mem::replace(&mut connection.memberships().known, topics.clone());
-        for topic in topics {
-            if !known.contains(&topic) {
-                self.join_when_greeted(cx, key, topic);
-            }
+        if topics.is_empty() && connection.topics.is_none() {
+            return;
         }
-    }
-
-    /// The directory says that the terminals of a user are to be members of no topic.
-    pub(crate) fn no_topics_of_user(&mut self, key: ConnectionKey) {
-        let connection = self.registry.get_mut(key);
-        if let Some(memberships) = connection.and_then(|found| found.topics.as_mut()) {
-            memberships.known = Vec::new();
+        let memberships = connection.memberships();
+        let known = std::mem::take(&mut memberships.known);
+        let mut joins = Vec::new();
+        for topic in topics {
+            let before = known.iter().find(|it| it.topic == topic);
+            match before.map(|before| before.said) {
+                Some(SaidOfTopic::TakenBack) => continue,
+                Some(SaidOfTopic::Kept) => {}
+                None => joins.push(topic.clone()),
+            }
+            let said = SaidOfTopic::Kept;
+            memberships.known.push(KnownTopic { topic, said });
+        }
+        for topic in joins {
+            self.join_when_greeted(cx, key, topic);
         }
     }
 
@@ -196,13 +201,15 @@ impl Terminals {
         };
         // An answer of the directory that is under way may say otherwise.
         let known = &mut connection.memberships().known;
-        if !known.contains(topic) {
-            // Beside as many as the directory may say.
-            if known.len() >= 2 * cx.config.connection_topics {
-                known.remove(known.len() - cx.config.connection_topics);
-            }
-            known.push(topic.clone());
+        known.retain(|it| it.topic != *topic);
+        // Beside as many as the directory may say.
+        if known.len() >= 2 * cx.config.connection_topics {
+            known.remove(known.len() - cx.config.connection_topics);
         }
+        known.push(KnownTopic {
+            topic: topic.clone(),
+            said: SaidOfTopic::TakenBack,
+        });
         self.end_membership(cx, key, topic.clone());
     }
 }
