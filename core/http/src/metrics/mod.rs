@@ -119,8 +119,7 @@ impl Metrics {
 
     /// Counts a push to topics by the terminals of its receipt.
     pub(crate) fn topic_push(&self, counts: &Counts) {
-        let members =
-            counts.written + counts.queued + counts.kept + counts.acked + counts.failed();
+        let members = counts.written + counts.queued + counts.kept + counts.acked + counts.failed();
         self.fan_out.observe(members as f64);
     }
 
