@@ -239,9 +239,11 @@ class JavaCentrifuge {
             eventually("the publication", () -> room.publications.equals(List.of("\"to the topic\"")));
             Room other = new Room(told, "secret");
             eventually("the refusal", () -> other.ended.equals(List.of(103)));
-            // The room is left, and nothing of it comes.
+            // The room is left, which the client tells before the server has heard of it, and nothing of it comes.
             room.subscription.unsubscribe();
-            eventually("it is left", () -> room.ended.size() == 1);
+            String members = "/v1/topics/" + allowed;
+            eventually("it is left", () -> accepted("GET", members, "").get("count").getAsInt() == 0);
+            demand(room.ended.size() == 1, room.ended);
             accepted("POST", "/v1/topics/" + allowed + "/push", "\"late\"");
             push(user, "\"still here\"");
             told.has("\"still here\"");
