@@ -29,7 +29,7 @@ pub(crate) use batch::{Batch, decode_batch};
 pub(crate) use hello::{Hello, Role, Transcript, decode_hello, encode_hello};
 
 /// The version of all that is in this module. Instances of unequal versions refuse each other.
-pub(crate) const VERSION: u16 = 5;
+pub(crate) const VERSION: u16 = 6;
 
 /// The largest batch that a peer may send, in bytes.
 pub(crate) const MAX_BATCH_BYTES: usize = Config::BATCH_BYTES_MAX;
