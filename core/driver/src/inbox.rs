@@ -107,8 +107,6 @@ pub(crate) struct Accept {
     pub(crate) first: Option<Payload>,
     pub(crate) opening: Opening,
     pub(crate) seat: Seat,
-    /// Its place among the sockets of terminals, if it came through the listener for these.
-    pub(crate) place: Option<Arc<Seat>>,
     pub(crate) answer: oneshot::Sender<Result<(), Refused>>,
 }
 
@@ -206,13 +204,16 @@ impl Inbox {
     /// # Errors
     ///
     /// If the instance has ended.
-    pub(crate) fn send(&self, input: Input) -> impl Future<Output = Result<(), InstanceEnded>> {
+    pub(crate) fn send(
+        &self,
+        input: Input,
+    ) -> impl Future<Output = Result<(), InstanceEnded>> + use<> {
         // Each terminal holds this future in that of its task, for as long as it is connected. What waits is large, and
         // rare: it is in a box.
         match self.try_send(input) {
             Attempt::Sent => Either::Left(ready(Ok(()))),
             Attempt::Ended => Either::Left(ready(Err(InstanceEnded))),
-            Attempt::NoRoom(input) => Either::Right(Box::pin(self.wait(input))),
+            Attempt::NoRoom(input) => Either::Right(Box::pin(self.clone().wait(input))),
         }
     }
 
@@ -231,7 +232,7 @@ impl Inbox {
         }
     }
 
-    async fn wait(&self, input: Input) -> Result<(), InstanceEnded> {
+    async fn wait(self, input: Input) -> Result<(), InstanceEnded> {
         let held = match bytes_of(&input) {
             0 => None,
             bytes => Some(self.room.take(bytes).await),
@@ -271,7 +272,10 @@ impl Reports {
     /// # Errors
     ///
     /// If the instance has ended.
-    pub(crate) fn send(&self, event: Event) -> impl Future<Output = Result<(), InstanceEnded>> {
+    pub(crate) fn send(
+        &self,
+        event: Event,
+    ) -> impl Future<Output = Result<(), InstanceEnded>> + use<> {
         self.0.send(Input::Event(event))
     }
 

@@ -23,8 +23,8 @@ pub(crate) struct SocketPermit {
     pub(crate) _listener: Seat,
     /// Among the terminals of the instance that it was handed to.
     pub(crate) member: Option<Seat>,
-    /// Among the sockets of terminals, for as long as it is open.
-    pub(crate) place: Option<Arc<Seat>>,
+    /// Among the sockets of terminals, for as long as it is open: it goes with the socket.
+    pub(crate) place: Option<Seat>,
     pub(crate) room: Capacity,
 }
 

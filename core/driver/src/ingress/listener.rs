@@ -128,7 +128,7 @@ impl Hall {
             Service::Terminals => {
                 let all = self.places.load(Ordering::Relaxed);
                 let full = inside >= self.limits.handshakes || all >= self.limits.terminals;
-                (full, (!full).then(|| Arc::new(Seat::take(&self.places))))
+                (full, (!full).then(|| Seat::take(&self.places)))
             }
             Service::Api => (inside >= self.limits.api, None),
             Service::Peers => {
@@ -156,7 +156,7 @@ impl Hall {
         self.service == Service::Peers && inside >= self.limits.peers.saturating_mul(2)
     }
 
-    fn permit(&self, room: Capacity, place: Option<Arc<Seat>>) -> SocketPermit {
+    fn permit(&self, room: Capacity, place: Option<Seat>) -> SocketPermit {
         let counter = match room {
             Capacity::Enough | Capacity::Until(_) => &self.inside,
             Capacity::Spare => &self.spare,

@@ -15,7 +15,7 @@ pub(crate) fn serve<R: Runtime>(ingress: &Rc<Ingress>, arrival: Arrival) {
     let Arrival {
         service,
         socket,
-        permit,
+        mut permit,
     } = arrival;
     // Frames are small, and somebody waits for them.
     let adopted = socket.set_nodelay(true).and_then(|()| R::adopt(socket));
@@ -28,10 +28,11 @@ pub(crate) fn serve<R: Runtime>(ingress: &Rc<Ingress>, arrival: Arrival) {
         Service::Api => "API connection",
         Service::Peers => "peer handshake",
     };
+    let place = permit.place.take();
     let permit = Arc::new(permit);
     task::spawn::<R>(name, async move {
         match service {
-            Service::Terminals => terminals::serve::<R>(&ingress, stream, &permit).await,
+            Service::Terminals => terminals::serve::<R>(&ingress, stream, &permit, place).await,
             Service::Api => apis::serve::<R>(&ingress, stream, &permit).await,
             Service::Peers => peers::serve::<R>(&ingress, stream, &permit).await,
         }

@@ -102,6 +102,7 @@ async fn handshake<R: Runtime, T>(
         stream,
         read: joined(parts.read_buf, unread),
         kernel: Kernel::of::<R>(),
+        place: None,
     };
     Some((to, wire))
 }

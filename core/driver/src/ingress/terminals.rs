@@ -28,7 +28,7 @@ use crate::permits::{Capacity, Seat, Service, SocketPermit};
 use crate::request::follow::follow;
 use crate::request::origin;
 use crate::runtime::Runtime;
-use crate::transport::{self, Asked, BadHandshake, Handover, Opening};
+use crate::transport::{self, Asked, BadHandshake, Handover, Opening, Wire};
 
 /// Where terminals connect whose handshake says who they are.
 const PATH: &str = "/connect";
@@ -40,7 +40,12 @@ const RETRY_SECONDS: u16 = 1;
 const RETRY_SECONDS_OF_USER: u16 = 30;
 
 /// Answers one handshake, and hands the connection to the terminal's task.
-pub(super) async fn serve<R: Runtime>(ingress: &Ingress, stream: R::Stream, permit: &SocketPermit) {
+pub(super) async fn serve<R: Runtime>(
+    ingress: &Ingress,
+    stream: R::Stream,
+    permit: &SocketPermit,
+    place: Option<Seat>,
+) {
     let answer = async |request: Request<Incoming>| match request.uri().path() {
         EMULATION_PATH => Err(relayed(ingress, request).await),
         _ => {
@@ -50,7 +55,7 @@ pub(super) async fn serve<R: Runtime>(ingress: &Ingress, stream: R::Stream, perm
     };
     let taken = take_over::<R, Handover>(ingress, Service::Terminals, stream, answer).await;
     if let Some((handover, wire)) = taken {
-        handover.done(wire);
+        handover.done(Wire { place, ..wire });
     }
 }
 
@@ -90,7 +95,6 @@ async fn terminal(
         opening,
         who,
         first,
-        place: permit.place.clone(),
     };
     connect(ingress.events.as_deref(), &ingress.me, terminal)
         .await
@@ -211,7 +215,6 @@ impl Handle {
             opening: Opening::upgrade(asked.kind, hyper::upgrade::on(&mut *request)),
             who: Comer::Known(login, asked_log(request.uri(), asked.protocol)?),
             first: None,
-            place: None,
         };
         connect(self.shared.events.as_deref(), member, terminal).await?;
         Ok(asked.head.map(|()| ConnectBody::new(Bytes::new())))
@@ -242,8 +245,6 @@ struct Candidate<'a> {
     who: Comer,
     /// What it has said with its request.
     first: Option<Payload>,
-    /// Its place among the sockets of terminals, if it came through the listener for these.
-    place: Option<Arc<Seat>>,
 }
 
 /// Has an instance serve a terminal.
@@ -269,7 +270,6 @@ async fn ask(member: &Member, terminal: Candidate<'_>) -> Option<Result<(), Refu
         opening,
         who,
         first,
-        place,
     } = terminal;
     let (answer, answered) = oneshot::channel();
     let size = asked.kind.size(asked.protocol);
@@ -293,7 +293,6 @@ async fn ask(member: &Member, terminal: Candidate<'_>) -> Option<Result<(), Refu
         first,
         opening,
         seat: member.seat(),
-        place,
         answer,
     };
     member

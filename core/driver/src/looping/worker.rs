@@ -337,25 +337,25 @@ impl Worker {
         if let Some(first) = accept.first {
             mailbox.hear(first);
         }
-        let terminal = Box::new(terminal::Terminal {
-            key,
-            id,
-            user,
+        let opening = accept.opening.opened::<R>(Rc::clone(&mailbox).aborted());
+        let accepted = Box::new(terminal::AcceptedTerminal {
+            context: Rc::clone(&self.for_terminals),
+            terminal: terminal::Terminal {
+                key,
+                id,
+                user,
+                protocol: accept.protocol,
+                mailbox,
+                _seat: accept.seat,
+            },
+            opening,
             expires,
             request,
-            protocol: accept.protocol,
             names: name.map(|name| Box::new(self.session_names.names(self.me.id, name))),
-            mailbox,
-            _seat: accept.seat,
-            _place: accept.place,
         });
         // If the handshake's task has gone, the opening fails and the terminal is reported closed.
         let _ = accept.answer.send(Ok(()));
-        R::spawn(terminal::run::<R>(
-            Rc::clone(&self.for_terminals),
-            terminal,
-            accept.opening.opened::<R>(),
-        ));
+        R::spawn(terminal::run(accepted));
     }
 
     fn call(&mut self, caller: impl Into<Caller>) -> CallId {

@@ -10,7 +10,6 @@ mod renewal;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::Future;
-use std::marker::PhantomData;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -54,13 +53,23 @@ const HEARD_BYTES: usize = 128 << 10;
 /// frames and one ping.
 #[derive(Default)]
 pub(crate) struct Mailbox {
-    orders: RefCell<VecDeque<TerminalOrder>>,
-    /// What the terminal has said on other connections than its own.
-    heard: RefCell<VecDeque<Payload>>,
+    letters: RefCell<Letters>,
     aborted: Cell<bool>,
-    waker: RefCell<Option<Waker>>,
+}
+
+/// What is in a mailbox.
+#[derive(Default)]
+struct Letters {
+    orders: Vec<TerminalOrder>,
+    /// What the terminal has said on other connections than its own. Few terminals ever do.
+    #[expect(
+        clippy::box_collection,
+        reason = "there is one such field for each terminal"
+    )]
+    heard: Option<Box<VecDeque<Payload>>>,
+    waker: Option<Waker>,
     /// The terminal, once its connection is open.
-    terminal: RefCell<Option<Weak<dyn AtOnce>>>,
+    terminal: Option<Weak<dyn AtOnce>>,
 }
 
 /// What an instance can have a terminal do without its task.
@@ -106,20 +115,32 @@ impl Mailbox {
 
     /// Takes what the terminal has said on another connection than its own.
     pub(crate) fn hear(&self, frame: Payload) -> Hearing {
-        let mut heard = self.heard.borrow_mut();
+        let mut letters = self.letters.borrow_mut();
+        let heard = letters.heard.get_or_insert_default();
         let bytes: usize = heard.iter().map(Payload::len).sum();
         if heard.len() >= HEARD_MAX || (bytes > 0 && bytes + frame.len() > HEARD_BYTES) {
             return Hearing::Full;
         }
         heard.push_back(frame);
-        drop(heard);
+        drop(letters);
         self.wake();
         Hearing::Heard
     }
 
+    /// What has come so, one frame after the other.
+    fn next_heard(&self) -> Option<Payload> {
+        let mut letters = self.letters.borrow_mut();
+        let heard = letters.heard.as_mut()?;
+        let next = heard.pop_front();
+        if heard.is_empty() {
+            letters.heard = None;
+        }
+        next
+    }
+
     /// Something to do with what is posted next.
     pub(crate) fn keep(&self, order: TerminalOrder) {
-        self.orders.borrow_mut().push_back(order);
+        self.letters.borrow_mut().orders.push(order);
     }
 
     /// Has this done, and what was kept before it: here and now, or by the task if the terminal is busy or its socket
@@ -128,7 +149,12 @@ impl Mailbox {
     #[must_use]
     pub(crate) fn post_at_once(&self, order: TerminalOrder) -> bool {
         self.keep(order);
-        let terminal = self.terminal.borrow().as_ref().and_then(Weak::upgrade);
+        let terminal = self
+            .letters
+            .borrow()
+            .terminal
+            .as_ref()
+            .and_then(Weak::upgrade);
         match terminal.map(|terminal| terminal.do_at_once()) {
             Some(DoneAtOnce::All { flushed }) => flushed,
             Some(DoneAtOnce::NotAll) | None => {
@@ -145,23 +171,21 @@ impl Mailbox {
     }
 
     fn wake(&self) {
-        if let Some(waker) = self.waker.borrow_mut().take() {
+        let waker = self.letters.borrow_mut().waker.take();
+        if let Some(waker) = waker {
             waker.wake();
         }
     }
 
     fn listen(&self, cx: &Context<'_>) {
-        let mut waker = self.waker.borrow_mut();
-        if !waker
-            .as_ref()
-            .is_some_and(|waker| waker.will_wake(cx.waker()))
-        {
-            *waker = Some(cx.waker().clone());
+        match &mut self.letters.borrow_mut().waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
         }
     }
 
     /// Ends when the instance wants no more of this terminal.
-    async fn aborted(&self) {
+    pub(crate) async fn aborted(self: Rc<Self>) {
         poll_fn(|cx| {
             self.listen(cx);
             if self.aborted.get() {
@@ -195,36 +219,39 @@ pub(crate) struct TerminalContext {
     pub(crate) scratch: RefCell<Vec<u8>>,
 }
 
+/// A terminal that is accepted, and what is known of it until its connection is open.
+pub(crate) struct AcceptedTerminal<R: Runtime> {
+    pub(crate) context: Rc<TerminalContext>,
+    pub(crate) terminal: Terminal,
+    pub(crate) opening: Opens<R>,
+    /// When its token expires, by its handshake.
+    pub(crate) expires: Option<WallTime>,
+    /// The request of one that will say who it is.
+    pub(crate) request: Option<Box<Parts>>,
+    /// What it names itself by on other connections, if it says on these what it says.
+    pub(crate) names: Option<Box<Names>>,
+}
+
 /// An accepted terminal.
 pub(crate) struct Terminal {
     pub(crate) key: ConnectionKey,
     pub(crate) id: ConnectionId,
     /// `None`: it has not said who it is.
     pub(crate) user: Option<UserId>,
-    /// When its token expires, by its handshake.
-    pub(crate) expires: Option<WallTime>,
-    /// The request of one that will say who it is.
-    pub(crate) request: Option<Box<Parts>>,
     pub(crate) protocol: Protocol,
-    /// What it names itself by on other connections, if it says on these what it says.
-    pub(crate) names: Option<Box<Names>>,
     pub(crate) mailbox: Rc<Mailbox>,
     /// Given up when the task ends.
     pub(crate) _seat: Seat,
-    pub(crate) _place: Option<Arc<Seat>>,
 }
 
 /// Waits for the end of the handshake and serves the terminal. Reports `Closed` exactly once, come what may.
 ///
 /// This future exists once for each terminal, for as long as it stays. An `async fn` holds what it
-/// is given twice, as argument and as variable, so all that is large is boxed.
-pub(crate) async fn run<R: Runtime>(
-    context: Rc<TerminalContext>,
-    terminal: Box<Terminal>,
-    opening: Opens<R>,
-) {
-    let connection = terminal.key;
-    let closure = match caught(serve::<R>(&context, terminal, opening)).await {
+/// is given to its end, whatever has become of it, so all of that is in one box.
+pub(crate) async fn run<R: Runtime>(accepted: Box<AcceptedTerminal<R>>) {
+    let context = Rc::clone(&accepted.context);
+    let connection = accepted.terminal.key;
+    let closure = match caught(serve(accepted)).await {
         Ok(HowServed::Reported) => return,
         Ok(HowServed::With(closure)) => closure,
         Err(cause) => {
@@ -250,40 +277,24 @@ enum HowServed {
     Reported,
 }
 
-async fn serve<R: Runtime>(
-    context: &Rc<TerminalContext>,
-    terminal: Box<Terminal>,
-    opening: Opens<R>,
-) -> HowServed {
-    let aborted = async {
-        terminal.mailbox.aborted().await;
-        None
-    };
-    let Some(opened) = race(opening, aborted).await else {
-        return HowServed::With(Closure::Abrupt);
-    };
-    let service = TerminalService::<R> {
-        context,
-        terminal,
-        runtime: PhantomData,
-    };
-    (*opened).carry(service).await
+async fn serve<R: Runtime>(mut accepted: Box<AcceptedTerminal<R>>) -> HowServed {
+    match accepted.opening.as_mut().await {
+        Some(opened) => opened.carry(TerminalService(accepted)).await,
+        None => HowServed::With(Closure::Abrupt),
+    }
 }
 
 /// Serves a terminal over whatever transport it has.
-struct TerminalService<'a, R> {
-    context: &'a Rc<TerminalContext>,
-    terminal: Box<Terminal>,
-    runtime: PhantomData<R>,
-}
+struct TerminalService<R: Runtime>(Box<AcceptedTerminal<R>>);
 
-impl<R: Runtime> Carry for TerminalService<'_, R> {
+impl<R: Runtime> Carry for TerminalService<R> {
     type Output = HowServed;
 
     fn over<T: Transport>(self, open: impl FnOnce(usize) -> T) -> impl Future<Output = HowServed> {
         // Nothing is awaited here: what is large is in the box before the future is made.
-        let transport = open(self.context.frame_bytes);
-        OpenTerminal::open(self.context, self.terminal, transport).serve::<R>()
+        let Self(accepted) = self;
+        let transport = open(accepted.context.frame_bytes);
+        OpenTerminal::open(*accepted, transport).serve::<R>()
     }
 }
 
@@ -292,7 +303,7 @@ struct OpenTerminal<T>(RefCell<Pump<T>>);
 
 struct Pump<T> {
     context: Rc<TerminalContext>,
-    terminal: Box<Terminal>,
+    terminal: Terminal,
     transport: T,
     /// The first frame is on its way: `Connected` precedes what the terminal says.
     greeted: bool,
@@ -330,15 +341,36 @@ enum Step {
     Ended(Closure),
 }
 
+impl Step {
+    /// What the instance is told of it, if the terminal stays.
+    fn event(self, connection: ConnectionKey) -> Result<Event, Closure> {
+        Ok(match self {
+            Self::Heard(heard) => Event::Heard {
+                connection,
+                frame: heard,
+            },
+            Self::Topic(wish) => Event::Topic { connection, wish },
+            Self::Withheld(topic, from) => Event::Withheld {
+                connection,
+                topic,
+                from,
+            },
+            Self::Written => Event::Written { connection },
+            Self::Probed(life) => Event::Probed { connection, life },
+            Self::Ended(closure) => return Err(closure),
+        })
+    }
+}
+
 impl<T: Transport> OpenTerminal<T> {
-    fn open(context: &Rc<TerminalContext>, mut terminal: Box<Terminal>, transport: T) -> Rc<Self> {
-        let conversation = Conversation::begin(context, &mut terminal).map(Box::new);
-        let mailbox = Rc::clone(&terminal.mailbox);
+    fn open<R: Runtime>(mut accepted: AcceptedTerminal<R>, transport: T) -> Rc<Self> {
+        let conversation = Conversation::begin(&mut accepted).map(Box::new);
+        let mailbox = Rc::clone(&accepted.terminal.mailbox);
         let line = Rc::new(Self(RefCell::new(Pump {
-            renewal: Renewal::of(terminal.expires),
+            renewal: Renewal::of(accepted.expires),
             conversation,
-            context: Rc::clone(context),
-            terminal,
+            context: accepted.context,
+            terminal: accepted.terminal,
             transport,
             greeted: false,
             flush_due: false,
@@ -347,33 +379,34 @@ impl<T: Transport> OpenTerminal<T> {
             phase: Phase::Open,
         })));
         let weak = Rc::downgrade(&line);
-        mailbox.terminal.replace(Some(weak));
+        mailbox.letters.borrow_mut().terminal = Some(weak);
         line
     }
 
     async fn serve<R: Runtime>(self: Rc<Self>) -> HowServed {
-        let connection = self.0.borrow().terminal.key;
-        let reports = self.reports();
-        let mut event = Event::Opened { connection };
+        // Nothing large is held while it waits, which it does for as long as the terminal stays.
+        let mut told = {
+            let pump = self.0.borrow();
+            let connection = pump.terminal.key;
+            pump.context.reports.send(Event::Opened { connection })
+        };
         loop {
             // It fails only when the instance has ended.
-            if reports.send(event).await.is_err() {
+            if told.await.is_err() {
                 return HowServed::Reported;
             }
-            event = match poll_fn(|cx| self.0.borrow_mut().poll(cx)).await {
-                Step::Heard(frame) => Event::Heard { connection, frame },
-                Step::Topic(wish) => Event::Topic { connection, wish },
-                Step::Withheld(topic, from) => Event::Withheld {
-                    connection,
-                    topic,
-                    from,
-                },
-                Step::Written => Event::Written { connection },
-                Step::Probed(life) => Event::Probed { connection, life },
-                Step::Ended(closure @ (Closure::Clean | Closure::Abrupt)) => {
+            let next = poll_fn(|cx| {
+                let mut pump = self.0.borrow_mut();
+                let step = ready!(pump.poll(cx));
+                let event = step.event(pump.terminal.key);
+                Poll::Ready(event.map(|event| pump.context.reports.send(event)))
+            });
+            told = match next.await {
+                Ok(told) => told,
+                Err(closure @ (Closure::Clean | Closure::Abrupt)) => {
                     return HowServed::With(closure);
                 }
-                Step::Ended(closure @ Closure::Violation(_)) => {
+                Err(closure @ Closure::Violation(_)) => {
                     Box::pin(self.linger::<R>(closure)).await;
                     return HowServed::Reported;
                 }
@@ -383,19 +416,18 @@ impl<T: Transport> OpenTerminal<T> {
 
     /// Reports the end of a terminal that broke the protocol, and gives it time to read why.
     async fn linger<R: Runtime>(self: Rc<Self>, closure: Closure) {
-        let connection = self.0.borrow().terminal.key;
-        let closed = Event::Closed {
-            connection,
-            closure,
+        let closed = {
+            let pump = self.0.borrow();
+            let connection = pump.terminal.key;
+            pump.context.reports.send(Event::Closed {
+                connection,
+                closure,
+            })
         };
         // It fails only when the instance has ended.
-        let _ = self.reports().send(closed).await;
+        let _ = closed.await;
         let read = poll_fn(|cx| self.0.borrow_mut().poll_linger(cx));
         race(read, R::sleep(LINGER)).await;
-    }
-
-    fn reports(&self) -> Reports {
-        self.0.borrow().context.reports.clone()
     }
 }
 
@@ -475,7 +507,7 @@ impl<T: Transport> Pump<T> {
     }
 
     fn take_orders(&mut self, cx: &mut Context<'_>) {
-        let orders = std::mem::take(&mut *self.terminal.mailbox.orders.borrow_mut());
+        let orders = std::mem::take(&mut self.terminal.mailbox.letters.borrow_mut().orders);
         for order in orders {
             match (order, self.phase) {
                 (TerminalOrder::Send(frame), Phase::Open) => {
@@ -572,8 +604,7 @@ impl<T: Transport> Pump<T> {
             return Poll::Ready(step);
         }
         ready!(self.poll_renewal(cx));
-        let heard = self.terminal.mailbox.heard.borrow_mut().pop_front();
-        if let Some(frame) = heard {
+        if let Some(frame) = self.terminal.mailbox.next_heard() {
             return self.hold(cx, frame);
         }
         match self.transport.poll_read(cx) {
@@ -611,7 +642,7 @@ impl<T: Transport> Pump<T> {
     }
 
     fn hold_message(&mut self, cx: &mut Context<'_>, payload: Payload) -> Poll<Step> {
-        let Terminal { id, user, .. } = &*self.terminal;
+        let Terminal { id, user, .. } = &self.terminal;
         let Some(user) = user.clone() else {
             // Nobody has said anything before it says who it is.
             return Poll::Ready(Step::Heard(Heard::Unwanted));

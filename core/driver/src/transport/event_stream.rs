@@ -38,6 +38,7 @@ use super::{
     Asked, Away, BadHandshake, Carried, Incoming, Kernel, LifeSign, Transport, TransportKind, Wire,
     event, read_all_away, read_away,
 };
+use crate::permits::Seat;
 use crate::random_bytes;
 use crate::task::Portion;
 
@@ -241,6 +242,7 @@ pub(super) struct EventStream<S, F> {
     portion: Portion,
     stage: StreamStage,
     kernel: Kernel<S>,
+    _place: Option<Seat>,
     /// Bytes that the terminal may still send.
     unwanted_room: usize,
 }
@@ -270,6 +272,7 @@ impl<S, F: Framing> EventStream<S, F> {
             portion: Portion::default(),
             stage: StreamStage::Open,
             kernel: wire.kernel,
+            _place: wire.place,
             unwanted_room: UNWANTED_MAX,
         };
         F::begin(&mut stream.outlet);
@@ -544,6 +547,7 @@ mod tests {
             stream: Cursor::new(Vec::new()),
             read: Bytes::new(),
             kernel: Kernel::unknown(),
+            place: None,
         }
     }
 

@@ -6,11 +6,13 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 use futures_channel::oneshot;
+use futures_util::FutureExt as _;
 use futures_util::future::Either;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 
 use super::{Carry, TransportKind};
-use crate::runtime::Runtime;
+use crate::permits::Seat;
+use crate::runtime::{Runtime, race};
 use crate::streams::Foreign;
 
 /// A connection whose handshake is being answered.
@@ -38,6 +40,8 @@ pub(crate) struct Wire<S> {
     /// What was read from it beyond the request.
     pub(crate) read: Bytes,
     pub(crate) kernel: Kernel<S>,
+    /// Its place among the sockets of terminals, if it came through the listener for these.
+    pub(crate) place: Option<Seat>,
 }
 
 /// What a transport asks of the operating system itself, about its stream.
@@ -102,9 +106,10 @@ impl Opening {
         self.kind
     }
 
-    /// Waits for it. Boxed, and so is what comes: whoever waits holds both for as long as the terminal stays.
-    pub(crate) fn opened<R: Runtime>(self) -> Opens<R> {
-        Box::pin(self.wait())
+    /// Waits for it, unless something else ends before. Boxed, and so is what comes: whoever waits holds both for as
+    /// long as the terminal stays.
+    pub(crate) fn opened<R: Runtime>(self, unless: impl Future<Output = ()> + 'static) -> Opens<R> {
+        Box::pin(race(self.wait(), unless.map(|()| None)))
     }
 
     async fn wait<R: Runtime>(self) -> Option<Box<Opened<R>>> {
@@ -130,16 +135,22 @@ impl Handover {
 
 impl<R: Runtime> Opened<R> {
     /// Has the terminal served. No `async fn`: each terminal would hold the stream twice.
-    pub(crate) fn carry<C: Carry>(self, carry: C) -> impl Future<Output = C::Output> {
-        match self.stream {
-            OpenedStream::Own(wire) => Either::Left(self.kind.carry(wire, carry)),
+    #[expect(
+        clippy::boxed_local,
+        reason = "the box of one that is open goes here, and not with its terminal"
+    )]
+    pub(crate) fn carry<C: Carry>(self: Box<Self>, carry: C) -> impl Future<Output = C::Output> {
+        let Self { kind, stream } = *self;
+        match stream {
+            OpenedStream::Own(wire) => Either::Left(kind.carry(wire, carry)),
             OpenedStream::Foreign(upgraded) => {
                 let wire = Wire {
                     stream: Foreign::new(upgraded),
                     read: Bytes::new(),
                     kernel: Kernel::unknown(),
+                    place: None,
                 };
-                Either::Right(self.kind.carry(wire, carry))
+                Either::Right(kind.carry(wire, carry))
             }
         }
     }

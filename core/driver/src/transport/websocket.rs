@@ -24,27 +24,32 @@ use super::upgrade::{self, BadHandshake};
 use super::{
     Asked, Carried, Incoming, Kernel, LifeSign, Transport, TransportKind, Wire, read_all_away,
 };
+use crate::permits::Seat;
 use crate::request::subprotocol::selected_protocol;
 use crate::task::Portion;
 
 /// A WebSocket, server's side.
 pub(super) struct WebSocket<S> {
     stream: S,
-    /// What was read and tungstenite has not taken. Empty between messages, as a rule.
-    unparsed: Bytes,
-    protocol: WebSocketContext,
+    frame_bytes: usize,
+    /// `None` between messages: a terminal says nothing most of the time.
+    dialogue: Option<Box<Dialogue>>,
     outlet: Outlet,
-    boundary: Boundary,
     portion: Portion,
     signs: Signs,
     kernel: Kernel<S>,
+    _place: Option<Seat>,
 }
 
-/// Frames of this size leave nothing behind that is worth giving back.
-const KEPT: u64 = 512;
+/// What is known of a message while not all of it has come, and of the end of a connection.
+struct Dialogue {
+    /// What was read and tungstenite has not taken.
+    unparsed: Bytes,
+    protocol: WebSocketContext,
+    boundary: Boundary,
+}
 
-/// The buffer of each terminal that tungstenite keeps, however long nothing comes: it holds a message or a pong as
-/// they usually are.
+/// The buffer of tungstenite: it holds a message or a pong as they usually are.
 const READ_BUFFER: usize = 128;
 
 /// How much is read from a socket at a time, onto the stack: nobody keeps it.
@@ -82,7 +87,92 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> WebSocket<S> {
             stream,
             read,
             kernel,
+            place,
         } = wire;
+        // What was read is a slice of the buffer of 8 KiB that hyper read the request into: it is copied, and the
+        // buffer is dropped here.
+        let first = (!read.is_empty()).then(|| Box::new(Dialogue::new(frame_bytes, &read)));
+        Self {
+            stream,
+            frame_bytes,
+            dialogue: first,
+            outlet: Outlet::default(),
+            portion: Portion::default(),
+            signs: Signs::default(),
+            kernel,
+            _place: place,
+        }
+    }
+
+    /// Reads a message. Answers to pings and Close frames are queued.
+    fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<tungstenite::Result<Message>> {
+        let result = self.in_dialogue(cx, |protocol, io| {
+            let result = protocol.read(io);
+            match &result {
+                // The answer to a Close frame waits in tungstenite until somebody asks.
+                Ok(Message::Close(_)) => finish(protocol, io, None),
+                Err(Error::Protocol(ProtocolError::UnmaskedFrameFromClient))
+                    if io.boundary.is_farewell() =>
+                {
+                    let away = CloseFrame {
+                        code: coding::CloseCode::Away,
+                        reason: Utf8Bytes::default(),
+                    };
+                    finish(protocol, io, Some(away.clone()));
+                    return Ok(Message::Close(Some(away)));
+                }
+                Ok(_) | Err(_) => {}
+            }
+            result
+        });
+        match result {
+            Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.rest();
+                Poll::Pending
+            }
+            result => Poll::Ready(result),
+        }
+    }
+
+    /// Forgets what was said, if that was whole messages and is answered: a new dialogue goes on where this one was.
+    fn rest(&mut self) {
+        let dialogue = self.dialogue.as_deref();
+        let is_over =
+            dialogue.is_some_and(|it| it.boundary.is_at_rest() && it.protocol.can_write());
+        if is_over && self.is_flushed() {
+            self.dialogue = None;
+        }
+    }
+
+    fn in_dialogue<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        speak: impl FnOnce(&mut WebSocketContext, &mut Io<'_, '_, S>) -> T,
+    ) -> T {
+        let dialogue =
+            (self.dialogue).get_or_insert_with(|| Box::new(Dialogue::new(self.frame_bytes, &[])));
+        let Dialogue {
+            unparsed,
+            protocol,
+            boundary,
+        } = &mut **dialogue;
+        let mut io = Io {
+            stream: &mut self.stream,
+            unparsed,
+            outlet: &mut self.outlet,
+            boundary,
+            signs: &mut self.signs,
+            portion: &mut self.portion,
+            is_last: false,
+            cx,
+        };
+        speak(protocol, &mut io)
+    }
+}
+
+impl Dialogue {
+    /// One that begins with these bytes.
+    fn new(frame_bytes: usize, read: &[u8]) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(0)
@@ -90,87 +180,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> WebSocket<S> {
             .max_message_size(Some(frame_bytes))
             .max_frame_size(Some(frame_bytes));
         Self {
-            stream,
-            // What was read is a slice of the buffer of 8 KiB that hyper read the request into: it is copied,
-            // and the buffer is dropped here.
-            unparsed: Bytes::copy_from_slice(&read),
+            unparsed: Bytes::copy_from_slice(read),
             protocol: WebSocketContext::new(Role::Server, Some(config)),
-            outlet: Outlet::default(),
             boundary: Boundary::default(),
-            portion: Portion::default(),
-            signs: Signs::default(),
-            kernel,
-        }
-    }
-
-    /// Reads a message. Answers to pings and Close frames are queued.
-    fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<tungstenite::Result<Message>> {
-        let mut io = Io {
-            stream: &mut self.stream,
-            unparsed: &mut self.unparsed,
-            outlet: &mut self.outlet,
-            boundary: &mut self.boundary,
-            signs: &mut self.signs,
-            portion: &mut self.portion,
-            is_last: false,
-            cx,
-        };
-        let result = self.protocol.read(&mut io);
-        let is_farewell = io.boundary.is_farewell();
-        match result {
-            // The answer to a Close frame waits in tungstenite until somebody asks.
-            Ok(Message::Close(close)) => {
-                self.finish(cx, None);
-                Poll::Ready(Ok(Message::Close(close)))
-            }
-            Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.give_back();
-                Poll::Pending
-            }
-            Err(Error::Protocol(ProtocolError::UnmaskedFrameFromClient)) if is_farewell => {
-                let away = CloseFrame {
-                    code: coding::CloseCode::Away,
-                    reason: Utf8Bytes::default(),
-                };
-                self.finish(cx, Some(away.clone()));
-                Poll::Ready(Ok(Message::Close(Some(away))))
-            }
-            result => Poll::Ready(result),
-        }
-    }
-
-    /// Queues all that tungstenite has, and this Close frame behind it: behind that it is not asked any more. It is
-    /// queued however much waits, as it is the last.
-    fn finish(&mut self, cx: &mut Context<'_>, close: Option<CloseFrame>) {
-        // Pongs that wait leave its buffer no room for a Close frame.
-        self.protocol
-            .set_config(|config| config.max_write_buffer_size = 2 * CONTROL_BUFFER);
-        let mut io = Io {
-            stream: &mut self.stream,
-            unparsed: &mut self.unparsed,
-            outlet: &mut self.outlet,
-            boundary: &mut self.boundary,
-            signs: &mut self.signs,
-            portion: &mut self.portion,
-            is_last: true,
-            cx,
-        };
-        // It fails if the connection is closed already, which is what is wanted.
-        let _ = self.protocol.flush(&mut io);
-        if let Some(close) = close {
-            let _ = self.protocol.close(&mut io, Some(close));
-        }
-    }
-
-    /// Frees the buffer of a large frame: tungstenite would keep it as long as the terminal stays.
-    /// Between messages it holds nothing else, and a new one goes on where it was.
-    fn give_back(&mut self) {
-        let is_between =
-            self.boundary.is_at_rest() && self.is_flushed() && self.protocol.can_write();
-        if self.boundary.largest() > KEPT && is_between {
-            let config = *self.protocol.get_config();
-            self.protocol = WebSocketContext::new(Role::Server, Some(config));
-            self.boundary = Boundary::default();
         }
     }
 }
@@ -210,7 +222,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Transport for WebSocket<S> {
             code: farewell.number.into(),
             reason: Utf8Bytes::from_static(farewell.reason),
         };
-        self.finish(cx, Some(frame));
+        self.in_dialogue(cx, |protocol, io| finish(protocol, io, Some(frame)));
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, Closure>> {
@@ -253,6 +265,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Transport for WebSocket<S> {
 
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         read_all_away(&mut self.stream, &mut self.portion, cx)
+    }
+}
+
+/// Queues all that tungstenite has, and this Close frame behind it: behind that it is not asked any more. It is
+/// queued however much waits, as it is the last.
+fn finish<S: AsyncRead + Unpin>(
+    protocol: &mut WebSocketContext,
+    io: &mut Io<'_, '_, S>,
+    close: Option<CloseFrame>,
+) {
+    // Pongs that wait leave its buffer no room for a Close frame.
+    protocol.set_config(|config| config.max_write_buffer_size = 2 * CONTROL_BUFFER);
+    io.is_last = true;
+    // It fails if the connection is closed already, which is what is wanted.
+    let _ = protocol.flush(io);
+    if let Some(close) = close {
+        let _ = protocol.close(io, Some(close));
     }
 }
 
@@ -472,17 +501,43 @@ mod tests {
     }
 
     #[test]
-    fn reading_goes_on_after_the_buffer_of_a_large_frame_is_given_back() {
-        let large = vec![7; 200_000];
-        let mut socket = socket(Pipe::taking(100), &[], 1 << 18);
-        socket.stream.unread = masked(0x82, &large);
-        let message = in_portions(&mut socket);
-        assert!(matches!(message, Some(Message::Binary(bytes)) if bytes == large));
-        assert!(in_portions(&mut socket).is_none());
-        assert_eq!(socket.boundary.largest(), 0, "the buffer was given back");
-        socket.stream.unread = masked(0x81, b"next");
-        let message = in_portions(&mut socket);
-        assert!(matches!(message, Some(Message::Text(text)) if text.as_str() == "next"));
+    fn reading_goes_on_after_what_was_kept_of_a_message_is_given_back() {
+        for length in [0, 1, 200_000] {
+            let bytes = vec![7; length];
+            let mut socket = socket(Pipe::taking(100), &[], 1 << 18);
+            socket.stream.unread = masked(0x82, &bytes);
+            let message = in_portions(&mut socket);
+            assert!(matches!(message, Some(Message::Binary(read)) if read == bytes));
+            assert!(in_portions(&mut socket).is_none());
+            assert!(socket.dialogue.is_none(), "something is kept");
+            socket.stream.unread = masked(0x81, b"next");
+            let message = in_portions(&mut socket);
+            assert!(matches!(message, Some(Message::Text(text)) if text.as_str() == "next"));
+        }
+    }
+
+    #[test]
+    fn what_has_come_in_part_is_kept_until_the_rest_comes() {
+        let frames = [
+            masked(0x01, b"in "),
+            masked(0x89, b""),
+            masked(0x80, b"part"),
+        ]
+        .concat();
+        for cut in 1..frames.len() {
+            let (first, rest) = frames.split_at(cut);
+            let mut socket = socket(Pipe::taking(100), first, 1024);
+            let pings = [read(&mut socket), read(&mut socket)];
+            let pings = pings.iter().filter(|it| it.is_ready()).count();
+            flush(&mut socket);
+            socket.stream.unread = rest.to_vec();
+            let messages = (pings..2).filter_map(|_| in_portions(&mut socket));
+            let last = messages.last();
+            assert!(
+                matches!(last, Some(Message::Text(text)) if text.as_str() == "in part"),
+                "{cut}"
+            );
+        }
     }
 
     #[test]
@@ -522,6 +577,7 @@ mod tests {
             stream,
             read: Bytes::copy_from_slice(read),
             kernel: Kernel::unknown(),
+            place: None,
         };
         WebSocket::new(wire, frame_bytes)
     }

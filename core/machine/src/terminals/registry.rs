@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hasher;
 use std::ops::Bound;
 
+use crate::base::few::Few;
 use crate::base::fingerprint::Fingerprint;
 use crate::base::rng::{SeededHash, SeededMap};
 use crate::base::slots::Slots;
@@ -20,7 +21,8 @@ use crate::vocabulary::terminal::Age;
 pub(crate) struct Registry {
     connections: Slots<ConnectionKey, Connection>,
     by_id: SeededMap<ConnectionId, ConnectionKey>,
-    by_key: SeededMap<Key, Vec<ConnectionKey>>,
+    /// Most users have few terminals here.
+    by_key: SeededMap<Key, Few<ConnectionKey, 2>>,
     by_age: BTreeMap<Age, ConnectionKey>,
     /// Users with a terminal that is greeted: lists of them are in the order of their names, a page at a time.
     online: BTreeSet<UserId>,
@@ -161,7 +163,7 @@ impl Registry {
 
     /// The present connections that are found by a key, oldest first.
     pub(crate) fn of(&self, key: &Key) -> &[ConnectionKey] {
-        self.by_key.get(key).map_or(&[], Vec::as_slice)
+        self.by_key.get(key).map_or(&[], Few::as_slice)
     }
 
     /// The youngest present connection with a key that is older than `age`.

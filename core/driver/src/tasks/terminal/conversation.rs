@@ -23,11 +23,11 @@ use switchboard_protocol::centrifuge::{
 use super::logins::{carrying, end_of, no_request, refused, ttl};
 use super::patience::Patience;
 use super::questions::{UNDER_WAY, publication, publish, record};
-use super::{Phase, Pump, Step, Terminal, TerminalContext};
+use super::{AcceptedTerminal, Phase, Pump, Step};
 use crate::clock;
 use crate::inbox::{Input, LoggedIn};
 use crate::login::{AuthError, Login};
-use crate::runtime::race;
+use crate::runtime::{Runtime, race};
 use crate::transport::{Carried, Transport};
 
 /// Bytes of answers that a terminal may leave unread before no more is read of it.
@@ -70,12 +70,13 @@ enum Concluded {
 
 impl Conversation {
     /// `None` if the terminal's protocol has no sessions.
-    pub(super) fn begin(context: &TerminalContext, terminal: &mut Terminal) -> Option<Self> {
-        let names = terminal.names.take().map(|names| *names);
-        let session = terminal.protocol.session(&context.sessions, names)?;
+    pub(super) fn begin<R: Runtime>(accepted: &mut AcceptedTerminal<R>) -> Option<Self> {
+        let names = accepted.names.take().map(|names| *names);
+        let sessions = &accepted.context.sessions;
+        let session = accepted.terminal.protocol.session(sessions, names)?;
         Some(Self {
             session,
-            request: terminal.request.take(),
+            request: accepted.request.take(),
             under_way: None,
             unread: 0,
             withheld: Vec::new(),

@@ -47,7 +47,7 @@ impl Terminals {
                     ClosingStage::Sent => Outcome::Written,
                     ClosingStage::Writing | ClosingStage::Aborted => Outcome::Gone,
                 };
-                self.resolve(cx, id, ticket, outcome);
+                self.resolve(cx, id, ticket.map(|ticket| *ticket), outcome);
                 (reached == Reached::Greeted).then_some(Disconnected::ByServer(code))
             }
             Phase::Gone => {
@@ -124,7 +124,7 @@ impl Terminals {
             until: cx.now.mono + cx.config.close_timeout,
             stage,
             reached,
-            ticket,
+            ticket: ticket.map(Box::new),
         };
         let id = connection.id;
         if let Some(greeting) = greeting {

@@ -51,6 +51,7 @@ impl Terminals {
         };
         let id = connection.id;
         let tickets = connection.outbound.written();
+        connection.outbound.rest();
         if !connection.outbound.is_empty() {
             self.unflushed.push(key);
         } else if let Phase::Closing { code, stage, .. } = &mut connection.phase

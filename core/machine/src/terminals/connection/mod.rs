@@ -26,7 +26,7 @@ use crate::key::Key;
 use crate::message::Outcome;
 use crate::terminals::Terminals;
 use crate::terminals::hooks;
-use crate::terminals::outbound::Outbound;
+use crate::terminals::outbound::LazyOutbound;
 use crate::terminals::topics::Memberships;
 use crate::time::{Instant, WallTime};
 use crate::topic::SharedRights;
@@ -56,7 +56,7 @@ pub(crate) struct Connection {
     /// The same moment by the wall clock.
     connected: WallTime,
     phase: Phase,
-    pub(super) outbound: Outbound,
+    pub(super) outbound: LazyOutbound,
     liveness: Liveness,
     pings: Pings,
     /// When the last frame came from it, or when it was opened.
@@ -181,7 +181,7 @@ impl Terminals {
             phase: Phase::Upgrading {
                 until: cx.now.mono + cx.config.handshake_timeout,
             },
-            outbound: Outbound::new(),
+            outbound: LazyOutbound::default(),
             liveness: Liveness::Waiting {
                 ping_at: cx.now.mono,
             },

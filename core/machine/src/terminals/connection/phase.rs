@@ -32,8 +32,8 @@ pub(crate) enum Phase {
         stage: ClosingStage,
         /// How far it had come before.
         reached: Reached,
-        /// Of the push that closes it: resolved when the terminal is told.
-        ticket: Option<Ticket>,
+        /// Of the push that closes it: resolved when the terminal is told. In a box, for few terminals have one.
+        ticket: Option<Box<Ticket>>,
     },
     /// The socket has gone; the row has not.
     Gone,

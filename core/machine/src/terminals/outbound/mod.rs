@@ -14,8 +14,10 @@ use crate::terminals::topics::TopicWord;
 use crate::time::Instant;
 use crate::vocabulary::delivery::Ticket;
 
+mod lazy;
 mod queued;
 
+pub(super) use lazy::LazyOutbound;
 use queued::Queued;
 
 /// A queue, bounded by bytes and by frames. The frames at its front are with the driver until they
@@ -389,6 +391,11 @@ impl Outbound {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.queue.is_empty() && self.unanswered.is_none()
+    }
+
+    /// Whether it holds no memory either.
+    fn is_bare(&self) -> bool {
+        self.queue.capacity() == 0 && self.unanswered.is_none()
     }
 
     /// What waits or is with the driver, an answer included.
