@@ -34,6 +34,14 @@ impl Instant {
     pub fn before(self, span: Duration) -> Self {
         Self(self.0.saturating_sub(nanos(span)))
     }
+
+    /// The first moment from this one on that is a whole number of steps after the clock's start.
+    pub(crate) fn next_step(self, step: Duration) -> Self {
+        let step = nanos(step).max(1);
+        self.0
+            .checked_next_multiple_of(step)
+            .map_or(Self::NEVER, Self)
+    }
 }
 
 impl Add<Duration> for Instant {

@@ -353,6 +353,30 @@ fn a_ping_that_a_probe_finds_answered_is_followed_by_the_next_in_its_time() {
     assert_eq!(rig.row_epochs(), [1]);
 }
 
+/// An instance is woken for many pings together, and not for each: of an idle one there is nothing else to do.
+#[test]
+fn pings_of_many_terminals_leave_in_portions_and_within_their_interval() {
+    let mut rig = Rig::up();
+    for terminal in 0..300 {
+        rig.connect(&format!("user{terminal}"));
+    }
+    let interval = Config::default().ping_interval;
+    let mut pings_of = |span: Duration| {
+        let moments = (0..span.as_millis()).map(|_| {
+            let seen = rig.pass_ms(1);
+            seen.iter().filter(|done| done.starts_with("ping")).count()
+        });
+        moments.filter(|pings| *pings > 0).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        pings_of(interval * 3 / 4 - Duration::from_millis(1)),
+        [0; 0]
+    );
+    let pings = pings_of(interval / 4 + Duration::from_millis(2));
+    assert_eq!(pings.iter().sum::<usize>(), 300);
+    assert!(pings.len() <= 66, "{} portions", pings.len());
+}
+
 /// What comes while the driver looks is heard, whatever it finds then.
 #[test]
 fn a_pong_that_comes_during_a_probe_counts() {

@@ -41,7 +41,7 @@ mod phase;
 mod report;
 
 pub(super) use following::Following;
-use liveness::Liveness;
+use liveness::{Liveness, ping_behind};
 pub(super) use phase::ClosingStage;
 use phase::{Greeting, Phase, Reached};
 
@@ -242,7 +242,7 @@ impl Terminals {
     }
 
     pub(crate) fn opened(&mut self, cx: &mut Context<'_>, key: ConnectionKey) {
-        let ping_at = cx.now.mono + cx.random.jitter.shortened(cx.config.ping_interval);
+        let ping_at = ping_behind(cx, cx.now.mono);
         let Some(connection) = self.registry.get_mut(key) else {
             cx.stats.stale_events += 1;
             return;
@@ -264,7 +264,7 @@ impl Terminals {
 
     /// A terminal without a name has said who it is.
     pub(crate) fn authenticated(&mut self, cx: &mut Context<'_>, key: ConnectionKey, login: Login) {
-        let ping_at = cx.now.mono + cx.random.jitter.shortened(cx.config.ping_interval);
+        let ping_at = ping_behind(cx, cx.now.mono);
         let Some(connection) = self.registry.get(key) else {
             cx.stats.stale_events += 1;
             return;
