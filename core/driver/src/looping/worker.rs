@@ -118,6 +118,7 @@ impl Worker {
             logins: Rc::new(logins::<R>(&shared, &me)),
             questions: Rc::new(Questions::new()),
             refresh_grace: shared.settings.process.refresh_grace,
+            topic_joins: shared.settings.core.topic_joins,
             topic_publications: shared.settings.core.topic_publications,
             pinged_within: (shared.settings.core.ping_interval)
                 .max(shared.settings.core.ping_timeout),

@@ -6,6 +6,7 @@ mod logins;
 mod patience;
 mod questions;
 mod renewal;
+mod token_pace;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -212,6 +213,8 @@ pub(crate) struct TerminalContext {
     pub(crate) refresh_grace: Duration,
     /// The time between two pings of a terminal that answers them, at most.
     pub(crate) pinged_within: Duration,
+    /// What one may join in a second.
+    pub(crate) topic_joins: u32,
     /// What one may publish in a second.
     pub(crate) topic_publications: u32,
     pub(crate) sessions: Arc<centrifuge::Settings>,

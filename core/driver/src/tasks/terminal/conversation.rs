@@ -23,6 +23,7 @@ use switchboard_protocol::centrifuge::{
 use super::logins::{carrying, end_of, no_request, refused, ttl};
 use super::patience::Patience;
 use super::questions::{UNDER_WAY, publication, publish, record};
+use super::token_pace::{LOGINS, TokenPace};
 use super::{AcceptedTerminal, Phase, Pump, Step};
 use crate::clock;
 use crate::inbox::{Input, LoggedIn};
@@ -50,6 +51,10 @@ pub(super) struct Conversation {
     unread: usize,
     /// Records of topics that were not sent, from these offsets on, and of which the instance does not know that.
     withheld: Vec<(TopicId, u64)>,
+    /// The pace at which its tokens are judged.
+    tokens: TokenPace,
+    /// And those for subscriptions.
+    topic_tokens: TokenPace,
     /// The pace at which it publishes.
     publications: ActPace,
     /// How long it waits for what it asks.
@@ -80,6 +85,8 @@ impl Conversation {
             under_way: None,
             unread: 0,
             withheld: Vec::new(),
+            tokens: TokenPace::default(),
+            topic_tokens: TokenPace::default(),
             publications: ActPace::NEW,
             patience: Patience::Whole,
         })
@@ -240,16 +247,21 @@ impl<T: Transport> Pump<T> {
         let parts = conversation.request.take().map(|parts| *parts);
         let parts = carrying(parts.unwrap_or_else(no_request), token);
         let logins = Rc::clone(&self.context.logins);
-        conversation.under_way = Some(Box::pin(async move {
-            Concluded::LoggedIn(logins.authenticate(parts).await)
-        }));
+        let sleep = logins.sleep;
+        let judged = async move { Concluded::LoggedIn(logins.authenticate(parts).await) };
+        let judged = conversation.tokens.paced(LOGINS, sleep, judged);
+        conversation.under_way = Some(Box::pin(judged));
     }
 
     fn refresh(&mut self, token: String, user: UserId) {
         let logins = Rc::clone(&self.context.logins);
         let inbox = self.context.reports.inbox().clone();
         let (connection, grace) = (self.terminal.key, self.context.refresh_grace);
-        self.begin_to(async move {
+        let Some(conversation) = &mut self.conversation else {
+            return;
+        };
+        let sleep = logins.sleep;
+        let judged = async move {
             let login = logins.refresh(&token, &user).await;
             if let Ok(login) = &login {
                 let event = Event::Refreshed {
@@ -261,7 +273,9 @@ impl<T: Transport> Pump<T> {
                 let _ = inbox.send(Input::Event(event)).await;
             }
             Concluded::Refreshed(login)
-        });
+        };
+        let judged = conversation.tokens.paced(LOGINS, sleep, judged);
+        conversation.under_way = Some(Box::pin(judged));
     }
 
     fn publish(&mut self, cx: &mut Context<'_>, publication: Push) -> Option<Poll<Step>> {
@@ -293,29 +307,30 @@ impl<T: Transport> Pump<T> {
     }
 
     fn judge(&mut self, token: String, user: UserId, topic: TopicId) {
+        let Some(conversation) = &mut self.conversation else {
+            return;
+        };
         let logins = Rc::clone(&self.context.logins);
+        let (sleep, most) = (logins.sleep, self.context.topic_joins);
         let judged =
             async move { Concluded::Judged(logins.subscription(&token, &user, &topic).await) };
         let too_late = Concluded::Judged(Err(LoginRefused::Unavailable));
-        self.begin_patiently(judged, too_late);
-    }
-
-    fn begin_to_ask(&mut self, asked: impl Future<Output = Answered> + 'static) {
-        let answered = async move { Concluded::Answered(asked.await) };
-        self.begin_patiently(answered, Concluded::Answered(Answered::Unknown));
+        // It has its patience when it is judged.
+        let judged = conversation.patience.with(sleep, judged, too_late);
+        let judged = conversation.topic_tokens.paced(most, sleep, judged);
+        conversation.under_way = Some(Box::pin(judged));
     }
 
     /// The same comes of it too late as if nobody could say.
-    fn begin_patiently(
-        &mut self,
-        act: impl Future<Output = Concluded> + 'static,
-        too_late: Concluded,
-    ) {
-        if let Some(conversation) = &self.conversation {
-            let sleep = self.context.logins.sleep;
-            let act = conversation.patience.with(sleep, act, too_late);
-            self.begin_to(act);
-        }
+    fn begin_to_ask(&mut self, asked: impl Future<Output = Answered> + 'static) {
+        let Some(conversation) = &mut self.conversation else {
+            return;
+        };
+        let answered = async move { Concluded::Answered(asked.await) };
+        let too_late = Concluded::Answered(Answered::Unknown);
+        let sleep = self.context.logins.sleep;
+        let answered = conversation.patience.with(sleep, answered, too_late);
+        self.begin_to(answered);
     }
 
     fn begin_to(&mut self, act: impl Future<Output = Concluded> + 'static) {

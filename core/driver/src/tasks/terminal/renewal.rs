@@ -10,6 +10,7 @@ use switchboard_core::time::WallTime;
 use switchboard_protocol::{OfToken, Token};
 
 use super::logins::{end_of, ttl, until};
+use super::token_pace::{LOGINS, TokenPace};
 use super::{Phase, Pump};
 use crate::clock;
 use crate::inbox::Input;
@@ -22,16 +23,18 @@ pub(super) struct Renewal {
     ends: Option<WallTime>,
     /// A new one is judged.
     under_way: Option<Pin<Box<dyn Future<Output = Judged>>>>,
+    pace: TokenPace,
 }
 
 /// When the new token expires, and what the terminal is told of it.
 struct Judged(Option<WallTime>, OfToken);
 
 impl Renewal {
-    pub(super) const fn of(ends: Option<WallTime>) -> Self {
+    pub(super) fn of(ends: Option<WallTime>) -> Self {
         Self {
             ends,
             under_way: None,
+            pace: TokenPace::default(),
         }
     }
 
@@ -59,7 +62,8 @@ impl<T: Transport> Pump<T> {
         let logins = Rc::clone(&self.context.logins);
         let inbox = self.context.reports.inbox().clone();
         let (connection, this) = (self.terminal.key, self.context.instance);
-        self.renewal.under_way = Some(Box::pin(async move {
+        let sleep = logins.sleep;
+        let judged = async move {
             let login = match logins.refresh(&token, &user).await {
                 Ok(login) => login,
                 Err(error) => return Judged(None, OfToken::Refused(error.code())),
@@ -73,7 +77,9 @@ impl<T: Transport> Pump<T> {
             let _ = inbox.send(Input::Event(event)).await;
             journal::renewed(this, &user);
             Judged(login.expires, OfToken::Renewed(ttl(&login)))
-        }));
+        };
+        let judged = self.renewal.pace.paced(LOGINS, sleep, judged);
+        self.renewal.under_way = Some(Box::pin(judged));
     }
 
     /// `Ready`: no token is judged. The hello comes before what is said of one, and nothing behind a Close frame.
