@@ -129,9 +129,13 @@ impl fmt::Debug for Events {
 }
 
 /// Connects, disconnects, confirmations and memberships that may wait for an application that does not read. Beyond it no
-/// terminal is accepted, so that what waits is bounded: two notices each to come from those that
-/// are connected. At about 200 bytes each this is 20 MB.
+/// terminal is accepted, so that what waits is bounded: of those that are connected one notice each is to come, and one
+/// for each topic that they are a member of, or follow. At about 200 bytes each this is 20 MB.
 const NOTICES_MAX: usize = 100_000;
+
+/// Beyond so many, terminals that want to join or leave a topic wait with that: they choose how many notices come of it.
+/// Half of all, so that nobody else is kept out by them.
+const WISHES_MAX: usize = NOTICES_MAX / 2;
 
 /// The queue between instances and application. Messages wait outside while it is full; notices
 /// never do, because an instance does not wait and no notice may be lost.
@@ -140,6 +144,8 @@ pub(crate) struct Queue {
     capacity: usize,
     arrived: Signal,
     room: Signal,
+    /// Fewer notices wait than wishes have to wait for.
+    calmed: Signal,
 }
 
 struct State {
@@ -150,6 +156,12 @@ struct State {
     /// Whether each terminal is a member of each topic of which a notice waits.
     members: HashMap<(ConnectionId, TopicId), bool>,
     open: bool,
+}
+
+impl State {
+    fn notices(&self) -> usize {
+        self.events.len() - self.messages
+    }
 }
 
 /// Why a message was not taken.
@@ -179,14 +191,22 @@ impl Queue {
             capacity: capacity.max(1),
             arrived: Signal::new(),
             room: Signal::new(),
+            calmed: Signal::new(),
         });
         (Arc::clone(&queue), Events(queue))
     }
 
     /// Whether the application is too far behind to take more terminals.
     pub(crate) fn is_overwhelmed(&self) -> bool {
+        self.lock().notices() > NOTICES_MAX
+    }
+
+    /// Whether it is too far behind to be told what comes of the wishes of terminals. They ask again when what is
+    /// returned ends.
+    pub(crate) fn until_calm(&self) -> Option<EventListener> {
         let state = self.lock();
-        state.events.len() - state.messages > NOTICES_MAX
+        // Listening under the lock: what is taken later is not missed.
+        (state.open && state.notices() >= WISHES_MAX).then(|| self.calmed.listen())
     }
 
     pub(crate) fn notify(&self, event: TerminalEvent) {
@@ -251,6 +271,7 @@ impl Queue {
         self.lock().open = false;
         self.arrived.notify(usize::MAX);
         self.room.notify(usize::MAX);
+        self.calmed.notify(usize::MAX);
     }
 
     /// Nobody will read what waits: it holds no terminal up, and no memory.
@@ -271,6 +292,9 @@ impl Queue {
                 Taken::Ended
             };
         };
+        if state.notices() + 1 == WISHES_MAX {
+            self.calmed.notify(usize::MAX);
+        }
         match &mut event {
             TerminalEvent::Message { .. } => {
                 state.messages -= 1;
@@ -356,10 +380,6 @@ mod tests {
     fn of_the_news_of_a_membership_the_last_one_waits() {
         let (queue, mut events) = Queue::new(1);
         let mut next = || events.next().now_or_never().flatten();
-        let member = |topic, is_member| {
-            let connection = ConnectionId::new(Uuid::nil());
-            TerminalEvent::membership(user(), connection, TopicId::new(topic).unwrap(), is_member)
-        };
         queue.notify(member("news", true));
         queue.notify(member("sport", true));
         queue.notify(member("news", false));
@@ -394,6 +414,37 @@ mod tests {
         assert!(queue.is_overwhelmed());
         drop(events);
         assert!(!queue.is_overwhelmed());
+    }
+
+    /// H24: each topic is a notice of its own, and terminals choose how many there are.
+    #[test]
+    fn wishes_wait_for_an_application_that_is_far_behind_and_keep_nobody_out() {
+        let (queue, mut events) = Queue::new(1);
+        let mut wishes = 0;
+        while wishes < 2 * NOTICES_MAX && queue.until_calm().is_none() {
+            queue.notify(member(&wishes.to_string(), true));
+            wishes += 1;
+        }
+        assert!(!queue.is_overwhelmed(), "{wishes} wishes");
+        let wait = || queue.until_calm().expect("it is far behind");
+        let (mut first, mut second) = (wait(), wait());
+        assert!((&mut first).now_or_never().is_none());
+        assert!(events.next().now_or_never().is_some());
+        assert_eq!(
+            [first, second].map(|calm| calm.now_or_never()),
+            [Some(()); 2]
+        );
+        assert!(queue.until_calm().is_none());
+        queue.notify(connected());
+        second = queue.until_calm().expect("it is far behind again");
+        drop(events);
+        assert_eq!(second.now_or_never(), Some(()));
+        assert!(queue.until_calm().is_none(), "nobody is told any more");
+    }
+
+    fn member(topic: &str, is_member: bool) -> TerminalEvent {
+        let connection = ConnectionId::new(Uuid::nil());
+        TerminalEvent::membership(user(), connection, TopicId::new(topic).unwrap(), is_member)
     }
 
     fn user() -> UserId {

@@ -320,10 +320,12 @@ struct Pump<T> {
     phase: Phase,
 }
 
-/// A message that the application has not taken yet. Nothing is read until it has.
+/// What waits for the application. Nothing is read until it has taken that.
 enum HeldMessage {
     Untold(TerminalEvent),
     Waiting(TerminalEvent, Pin<Box<EventListener>>),
+    /// It would be told what comes of a wish, and is too far behind.
+    Wish(TopicWish, Pin<Box<EventListener>>),
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -635,7 +637,7 @@ impl<T: Transport> Pump<T> {
             Said::Ack(position) => Poll::Ready(Step::Heard(Heard::Ack(position))),
             Said::Topic(wish) => {
                 let wish = self.context.sessions.namespaces.judge(wish);
-                Poll::Ready(Step::Topic(wish))
+                self.hold_wish(cx, wish)
             }
             Said::Token(token) => {
                 self.renew(token);
@@ -659,6 +661,16 @@ impl<T: Transport> Pump<T> {
         self.poll_held(cx)
     }
 
+    /// What it wants of a topic waits while the application is too far behind to be told what comes of that.
+    fn hold_wish(&mut self, cx: &mut Context<'_>, wish: TopicWish) -> Poll<Step> {
+        let queue = self.context.events.as_ref();
+        let Some(calm) = queue.and_then(|queue| queue.until_calm()) else {
+            return Poll::Ready(Step::Topic(wish));
+        };
+        self.held = Some(Box::new(HeldMessage::Wish(wish, Box::pin(calm))));
+        self.poll_held(cx)
+    }
+
     /// Hands the held message to the application.
     fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
         if !self.greeted {
@@ -671,6 +683,13 @@ impl<T: Transport> Pump<T> {
                     Poll::Ready(()) => event,
                     Poll::Pending => {
                         self.held = Some(Box::new(HeldMessage::Waiting(event, room)));
+                        return Poll::Pending;
+                    }
+                },
+                Some(HeldMessage::Wish(wish, mut calm)) => match calm.as_mut().poll(cx) {
+                    Poll::Ready(()) => return self.hold_wish(cx, wish),
+                    Poll::Pending => {
+                        self.held = Some(Box::new(HeldMessage::Wish(wish, calm)));
                         return Poll::Pending;
                     }
                 },

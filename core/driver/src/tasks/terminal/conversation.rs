@@ -150,7 +150,7 @@ impl<T: Transport> Pump<T> {
         match deed {
             Deed::Tell(frame) => self.answer(frame),
             Deed::Message(payload) => return Some(self.hold_message(cx, payload)),
-            Deed::Topic(wish) => return Some(Poll::Ready(Step::Topic(wish))),
+            Deed::Topic(wish) => return Some(self.hold_wish(cx, wish)),
             Deed::LogIn(token) => self.log_in(&token),
             Deed::Refresh(token, user) => self.refresh(token, user),
             Deed::JudgeSubscription(token, user, topic) => self.judge(token, user, topic),
