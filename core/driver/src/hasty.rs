@@ -1,7 +1,7 @@
 //! For tests: a runtime that never waits.
 
-use std::cell::Cell;
-use std::future::{Future, Ready, ready};
+use std::cell::{Cell, RefCell};
+use std::future::{Future, Ready, pending, ready};
 use std::io::{self, IoSlice};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::pin::Pin;
@@ -44,16 +44,22 @@ pub(crate) struct Arriving {
 }
 
 thread_local! {
-    static PAUSES: Cell<usize> = const { Cell::new(0) };
+    static PAUSES: RefCell<Vec<Duration>> = const { RefCell::new(Vec::new()) };
+    static DIALLED: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
 /// A runtime whose timers and tasks end at once, and whose clients are never accepted.
 pub(crate) struct Hasty;
 
 impl Hasty {
-    /// How often something has slept on this thread.
-    pub(crate) fn pauses() -> usize {
-        PAUSES.get()
+    /// How long something was to sleep on this thread, each time.
+    pub(crate) fn pauses() -> Vec<Duration> {
+        PAUSES.take()
+    }
+
+    /// What was dialled on this thread.
+    pub(crate) fn dialled() -> Vec<String> {
+        DIALLED.take()
     }
 }
 
@@ -69,8 +75,8 @@ impl Runtime for Hasty {
     /// Tasks end before they begin.
     fn spawn(_: impl Future<Output = ()> + 'static) {}
 
-    fn sleep(_: Duration) -> Ready<()> {
-        PAUSES.set(PAUSES.get() + 1);
+    fn sleep(time: Duration) -> Ready<()> {
+        PAUSES.with_borrow_mut(|pauses| pauses.push(time));
         ready(())
     }
 
@@ -105,8 +111,10 @@ impl Runtime for Hasty {
         None
     }
 
-    async fn dial(_: String) -> io::Result<Stuck> {
-        unreachable!("nothing is dialled")
+    /// Nobody answers.
+    async fn dial(address: String) -> io::Result<Stuck> {
+        DIALLED.with_borrow_mut(|dialled| dialled.push(address));
+        pending().await
     }
 }
 

@@ -433,10 +433,9 @@ mod tests {
         let accepting = accept::<Hasty>(accepting, Service::Terminals, clients.arriving());
         let mut accepting = pin!(accepting);
         let mut cx = Context::from_waker(Waker::noop());
-        let before = Hasty::pauses();
         for _ in 0..2 {
             assert!(accepting.as_mut().poll(&mut cx).is_pending());
         }
-        Hasty::pauses() - before
+        Hasty::pauses().len()
     }
 }

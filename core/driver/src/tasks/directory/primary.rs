@@ -18,6 +18,7 @@ use super::backoff::drawn_pause;
 use super::sentinels::Named;
 use super::trouble::Trouble;
 use super::{convert, mark, sentinels};
+use crate::clock;
 use crate::directory::{RedisUrl, Sentinel, Target};
 use crate::runtime::{Runtime, race};
 use crate::task;
@@ -58,13 +59,28 @@ impl Primary {
 
     /// The latest master that Sentinels name, if it says itself that it is one.
     async fn of_sentinel<R: Runtime>(sentinel: &Sentinel) -> Result<Self, Trouble> {
+        let begun = clock::mono();
+        let named = sentinels::latest(sentinels::ask(sentinel).await?);
+        let spent = clock::mono().since(begun);
+        Self::first_of::<R>(named, CONNECT.saturating_sub(spent)).await
+    }
+
+    /// The first of these that is a primary. Each has its part of the time: one that swallows what is sent to it does not
+    /// keep the others from being tried.
+    async fn first_of<R: Runtime>(named: Vec<Named>, within: Duration) -> Result<Self, Trouble> {
         let mut trouble = Trouble::Unreachable("no master is named".to_owned());
-        for named in sentinels::latest(sentinels::ask(sentinel).await?) {
-            let primary = match open::<R>(&named.url, CONNECT).await {
-                Ok(opened) => Self::verified(opened).await,
-                Err(error) => Err(error.into()),
+        let count = u32::try_from(named.len()).unwrap_or(u32::MAX);
+        let patience = within / count.max(1);
+        for named in named {
+            let opened = async {
+                let opened = open::<R>(&named.url, patience).await?;
+                Self::verified(opened).await
             };
-            match primary {
+            let late = async {
+                R::sleep(patience).await;
+                Err(Trouble::Unreachable("no answer".to_owned()))
+            };
+            match race(opened, late).await {
                 Ok(primary) => {
                     return Ok(Self {
                         named: Some(named),
@@ -331,7 +347,22 @@ impl From<RedisError> for Trouble {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
+    use crate::hasty::Hasty;
+
+    /// H38: of two addresses of a master one may lead nowhere.
+    #[test]
+    fn all_whom_sentinels_name_are_tried_in_time() {
+        let named = ["a", "b", "c"].map(|host| Named::at(&format!("redis://{host}:1")));
+        let found = Primary::first_of::<Hasty>(named.to_vec(), CONNECT).now_or_never();
+        assert!(matches!(found, Some(Err(Trouble::Unreachable(_)))));
+        assert_eq!(Hasty::dialled(), ["a:1", "b:1", "c:1"]);
+        let pauses = Hasty::pauses();
+        let all: Duration = pauses.iter().sum();
+        assert!(pauses.len() == 3 && all <= CONNECT, "{pauses:?}");
+    }
 
     /// H38: a server that was demoted answers reads, and is no directory.
     #[test]

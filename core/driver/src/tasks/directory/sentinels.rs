@@ -25,6 +25,15 @@ pub(super) struct Named {
 }
 
 impl Named {
+    /// One that is named there, without a number.
+    #[cfg(test)]
+    pub(super) fn at(url: &str) -> Self {
+        Self {
+            url: url.to_owned(),
+            epoch: 0,
+        }
+    }
+
     /// Those that have replaced this one: a Sentinel that was cut off or stalled names one that this one has
     /// replaced, and is not heeded. What is said of this one is kept in mind.
     pub(super) fn successors(&mut self, answers: Vec<Self>) -> Vec<Self> {
