@@ -113,8 +113,8 @@ times --directory-timeout and a second at most. A second signal ends it at once.
 SIGHUP reads the settings file, and those that settings name, again: who may connect, origins, the
 API's keys and hosts, drain times and log level are taken. The log says what was taken and what was
 not. If a file is faulty, all stays as it was.
-Exit status: 0 drained, 1 could not start or died, 2 wrong usage or settings, 130 or 143 second
-signal.";
+Exit status: 0 drained, 1 could not start or died, 2 wrong usage or settings, 4 ended although
+something was stuck, 130 or 143 second signal.";
 
 /// Runs what these arguments say, the first of which is the program's name; servers run on `R`. What
 /// it returns is for the process to end with.

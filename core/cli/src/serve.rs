@@ -99,9 +99,11 @@ pub(crate) async fn drain<R: Runtime>(
     );
     let handles: Vec<Handle> = servers.iter().map(Server::handle).collect();
     let drained = async {
-        shut_down::<R>(servers, stop).await;
-        tracing::info!("drained");
-        Ok(ExitCode::SUCCESS)
+        let ended = shut_down::<R>(servers, stop).await;
+        if ended == Ended::All {
+            tracing::info!("drained");
+        }
+        Ok(ExitCode::from(ended.status()))
     };
     let again = async {
         let signal = signals.next().await;
@@ -113,8 +115,25 @@ pub(crate) async fn drain<R: Runtime>(
     race(drained, race(report::<R, _>(&handles), again)).await
 }
 
+/// What has ended in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    All,
+    NotAll,
+}
+
+impl Ended {
+    /// What the process ends with.
+    const fn status(self) -> u8 {
+        match self {
+            Self::All => 0,
+            Self::NotAll => 4,
+        }
+    }
+}
+
 /// Sends the terminals away, then removes rows and leases. It ends in time, whatever is left.
-async fn shut_down<R: Runtime>(servers: Vec<Server>, stop: Stop) {
+async fn shut_down<R: Runtime>(servers: Vec<Server>, stop: Stop) -> Ended {
     let gone = async {
         let drains = servers
             .iter()
@@ -122,14 +141,23 @@ async fn shut_down<R: Runtime>(servers: Vec<Server>, stop: Stop) {
         join_all(drains).await;
         join_all(servers.into_iter().map(Server::shutdown)).await;
     };
+    until_late(gone, R::sleep(stop.longest())).await
+}
+
+async fn until_late(gone: impl Future<Output = ()>, late: impl Future<Output = ()>) -> Ended {
+    let gone = async {
+        gone.await;
+        Ended::All
+    };
     let late = async {
-        R::sleep(stop.longest()).await;
+        late.await;
         tracing::warn!(
             "not all has ended in time: terminals that are left are cut off; rows and lease that are \
              left die with the lease"
         );
+        Ended::NotAll
     };
-    race(gone, late).await;
+    race(gone, late).await
 }
 
 /// Says each second how many terminals are left.
@@ -228,4 +256,22 @@ fn explain(error: StartError, origins: &Origins) -> Failure {
     Failure::Start(format!(
         "{place}: cannot listen at {address}: {error}: {advice}"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::ready;
+
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    /// Whoever waits for the process is not told that all is well.
+    #[test]
+    fn an_end_at_which_something_was_stuck_has_a_status_of_its_own() {
+        let drained = until_late(ready(()), pending()).now_or_never();
+        assert_eq!(drained.map(Ended::status), Some(0));
+        let stuck = until_late(pending(), ready(())).now_or_never();
+        assert_eq!(stuck.map(Ended::status), Some(4));
+    }
 }
