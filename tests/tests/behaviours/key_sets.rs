@@ -22,6 +22,10 @@ pub(crate) const LIST: &[Behaviour] = behaviours![
     (ONE, a_server_starts_without_its_provider),
     (ONE, a_provider_that_hangs_is_given_up),
     (ONE, a_token_may_name_a_key_that_is_published_without_a_name),
+    (
+        ONE,
+        a_token_that_names_no_key_waits_for_those_that_are_published_now
+    ),
     (ONE, tokens_cause_no_more_fetches_than_the_pause_allows),
     (
         ONE,
@@ -178,6 +182,35 @@ fn a_token_may_name_a_key_that_is_published_without_a_name(cell: Cell) {
         UNAUTHORIZED,
         "that is another key"
     );
+}
+
+/// Its key may have been published since. Looking for that costs the provider one fetch in a while.
+fn a_token_that_names_no_key_waits_for_those_that_are_published_now(cell: Cell) {
+    let provider = KeyServer::http();
+    let [old, new, other] = std::array::from_fn(|_| Signer::new(KeyKind::P256));
+    provider.publish(&[old.jwk("old")]);
+    let cluster = start(cell, &provider, |s| s.with("jwks_refresh", "1h"));
+    assert_eq!(status(&cluster, &old.sign(&claims())), SWITCHED);
+
+    provider.publish(&[new.jwk("new")]);
+    let token = new.sign(&claims());
+    eventually("its key is known", || {
+        let status = status(&cluster, &token);
+        assert_ne!(status, UNAUTHORIZED, "nobody has asked for its key");
+        status == SWITCHED
+    });
+    let forged = other.sign(&claims());
+    eventually("its key is known to be unknown", || {
+        status(&cluster, &forged) == UNAUTHORIZED
+    });
+    let before = provider.requests();
+    // Far longer than the pause.
+    for _ in 0..20 {
+        assert_eq!(status(&cluster, &forged), UNAUTHORIZED);
+        std::thread::sleep(SILENCE / 10);
+    }
+    assert_eq!(provider.requests(), before);
+    assert_eq!(status(&cluster, &token), SWITCHED);
 }
 
 /// H10: whoever invents keys has no power over the provider.

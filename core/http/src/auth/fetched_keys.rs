@@ -80,7 +80,7 @@ pub(super) struct State {
     pub(super) sought: Vec<String>,
     /// Names that are looked for in the set that is being fetched.
     pub(super) awaited: Vec<String>,
-    /// Names that were in no set, and when that was found.
+    /// Names that were in no set, and when that was found. The empty one stands for all tokens that name no key.
     unknown: HashMap<String, Instant>,
     /// Nobody needs keys any more.
     pub(super) over: bool,
@@ -123,7 +123,7 @@ impl State {
         self.unknown
             .retain(|_, found| now.duration_since(*found) < FORGOTTEN);
         for name in std::mem::take(&mut self.awaited) {
-            if !keys.knows(Some(&name)) && self.unknown.len() < NAMES {
+            if !keys.knows(&name) && self.unknown.len() < NAMES {
                 self.unknown.insert(name, now);
             }
         }

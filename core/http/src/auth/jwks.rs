@@ -1,8 +1,8 @@
 //! Keys that an identity provider publishes at an address, fetched by a thread of their own.
 //!
 //! What was fetched counts until something else was: an outage of the provider closes nobody, and
-//! keeps nobody out whose key is known. A token that names an unknown key has the set fetched, and is
-//! refused for good only by a set that was asked for after this name came. That is bounded whatever tokens
+//! keeps nobody out whose key is known. A token that names an unknown key, or none and is signed with none of those that
+//! are known, has the set fetched, and is refused for good only by a set that was asked for after this name came. That is bounded whatever tokens
 //! come: one fetch is under way, the next one is a pause later, and a name that was looked for in vain
 //! has nothing fetched for a minute.
 
@@ -229,13 +229,13 @@ impl Inner {
     fn find(&self, token: &Header) -> Found {
         let mut state = self.lock();
         let now = Instant::now();
-        let name = token.kid.as_deref();
+        // A token without a name is asked about when none of the keys that are known has signed it.
+        let name = token.kid.as_deref().unwrap_or_default();
         if let Some(keys) = &state.keys
-            && (keys.knows(name) || state.is_in_vain(name.unwrap_or_default(), now))
+            && (keys.knows(name) || state.is_in_vain(name, now))
         {
             return Found::Keys(Arc::clone(keys));
         }
-        let name = name.unwrap_or_default();
         if state.awaited.iter().any(|awaited| awaited == name) {
             return Found::AfterFetch(self.ended.listen());
         }

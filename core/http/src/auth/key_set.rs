@@ -60,10 +60,10 @@ impl KeySet {
         self.0.iter().any(|key| key.id.is_none())
     }
 
-    /// Whether a token that says this name, or none, can be judged by this set.
+    /// Whether a key has this name.
     #[cfg(feature = "jwks-url")]
-    pub(super) fn knows(&self, name: Option<&str>) -> bool {
-        name.is_none_or(|name| self.has(name))
+    pub(super) fn knows(&self, name: &str) -> bool {
+        self.has(name)
     }
 
     /// The keys that can have signed a token: those of its algorithm and of the name that it says.

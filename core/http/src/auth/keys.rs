@@ -32,11 +32,19 @@ impl TokenKeys {
     }
 
     /// Keys one of which may be that of a token, although a fetch is to say whether it is.
-    pub(super) fn before_fetch(&self) -> Option<Arc<KeySet>> {
+    #[cfg_attr(
+        not(feature = "jwks-url"),
+        expect(unused_variables, reason = "fixed keys are the same for all tokens")
+    )]
+    pub(super) fn before_fetch(&self, token: &str) -> Option<Arc<KeySet>> {
         match self {
             Self::Fixed(_) => None,
             #[cfg(feature = "jwks-url")]
-            Self::Fetched(jwks) => jwks.known().filter(|keys| keys.has_nameless()),
+            Self::Fetched(jwks) => {
+                let header = jsonwebtoken::decode_header(token).ok()?;
+                jwks.known()
+                    .filter(|keys| header.kid.is_none() || keys.has_nameless())
+            }
         }
     }
 
