@@ -47,6 +47,8 @@ pub struct Client {
     heard: VecDeque<Value>,
     /// Pings that were read.
     pub pings: usize,
+    /// Pings of the WebSocket that were read, and answered by what reads them.
+    pub control_pings: usize,
     /// Whether it answers them.
     pub answers_pings: bool,
     ending: Option<Ending>,
@@ -83,6 +85,7 @@ impl Client {
             channels: BTreeMap::new(),
             heard: VecDeque::new(),
             pings: 0,
+            control_pings: 0,
             answers_pings: true,
             ending: None,
         }
@@ -351,7 +354,11 @@ impl Client {
                 self.ending = Some(ending(frame));
                 Vec::new()
             }
-            Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => Vec::new(),
+            Ok(Message::Ping(_)) => {
+                self.control_pings += 1;
+                Vec::new()
+            }
+            Ok(Message::Pong(_) | Message::Frame(_)) => Vec::new(),
             Err(tungstenite::Error::Io(error)) if is_timeout(&error) => Vec::new(),
             Err(_) => {
                 self.ending = Some(Ending::Lost);

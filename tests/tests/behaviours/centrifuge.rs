@@ -29,6 +29,7 @@ pub(crate) const LIST: &[Behaviour] = behaviours![
         a_client_whose_server_is_drained_goes_on_at_another_one
     ),
     (ONE, a_client_that_answers_no_ping_is_let_go),
+    (ONE, a_client_is_pinged_by_its_websocket_if_it_asks_for_that),
     (ONE, a_client_that_reads_slowly_misses_no_record),
     (INSTANCES, a_subscription_is_refused_by_number),
     (
@@ -211,6 +212,38 @@ fn a_client_that_answers_no_ping_is_let_go(cell: Cell) {
         // Longer than a client is given that answers none.
         answers.read_for(Duration::from_secs(5));
         assert!(answers.pings > 1);
+    }
+}
+
+/// Its package has no pings of its own then, and its WebSocket answers by itself.
+fn a_client_is_pinged_by_its_websocket_if_it_asks_for_that(cell: Cell) {
+    let cluster = start(cell, 1, |s| {
+        s.with("ping_interval", "300ms").with("ping_timeout", "2s")
+    });
+    let server = &cluster[0];
+    for encoding in Encoding::ALL {
+        let open = |user: &str| {
+            let connect = handshake(server.terminals()).query("cf_ws_frame_ping_pong", "true");
+            let mut client = Client::over(connect, encoding);
+            let login = json!({"token": token(user, 600, &json!({}))});
+            let connected = client.call("connect", login)["connect"].take();
+            let told = (&connected["ping"], &connected["pong"]);
+            let is_unsaid = |it: &Value| it.is_null() || *it == 0 || *it == false;
+            assert!(is_unsaid(told.0) && is_unsaid(told.1), "{connected}");
+            client
+        };
+        let mut answers = open("ann");
+        // What reads nothing answers nothing.
+        let mut silent = open("bob");
+        eventually("it is let go", || {
+            answers.read_for(Duration::from_millis(50));
+            server.api().connections("bob").connections.is_empty()
+        });
+        assert_eq!(silent.disconnected(), (Some(3012), Some(3012)));
+        assert!(answers.control_pings > 1 && silent.control_pings > 1);
+        server.api().push("ann", "1").expect_written(1);
+        assert_eq!(answers.publication("#ann")["data"], 1);
+        assert_eq!((answers.pings, silent.pings), (0, 0));
     }
 }
 

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use http::Uri;
 use http::request::Parts;
 use switchboard_core::event::{Closure, Event, Login as CoreLogin, Pings};
 use switchboard_core::frame::{CloseCode, Outgoing, Payload};
@@ -28,6 +29,7 @@ use super::{AcceptedTerminal, Phase, Pump, Step};
 use crate::clock;
 use crate::inbox::{Input, LoggedIn};
 use crate::login::{AuthError, Login};
+use crate::request::query;
 use crate::runtime::{Runtime, race};
 use crate::transport::{Carried, Transport};
 
@@ -77,8 +79,15 @@ impl Conversation {
     /// `None` if the terminal's protocol has no sessions.
     pub(super) fn begin<R: Runtime>(accepted: &mut AcceptedTerminal<R>) -> Option<Self> {
         let names = accepted.names.take().map(|names| *names);
-        let sessions = &accepted.context.sessions;
-        let session = accepted.terminal.protocol.session(sessions, names)?;
+        let protocol = accepted.terminal.protocol;
+        let is_websocket = names.is_none() && protocol.family() == Family::Centrifuge;
+        let session = protocol.session(&accepted.context.sessions, names)?;
+        let session = match &accepted.request {
+            Some(request) if is_websocket && wants_control_pings(&request.uri) => {
+                session.pinged_by_transport()
+            }
+            Some(_) | None => session,
+        };
         Some(Self {
             session,
             request: accepted.request.take(),
@@ -105,6 +114,12 @@ impl Conversation {
     pub(super) const fn is_held_up(&self) -> bool {
         self.under_way.is_some()
     }
+}
+
+/// Whether a client of Centrifuge asks for pings of WebSockets, which browsers answer, and not for those of the protocol.
+fn wants_control_pings(uri: &Uri) -> bool {
+    let mut wishes = query::pairs(uri.query()).flatten();
+    wishes.any(|(name, value)| name == "cf_ws_frame_ping_pong" && value == "true")
 }
 
 impl<T: Transport> Pump<T> {
@@ -207,7 +222,7 @@ impl<T: Transport> Pump<T> {
 
     pub(super) fn ping(&mut self) {
         let conversation = self.conversation.as_mut();
-        let frame = conversation.map(|conversation| conversation.session.ping(clock::now().wall));
+        let frame = conversation.and_then(|it| it.session.ping(clock::now().wall));
         let carried = frame.map(|frame| Carried::alone(T::KIND, frame));
         let is_answered = self.terminal.protocol.family() != Family::CentrifugeOneWay;
         self.transport.ping(carried.as_ref(), is_answered);

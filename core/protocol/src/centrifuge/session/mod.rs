@@ -58,8 +58,7 @@ pub struct Session {
     behind_login: Option<Payload>,
     /// The command that waits for its answer.
     asked: Option<Asked>,
-    /// Pings that were not answered. More than one is open if the terminal answers late.
-    open_pings: u32,
+    pings: Pings,
     /// Topics to which it is subscribed.
     subscriptions: Subscriptions,
     /// What it has said of topics before it was answered.
@@ -68,6 +67,15 @@ pub struct Session {
     wishes: VecDeque<TopicWish>,
     /// It is to be closed.
     closing: Option<CloseCode>,
+}
+
+/// How a terminal is asked whether it is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pings {
+    /// By frames of the protocol, of which so many were not answered. More than one is open if the terminal answers late.
+    Frames { open: u32 },
+    /// By what the transport has for that.
+    OfTransport,
 }
 
 /// What sessions have in common.
@@ -305,11 +313,21 @@ impl Session {
             commands: VecDeque::new(),
             behind_login: None,
             asked: None,
-            open_pings: 0,
+            pings: Pings::Frames { open: 0 },
             subscriptions: Subscriptions::default(),
             waiting: Waiting::default(),
             wishes: VecDeque::new(),
             closing: None,
+        }
+    }
+
+    /// The session of a terminal that is pinged by its transport, and by no frame of the protocol, which it would have to
+    /// answer.
+    #[must_use]
+    pub fn pinged_by_transport(self) -> Self {
+        Self {
+            pings: Pings::OfTransport,
+            ..self
         }
     }
 
@@ -544,13 +562,18 @@ impl Session {
         true
     }
 
-    /// A ping. Those of its subscriptions end whose tokens have expired for so long that they were not renewed, and what it
-    /// has asked too fast it asks again.
-    pub fn ping(&mut self, now: WallTime) -> Payload {
+    /// A ping, unless that is the transport's. Those of its subscriptions end whose tokens have expired for so long that they
+    /// were not renewed, and what it has asked too fast it asks again.
+    pub fn ping(&mut self, now: WallTime) -> Option<Payload> {
         self.subscriptions.expire(now, self.settings.refresh_grace);
         self.watch_again();
-        self.open_pings = self.open_pings.saturating_add(1);
-        self.encoding.encode(&Reply::default())
+        match &mut self.pings {
+            Pings::Frames { open } => {
+                *open = open.saturating_add(1);
+                Some(self.encoding.encode(&Reply::default()))
+            }
+            Pings::OfTransport => None,
+        }
     }
 
     /// What the terminal is told before it is closed, and how it is closed. Where it waits for the answer to its login
@@ -652,7 +675,13 @@ impl Session {
         subs.insert(EVERYONE.to_owned(), unplaced());
         subs.insert(member.channel.clone(), of_user);
         member.client = Some(connection);
-        let pong = self.names.is_none() && !self.encoding.is_one_way();
+        let (ping, pong) = match self.pings {
+            Pings::Frames { .. } => {
+                let is_answered = self.names.is_none() && !self.encoding.is_one_way();
+                (seconds(self.settings.ping_interval), is_answered)
+            }
+            Pings::OfTransport => (0, false),
+        };
         let (session, node) = match &self.names {
             Some(Names { session, node }) => (session.clone(), node.clone()),
             None => Default::default(),
@@ -663,7 +692,7 @@ impl Session {
             expires: member.ttl.is_some(),
             ttl: member.ttl.unwrap_or(0),
             subs,
-            ping: seconds(self.settings.ping_interval),
+            ping,
             pong,
             session,
             node,
@@ -740,11 +769,11 @@ impl Session {
     }
 
     fn pong(&mut self) -> Option<Deed> {
-        match self.open_pings {
-            0 => self.violation(),
-            _ => {
+        match &mut self.pings {
+            Pings::Frames { open: 0 } | Pings::OfTransport => self.violation(),
+            Pings::Frames { open } => {
                 // One answer is a sign of life, whatever it is the answer to.
-                self.open_pings -= 1;
+                *open -= 1;
                 None
             }
         }

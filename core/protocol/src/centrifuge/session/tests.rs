@@ -340,9 +340,26 @@ fn what_is_out_of_order_ends_the_connection() {
 }
 
 #[test]
+fn a_terminal_whose_transport_pings_it_is_told_of_no_ping_and_says_no_pong() {
+    let mut session = fresh().pinged_by_transport();
+    says(&mut session, r#"{"id":1,"connect":{"token":"t"}}"#);
+    deeds(&mut session);
+    session.logged_in(ann(), None, Vec::new());
+    let connected = told(&mut session, &hello(at(5, Recovery::Anew)))["connect"].take();
+    assert_eq!(
+        (&connected["ping"], &connected["pong"]),
+        (&Value::Null, &Value::Null)
+    );
+    assert_eq!(session.ping(WallTime::from_millis(0)), None);
+    says(&mut session, "{}");
+    assert_eq!(deeds(&mut session), [Deed::Close(CloseCode::ProtocolError)]);
+}
+
+#[test]
 fn a_pong_answers_one_ping() {
     let mut session = live();
-    assert_eq!(session.ping(WallTime::from_millis(0)).bytes(), "{}");
+    let ping = session.ping(WallTime::from_millis(0)).expect("a ping");
+    assert_eq!(ping.bytes(), "{}");
     says(&mut session, "{}");
     assert_eq!(deeds(&mut session), []);
     says(&mut session, "{}");
@@ -388,7 +405,8 @@ fn who_only_listens_is_told_pushes_and_says_who_it_is() {
     assert_eq!(connected["connect"]["subs"]["#ann"]["recovered"], true);
     says(&mut session, "whatever it is");
     assert_eq!(deeds(&mut session), []);
-    assert_eq!(value(&session.ping(WallTime::from_millis(0))), json!({}));
+    let ping = session.ping(WallTime::from_millis(0)).expect("a ping");
+    assert_eq!(value(&ping), json!({}));
     let farewell = session.farewell(CloseCode::Kicked).0.expect("it is told");
     assert_eq!(
         value(&farewell),
