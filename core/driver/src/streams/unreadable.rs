@@ -8,9 +8,17 @@ use crate::answer::error_body;
 /// The length of a body, as hyper writes that there is none.
 const NO_BODY: &str = "content-length: 0\r\n";
 
+/// The longest answer of hyper's own, in bytes: a status line and two headers.
+const OWN_MAX: usize = 1024;
+
 /// An answer of hyper's own with a body, if these bytes are one: a refusal without a body, which no other
 /// part of the server writes.
 pub(crate) fn worded(bytes: &[u8]) -> Option<Vec<u8>> {
+    // Whatever is written comes by here.
+    let may_be = bytes.len() <= OWN_MAX && bytes.starts_with(b"HTTP/1.1 4");
+    if !may_be {
+        return None;
+    }
     let head = std::str::from_utf8(bytes).ok()?;
     let status = head.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
     let (code, message) = explanation(status)?;
