@@ -16,7 +16,7 @@ use crate::handle::Handle;
 /// [`ProcessConfig::api`](crate::ProcessConfig::api).
 ///
 /// It is called on the thread of an instance, and must not block it: what takes time is awaited. A
-/// caller that goes away drops the future.
+/// caller that goes away is noticed when it is answered: one that has ended its side of the connection may still read.
 pub trait ApiService: Send + Sync + 'static {
     /// Answers a request to this server. What the caller does wrong is an answer too. `sleep` is the
     /// runtime's timer.

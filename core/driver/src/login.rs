@@ -15,7 +15,8 @@ use switchboard_core::topic::SharedRights;
 ///
 /// It must not block: it is called on the thread of an instance, which serves nobody meanwhile, and is
 /// taken for stuck. What takes time is awaited, or done on a thread of its own whose result is awaited.
-/// The future is dropped when that deadline expires, or the client has gone.
+/// The future is dropped when that deadline expires. A client that has gone before is noticed when it is answered: one that
+/// has ended its side of the connection may still read.
 pub trait Authenticator: Send + Sync + 'static {
     /// Checks a handshake.
     ///

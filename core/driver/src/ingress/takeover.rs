@@ -86,7 +86,7 @@ async fn handshake<R: Runtime, T>(
     // Boxed: few are at this point at the same time.
     let mut http = Box::new(builder(ingress).serve_connection(io, service_fn(respond)));
     let taken = poll_fn(|cx| {
-        // It fails if the client has gone.
+        // It fails if the client has gone, which is seen when it is answered.
         let served = Pin::new(&mut *http).poll(cx);
         match accepted.take() {
             Some(given) => Poll::Ready(Some(given)),
