@@ -8,8 +8,9 @@ pub(crate) const LATE: &str = "handshake_timeout";
 
 /// The codes of the terminals' port. They are counted from the start, so that the first one is seen
 /// to increase something.
-const CODES: [&str; 13] = [
+const CODES: [&str; 15] = [
     "bad_handshake",
+    "bad_log",
     "bad_request",
     "forbidden",
     "foreign_origin",
@@ -19,6 +20,7 @@ const CODES: [&str; 13] = [
     "no_token",
     "not_found",
     "token_expired",
+    "too_large",
     "too_many_connections",
     "unavailable",
     "websocket_version",
