@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::future::{Future, pending};
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::{Context, Poll};
 
 use async_channel::{Receiver, RecvError, Sender};
@@ -56,6 +56,11 @@ pub(crate) fn caught<T>(task: impl Future<Output = T>) -> impl Future<Output = R
     AssertUnwindSafe(task)
         .catch_unwind()
         .map(|ended| ended.map_err(|panic| cause(&*panic)))
+}
+
+/// The same of what is done here and now.
+pub(crate) fn caught_at_once<T>(act: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(act)).map_err(|panic| cause(&*panic))
 }
 
 /// Lets the other tasks of the thread run.

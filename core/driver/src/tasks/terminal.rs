@@ -34,7 +34,7 @@ use crate::inbox::Reports;
 use crate::log::{Cause, damped, journal};
 use crate::permits::Seat;
 use crate::runtime::{Runtime, race};
-use crate::task::caught;
+use crate::task::{caught, caught_at_once};
 use crate::transport::{Carried, Carry, Incoming, LifeSign, Opens, Transport};
 use conversation::Conversation;
 pub(crate) use logins::Logins;
@@ -117,6 +117,10 @@ impl Mailbox {
     /// Takes what the terminal has said on another connection than its own.
     pub(crate) fn hear(&self, frame: Payload) -> Hearing {
         let mut letters = self.letters.borrow_mut();
+        let terminal = letters.terminal.as_ref();
+        if self.aborted.get() || terminal.is_some_and(|terminal| terminal.strong_count() == 0) {
+            return Hearing::Gone;
+        }
         let heard = letters.heard.get_or_insert_default();
         let bytes: usize = heard.iter().map(Payload::len).sum();
         if heard.len() >= HEARD_MAX || (bytes > 0 && bytes + frame.len() > HEARD_BYTES) {
@@ -156,10 +160,17 @@ impl Mailbox {
             .terminal
             .as_ref()
             .and_then(Weak::upgrade);
-        match terminal.map(|terminal| terminal.do_at_once()) {
-            Some(DoneAtOnce::All { flushed }) => flushed,
-            Some(DoneAtOnce::NotAll) | None => {
+        // The instance lives on if this panics, as it does if the terminal's task does.
+        let done = terminal.map(|terminal| caught_at_once(|| terminal.do_at_once()));
+        match done {
+            Some(Ok(DoneAtOnce::All { flushed })) => flushed,
+            Some(Ok(DoneAtOnce::NotAll)) | None => {
                 self.wake();
+                false
+            }
+            Some(Err(cause)) => {
+                tell_of_panic(&cause);
+                self.abort();
                 false
             }
         }
@@ -258,12 +269,7 @@ pub(crate) async fn run<R: Runtime>(accepted: Box<AcceptedTerminal<R>>) {
         Ok(HowServed::Reported) => return,
         Ok(HowServed::With(closure)) => closure,
         Err(cause) => {
-            damped!(
-                ERROR,
-                Cause::all("the task of a terminal panicked"),
-                cause,
-                "the task of a terminal has panicked: this is a bug"
-            );
+            tell_of_panic(&cause);
             Closure::Abrupt
         }
     };
@@ -273,6 +279,15 @@ pub(crate) async fn run<R: Runtime>(accepted: Box<AcceptedTerminal<R>>) {
     };
     // It fails only when the instance has ended.
     let _ = context.reports.send(closed).await;
+}
+
+fn tell_of_panic(cause: &str) {
+    damped!(
+        ERROR,
+        Cause::all("the task of a terminal panicked"),
+        cause,
+        "the task of a terminal has panicked: this is a bug"
+    );
 }
 
 enum HowServed {
@@ -729,5 +744,44 @@ impl<T: Transport> Pump<T> {
             Poll::Pending => {}
         }
         self.transport.poll_discard(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    struct Broken;
+
+    impl AtOnce for Broken {
+        fn do_at_once(&self) -> DoneAtOnce {
+            panic!("no luck")
+        }
+    }
+
+    /// H14: the loop of an instance does this, for all of its terminals.
+    #[test]
+    fn a_terminal_that_panics_is_aborted_and_its_instance_lives() {
+        let (mailbox, _terminal) = mailbox_of(Rc::new(Broken));
+        assert!(!mailbox.post_at_once(TerminalOrder::Flush));
+        assert_eq!(Rc::clone(&mailbox).aborted().now_or_never(), Some(()));
+    }
+
+    #[test]
+    fn a_terminal_that_has_ended_hears_nothing() {
+        let frame = || Payload::binary(bytes::Bytes::new());
+        let (mailbox, terminal) = mailbox_of(Rc::new(Broken));
+        assert_eq!(mailbox.hear(frame()), Hearing::Heard);
+        drop(terminal);
+        assert_eq!(mailbox.hear(frame()), Hearing::Gone);
+    }
+
+    fn mailbox_of(terminal: Rc<Broken>) -> (Rc<Mailbox>, Rc<Broken>) {
+        let mailbox = Rc::<Mailbox>::default();
+        let weak: Weak<dyn AtOnce> = Rc::<Broken>::downgrade(&terminal);
+        mailbox.letters.borrow_mut().terminal = Some(weak);
+        (mailbox, terminal)
     }
 }
