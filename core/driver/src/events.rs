@@ -285,6 +285,7 @@ impl Queue {
 
     fn take(&self) -> Taken {
         let mut state = self.lock();
+        let notices = state.notices();
         let Some(mut event) = state.events.pop_front() else {
             return if state.open {
                 Taken::Empty
@@ -292,7 +293,8 @@ impl Queue {
                 Taken::Ended
             };
         };
-        if state.notices() + 1 == WISHES_MAX {
+        let is_message = matches!(event, TerminalEvent::Message { .. });
+        if notices == WISHES_MAX && !is_message {
             self.calmed.notify(usize::MAX);
         }
         match &mut event {
@@ -360,6 +362,7 @@ mod tests {
         );
         assert!(queue.offer(held).is_ok());
         assert_eq!(events.next().now_or_never().flatten(), Some(connected()));
+        assert_eq!(events.next().now_or_never().flatten(), Some(message()));
     }
 
     #[test]
