@@ -19,6 +19,11 @@ pub enum JwtError {
         /// Bytes that it must have: [`JwtKey::SECRET_MIN_BYTES`](super::JwtKey::SECRET_MIN_BYTES).
         least: usize,
     },
+    /// The secret has several lines.
+    #[error(
+        "the secret has several lines: one counts, so a file with the old one and the new one is neither"
+    )]
+    SeveralLines,
     /// The secret is a PEM file.
     #[error("this is a PEM file, not a secret: a public key goes into the setting for public keys")]
     SecretIsPem,
@@ -33,6 +38,19 @@ pub enum JwtError {
     /// The key is none of those that can be used.
     #[error("this public key is neither RSA, nor on the curve P-256, nor Ed25519")]
     Unsupported,
+    /// An RSA key of a size that cannot be used.
+    #[error(
+        "this RSA key has {bits} bits, and those of {least} to {most} can be used: make one with \
+         `openssl genrsa {least}`"
+    )]
+    RsaSize {
+        /// Bits that it has.
+        bits: usize,
+        /// Bits that it must have: [`JwtKey::RSA_MIN_BITS`](super::JwtKey::RSA_MIN_BITS).
+        least: usize,
+        /// Bits that it may have: [`JwtKey::RSA_MAX_BITS`](super::JwtKey::RSA_MAX_BITS).
+        most: usize,
+    },
     /// There is no key at all.
     #[error("there is no key")]
     NoKey,
@@ -49,8 +67,8 @@ pub enum JwtError {
     NotASet(String),
     /// No key of a set can be used.
     #[error(
-        "the set has no public key for signatures: RSA, P-256, P-384 and Ed25519 keys count, and shared \
-         secrets never do"
+        "the set has no public key for signatures: RSA of 2048 to 8192 bits, P-256, P-384 and Ed25519 \
+         keys count, and shared secrets never do"
     )]
     NothingUsable,
     /// One of several keys cannot be used.

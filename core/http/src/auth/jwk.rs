@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::error::JwtError;
 use super::key_set::{Key, KeySet};
+use super::rsa;
 
 /// A set as it stands in JSON. Each key is read by itself: providers publish some that are for
 /// something else.
@@ -36,8 +37,12 @@ pub(super) fn read(text: &[u8]) -> Result<KeySet, JwtError> {
 fn key(value: Value) -> Option<Key> {
     let jwk: Jwk = serde_json::from_value(value).ok()?;
     let algorithm = algorithm(&jwk).filter(|_| is_for_signatures(&jwk))?;
+    let key = DecodingKey::from_jwk(&jwk).ok()?;
+    if matches!(jwk.algorithm, AlgorithmParameters::RSA(_)) {
+        rsa::check(&key).ok()?;
+    }
     Some(Key {
-        key: DecodingKey::from_jwk(&jwk).ok()?,
+        key,
         id: jwk.common.key_id,
         algorithm,
     })
@@ -114,7 +119,8 @@ mod tests {
             let read = key(changed(&change));
             assert_eq!(read.map(|key| key.algorithm), algorithm, "{change}");
         }
-        let rsa = |alg: &str| json!({"kty": "RSA", "alg": alg, "n": "AQAB", "e": "AQAB"});
+        let modulus = |bytes: usize| "AQAB".repeat(bytes / 3);
+        let rsa = |alg: &str| json!({"kty": "RSA", "alg": alg, "n": modulus(258), "e": "AQAB"});
         for (name, algorithm) in [
             ("RS256", Some(Algorithm::RS256)),
             ("RS512", Some(Algorithm::RS512)),
@@ -124,6 +130,10 @@ mod tests {
             ("ES256", None),
         ] {
             assert_eq!(key(rsa(name)).map(|key| key.algorithm), algorithm, "{name}");
+        }
+        let of = |bytes| json!({"kty": "RSA", "n": modulus(bytes), "e": "AQAB"});
+        for (bytes, taken) in [(129, false), (255, false), (258, true), (1026, false)] {
+            assert_eq!(key(of(bytes)).is_some(), taken, "{bytes} bytes");
         }
     }
 

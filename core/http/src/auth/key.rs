@@ -11,15 +11,17 @@ use super::jwk;
 use super::jwks::Jwks;
 use super::key_set::{Key, KeySet};
 use super::keys::TokenKeys;
+use super::rsa;
 
 /// What tokens are signed with. Its kind fixes the algorithm: a token that names another one is
 /// refused.
 #[derive(Clone, PartialEq, Eq)]
 pub enum JwtKey {
     /// A shared secret of at least [`JwtKey::SECRET_MIN_BYTES`] bytes: HS256. Line breaks at its end
-    /// do not count, so that it can be a text file.
+    /// do not count, so that it can be a text file; it has none inside.
     Secret(Vec<u8>),
-    /// Public keys as PEM, one or several, of which each counts: RS256 for an RSA key, ES256 for one
+    /// Public keys as PEM, one or several, of which each counts: RS256 for an RSA key of
+    /// [`JwtKey::RSA_MIN_BITS`] to [`JwtKey::RSA_MAX_BITS`], ES256 for one
     /// on P-256, EdDSA for Ed25519. A line `kid: NAME` before a key names it.
     PublicPem(Vec<u8>),
     /// Public keys as identity providers publish them: a JSON Web Key Set, of which those for
@@ -34,6 +36,12 @@ impl JwtKey {
     /// Bytes of a secret for HS256 (RFC 7518, section 3.2). Whoever has a token can try all secrets
     /// that are shorter or simpler, at home.
     pub const SECRET_MIN_BYTES: usize = 32;
+
+    /// Bits of an RSA key, at least (RFC 7518, section 3.3).
+    pub const RSA_MIN_BITS: usize = 2048;
+
+    /// Bits of an RSA key, at most: the library for signatures takes no longer ones.
+    pub const RSA_MAX_BITS: usize = 8192;
 
     /// The keys, each with the only algorithm that it is for.
     ///
@@ -76,6 +84,9 @@ fn secret_key(secret: &[u8]) -> Result<DecodingKey, JwtError> {
     let secret = &secret[..=end];
     if secret.starts_with(b"-----BEGIN ") {
         return Err(JwtError::SecretIsPem);
+    }
+    if secret.iter().any(|byte| matches!(byte, b'\n' | b'\r')) {
+        return Err(JwtError::SeveralLines);
     }
     if secret.len() < JwtKey::SECRET_MIN_BYTES {
         return Err(JwtError::ShortSecret {
@@ -160,6 +171,7 @@ fn public_key(block: &Block<'_>) -> Result<Key, JwtError> {
             .is_ok_and(|point| point.len() == P256_POINT)
     };
     let (algorithm, key) = if let Ok(key) = DecodingKey::from_rsa_pem(pem) {
+        rsa::check(&key)?;
         (Algorithm::RS256, key)
     } else if let Ok(key) = DecodingKey::from_ed_pem(pem) {
         (Algorithm::EdDSA, key)
@@ -286,5 +298,17 @@ mod tests {
             Some(JwtError::Unsupported)
         );
         assert_eq!(public(b"hello"), Some(JwtError::NotPublic));
+        let two = [[b's'; 32], [b't'; 32]].join(&b'\n');
+        assert_eq!(secret(&two), Some(JwtError::SeveralLines));
+        let small = JwtError::RsaSize {
+            bits: 1024,
+            least: 2048,
+            most: 8192,
+        };
+        assert_eq!(
+            public(include_bytes!("test_keys/rsa.small.public.pem")),
+            Some(small),
+            "no token of it would count"
+        );
     }
 }

@@ -15,6 +15,7 @@ mod key;
 mod key_set;
 mod keys;
 mod open;
+mod rsa;
 mod settings;
 mod token;
 
