@@ -188,9 +188,12 @@ async fn until_ready<R: Runtime>(handle: &Handle) {
     while !handle.is_ready() {
         if said.elapsed() >= SAY {
             said = Instant::now();
-            tracing::warn!(
-                "waiting for the directory; terminals that connect are greeted as degraded"
-            );
+            match handle.admission().unready() {
+                Some(why) => tracing::warn!(why, "waiting until terminals can be let in"),
+                None => tracing::warn!(
+                    "waiting for the directory; terminals that connect are greeted as degraded"
+                ),
+            }
         }
         R::sleep(LOOK).await;
     }

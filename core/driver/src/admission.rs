@@ -21,6 +21,11 @@ pub struct Admission {
 }
 
 impl Admission {
+    /// Why nobody can be let in yet, if that is so.
+    pub fn unready(&self) -> Option<&'static str> {
+        self.authenticator.as_ref()?.unready()
+    }
+
     /// What a server is started with.
     pub(crate) fn of(settings: &Settings, authenticator: Option<Arc<dyn Authenticator>>) -> Self {
         Self {

@@ -1,5 +1,7 @@
 //! Answers that refuse a request.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{Response, StatusCode};
@@ -17,6 +19,10 @@ pub type ConnectBody = Full<Bytes>;
 /// What an answer that refuses is called, in its extensions and in its body.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Code(pub(crate) &'static str);
+
+/// Why an authenticator has not let a terminal in, in an answer's extensions: for the log.
+#[derive(Clone, Debug)]
+pub(crate) struct Why(pub(crate) Arc<str>);
 
 /// An answer that says what was wrong, as `{"error": {"code", "message"}}`. Every refusal of a server
 /// has this form.
@@ -50,7 +56,9 @@ pub(crate) fn error_body(code: &str, message: &str) -> Vec<u8> {
 
 /// The answer to a handshake that the authenticator does not let in.
 pub(crate) fn unauthenticated(error: &AuthError) -> Response<Full<Bytes>> {
-    let mut response = refusal(error.status(), error.code(), &error.to_string());
+    let text = error.to_string();
+    let mut response = refusal(error.status(), error.code(), &text);
+    response.extensions_mut().insert(Why(text.into()));
     if let Some(challenge) = error.challenge() {
         let challenge = HeaderValue::from_static(challenge);
         response.headers_mut().insert(WWW_AUTHENTICATE, challenge);

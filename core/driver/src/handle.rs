@@ -319,8 +319,12 @@ impl Handle {
         Ok(())
     }
 
-    /// Whether a balancer should send terminals here: all instances are ready.
+    /// Whether a balancer should send terminals here: all instances are ready, and so is the
+    /// [authenticator](crate::Authenticator::unready).
     pub fn is_ready(&self) -> bool {
+        if self.admission().unready().is_some() {
+            return false;
+        }
         let members = &self.shared.members;
         members
             .iter()

@@ -38,6 +38,12 @@ pub trait Authenticator: Send + Sync + 'static {
         Box::pin(ready(Err(AuthError::Forbidden(text.to_owned()))))
     }
 
+    /// Why it can let nobody in yet, if it cannot: until then a server is not ready. Whoever could once
+    /// let terminals in says `None` for good: those whose token it knows would be sent away as well.
+    fn unready(&self) -> Option<&'static str> {
+        None
+    }
+
     /// What terminals must send, for the status page.
     fn kind(&self) -> AuthKind {
         AuthKind::Custom

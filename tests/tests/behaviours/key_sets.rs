@@ -8,9 +8,11 @@ use switchboard_tests::behaviours;
 use switchboard_tests::certificate::Certificate;
 use switchboard_tests::cluster::Cluster;
 use switchboard_tests::command_line::run;
+use switchboard_tests::http::Request;
 use switchboard_tests::key_server::KeyServer;
 use switchboard_tests::matrix::Cell;
 use switchboard_tests::patience::{SILENCE, eventually};
+use switchboard_tests::server::Server;
 use switchboard_tests::settings::Settings;
 use switchboard_tests::token::{KeyKind, Signer, seconds_from_now, signed};
 
@@ -55,13 +57,13 @@ fn a_set_is_fetched_over_https_if_its_authority_is_trusted(cell: Cell) {
     );
     let other = Certificate::for_loopback();
     let other = fs::read(other.authority()).expect("it was written");
-    let distrusting = start(cell, &provider, |s| s.with_file("jwks_ca_file", other));
-    let refused = distrusting[0]
+    let distrusting = start_unready(cell, &provider, |s| s.with_file("jwks_ca_file", other));
+    let refused = distrusting
         .connect()
         .bearer(&signer.sign_as("one", &claims()))
         .refused();
     assert_eq!(refused.status, UNAVAILABLE);
-    distrusting[0].await_log("certificate");
+    distrusting.await_log("certificate");
 }
 
 /// A rotation needs nobody who tells the servers.
@@ -128,20 +130,35 @@ fn an_outage_closes_nobody_and_keeps_the_last_keys(cell: Cell) {
     eventually("it is back", || status(&cluster, &unknown) == SWITCHED);
 }
 
-/// A provider that is away when all servers start again keeps none of them from it.
+/// A provider that is away when all servers start again keeps none of them from it. Until its keys are known no
+/// balancer sends terminals there, which all would get 503, and a rollout ends before the last good server is gone. Once
+/// they are known, nothing that becomes of the provider makes a server unready.
 fn a_server_starts_without_its_provider(cell: Cell) {
     let provider = KeyServer::http();
     provider.go_away();
     let signer = Signer::new(KeyKind::P256);
-    let cluster = start(cell, &provider, |s| s);
+    let server = start_unready(cell, &provider, |s| s.with("jwks_refresh", "100ms"));
     let token = signer.sign_as("one", &claims());
 
-    let refused = cluster[0].connect().bearer(&token).refused();
+    let refused = server.connect().bearer(&token).refused();
     refused.expect_error(UNAVAILABLE, "unavailable");
     assert!(refused.header("retry-after").is_some());
+    let answer = server.api().send(Request::new("GET", "/health/ready"));
+    assert_eq!(answer.status, UNAVAILABLE, "{answer:?}");
+    assert!(answer.text().contains("no key of tokens"), "{answer:?}");
+    assert_eq!(server.api().metric("switchboard_ready"), 0.0);
 
     provider.publish(&[signer.jwk("one")]);
-    eventually("it is asked again", || status(&cluster, &token) == SWITCHED);
+    eventually("it is asked again", || {
+        status_at(&server, &token) == SWITCHED
+    });
+    assert!(server.api().is_ready());
+    assert_eq!(server.api().metric("switchboard_ready"), 1.0);
+
+    provider.go_away();
+    let before = provider.requests();
+    eventually("it is asked in vain", || provider.requests() > before + 1);
+    assert!(server.api().is_ready());
 }
 
 /// The handshake is answered before its own time is over.
@@ -149,11 +166,13 @@ fn a_provider_that_hangs_is_given_up(cell: Cell) {
     let provider = KeyServer::http();
     provider.hang();
     let signer = Signer::new(KeyKind::P256);
-    let cluster = start(cell, &provider, |s| s.with("jwks_timeout", "300ms"));
+    let server = start_unready(cell, &provider, |s| s.with("jwks_timeout", "300ms"));
     let token = signer.sign_as("one", &claims());
-    assert_eq!(status(&cluster, &token), UNAVAILABLE);
+    assert_eq!(status_at(&server, &token), UNAVAILABLE);
     provider.publish(&[signer.jwk("one")]);
-    eventually("it is asked again", || status(&cluster, &token) == SWITCHED);
+    eventually("it is asked again", || {
+        status_at(&server, &token) == SWITCHED
+    });
 }
 
 /// A key without a name may be the one of each name: a token that was signed with it waits for no fetch.
@@ -354,6 +373,19 @@ fn start(
     })
 }
 
+/// Such a server, which may not be ready.
+fn start_unready(
+    cell: Cell,
+    provider: &KeyServer,
+    configure: impl FnOnce(Settings) -> Settings,
+) -> Server {
+    let settings = Settings::for_tests()
+        .with("auth", "jwt")
+        .with("jwks_url", provider.url())
+        .with("jwks_pause", "100ms");
+    Server::start_unready(cell.fleet.adapter(0), &configure(settings))
+}
+
 fn nonsense(provider: &KeyServer) {
     provider.publish_nonsense(200, "<html>Please log in</html>");
 }
@@ -365,6 +397,11 @@ fn claims() -> Value {
 /// What a handshake with this token is answered.
 #[track_caller]
 fn status(cluster: &Cluster, token: &str) -> u16 {
-    let opened = cluster[0].connect().bearer(token).try_open();
+    status_at(&cluster[0], token)
+}
+
+#[track_caller]
+fn status_at(server: &Server, token: &str) -> u16 {
+    let opened = server.connect().bearer(token).try_open();
     opened.map_or_else(|refusal| refusal.status, |_| SWITCHED)
 }

@@ -26,6 +26,7 @@ pub(crate) const LIST: &[Behaviour] = behaviours![
     (ONE, a_terminal_that_renews_its_token_in_time_stays),
     (ONE, a_new_token_that_does_not_count_changes_nothing),
     (ONE, a_refusal_is_not_held_against_the_next_attempt),
+    (ONE, the_log_says_why_a_token_is_refused_and_not_the_token),
 ];
 
 const SECRET: &[u8] = b"a secret of at least thirty-two bytes";
@@ -56,6 +57,26 @@ fn identity_headers_and_parameters_do_not_override_the_token(cell: Cell) {
 
     terminal.expect_text("for mallory");
     victim.expect_text("for the victim");
+}
+
+/// Browsers show nobody the answer to a handshake: whoever runs the server sees in the log what is wrong.
+fn the_log_says_why_a_token_is_refused_and_not_the_token(cell: Cell) {
+    let jwt = Jwt::start(cell);
+    let claims = json!({"sub": "ann", "exp": seconds_from_now(600)});
+    let forged = hs256(b"another secret of thirty-two bytes..", &claims);
+    jwt.server()
+        .connect()
+        .bearer(&forged)
+        .refused()
+        .expect_error(401, "invalid_token");
+    jwt.server().await_log("the token's signature is wrong");
+
+    let mut terminal = jwt.connect("ann");
+    let others = jwt.token("bob");
+    terminal.send_text(&renewal(&others));
+    jwt.server().await_log("the token is of another user");
+    let log = jwt.server().log();
+    assert!(!log.contains(&forged) && !log.contains(&others), "{log}");
 }
 
 /// Every way of handing over a token, and what the server answers to it.

@@ -4,7 +4,7 @@ use http::Response;
 use http::header::{HeaderMap, HeaderValue, ORIGIN};
 use switchboard_core::id::UserId;
 
-use crate::answer::{Code, ConnectBody};
+use crate::answer::{Code, ConnectBody, Why};
 use crate::log::{Cause, damped};
 use crate::members::{LATE, Member};
 use crate::permits::Service;
@@ -21,6 +21,7 @@ pub(crate) fn note(
     let code = code(response);
     member.refusals.count(code);
     let origin = headers.get(ORIGIN).map(shown);
+    let why = response.extensions().get::<Why>();
     damped!(
         INFO,
         Cause::one("handshakes refused", code),
@@ -29,6 +30,7 @@ pub(crate) fn note(
         code,
         user = user.map(UserId::as_str),
         origin = origin.as_deref().map(tracing::field::debug),
+        why = why.map(|why| tracing::field::debug(&why.0)),
         "a handshake is refused"
     );
 }

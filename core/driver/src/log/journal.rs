@@ -8,6 +8,7 @@ use switchboard_core::message::{Action, Audience, Push, Receipt};
 use tracing::{debug, trace};
 
 use super::{Cause, damped};
+use crate::login::AuthError;
 
 /// A terminal has renewed its token.
 pub(crate) fn renewed(this: InstanceId, user: &UserId) {
@@ -15,12 +16,14 @@ pub(crate) fn renewed(this: InstanceId, user: &UserId) {
 }
 
 /// A terminal has not shown who it is, behind its handshake.
-pub(crate) fn login_failed(this: InstanceId, code: &'static str) {
+pub(crate) fn login_failed(this: InstanceId, error: &AuthError) {
+    let (code, why) = (error.code(), error.to_string());
     damped!(
         INFO,
         Cause::one("logins behind the handshake that fail", code),
         %this,
         code,
+        why = tracing::field::debug(&why),
         "a login behind the handshake fails"
     );
 }

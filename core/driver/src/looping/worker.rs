@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use arc_swap::ArcSwap;
 use async_channel::Receiver;
 use futures_channel::oneshot;
 use futures_util::future::poll_fn;
@@ -17,6 +18,7 @@ use switchboard_core::time::{Instant, Now};
 use switchboard_protocol::Family;
 
 use super::tables::{Links, Terminals};
+use crate::admission::Admitted;
 use crate::alarm::Alarm;
 use crate::clock;
 use crate::events::Queue;
@@ -72,6 +74,7 @@ pub(super) struct Worker {
     pub(super) instance: Instance,
     pub(super) terminals: Terminals,
     session_names: SessionNames,
+    admitted: Arc<ArcSwap<Admitted>>,
     pub(super) links: Links,
     pub(super) directory: DirectoryLink,
     /// What came of commands at once: events of the next batch.
@@ -138,6 +141,7 @@ impl Worker {
             instance,
             terminals: Terminals::default(),
             session_names: shared.session_names.clone(),
+            admitted: Arc::clone(&shared.admitted),
             links: Links::default(),
             outcomes: directory.first_event().into_iter().collect(),
             directory,
@@ -371,7 +375,7 @@ impl Worker {
             instance: self.instance.id(),
             stats: *self.instance.stats(),
             gauges: self.instance.gauges(clock::now()),
-            ready: self.instance.is_ready(),
+            ready: self.instance.is_ready() && self.admitted.load().admission.unready().is_none(),
             transports: self.terminals.by_transport(),
         }
     }
@@ -384,9 +388,9 @@ fn logins<R: Runtime>(shared: &Shared, me: &Arc<Member>) -> Logins {
         admitted: Arc::clone(&shared.admitted),
         patience: (shared.settings.core.handshake_timeout).min(Logins::PATIENCE_MAX),
         sleep: |span| Box::pin(R::sleep(span)),
-        failed: Box::new(move |code| {
-            me.refusals.count(code);
-            journal::login_failed(me.id, code);
+        failed: Box::new(move |error| {
+            me.refusals.count(error.code());
+            journal::login_failed(me.id, error);
         }),
     }
 }

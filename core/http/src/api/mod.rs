@@ -170,6 +170,7 @@ impl Call<'_> {
         };
         let readiness = Readiness {
             ready,
+            logins: self.server.admission().unready(),
             instances: &answers,
             silent: &silent,
         };

@@ -34,6 +34,8 @@ pub(crate) struct InstanceList<'a>(pub(crate) &'a [InstanceInfo]);
 /// Whether a balancer should send terminals here, and why not.
 pub(crate) struct Readiness<'a> {
     pub(crate) ready: bool,
+    /// Why nobody can be let in yet, if that is so.
+    pub(crate) logins: Option<&'a str>,
     pub(crate) instances: &'a [Snapshot],
     /// Those that did not answer.
     pub(crate) silent: &'a [SilentInstance],
@@ -118,12 +120,15 @@ impl Serialize for Readiness<'_> {
 }
 
 impl Readiness<'_> {
-    fn reason(&self) -> Option<Cow<'static, str>> {
+    fn reason(&self) -> Option<Cow<'_, str>> {
         if self.ready {
             return None;
         }
         if let Some(SilentInstance { instance, .. }) = self.silent.first() {
             return Some(format!("instance {instance} does not answer").into());
+        }
+        if let Some(why) = self.logins {
+            return Some(why.into());
         }
         let unready = self.instances.iter().find(|instance| !instance.ready);
         Some(Cow::Borrowed(match unready {
@@ -413,6 +418,7 @@ mod tests {
         };
         let ready = Readiness {
             ready: true,
+            logins: None,
             instances: &[snapshot(true, true)],
             silent: &[],
         };
@@ -428,12 +434,20 @@ mod tests {
         ] {
             let unready = Readiness {
                 ready: false,
+                logins: None,
                 instances: &instances,
                 silent: &[],
             };
             let reason = unready.reason().expect("it is not ready");
             assert!(reason.contains(word), "{reason}");
         }
+        let unready = Readiness {
+            ready: false,
+            logins: Some("no key"),
+            instances: &[snapshot(false, true)],
+            silent: &[],
+        };
+        assert_eq!(unready.reason().as_deref(), Some("no key"));
     }
 
     fn empty() -> Receipt {

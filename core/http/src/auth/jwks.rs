@@ -209,10 +209,10 @@ impl Inner {
                         WARN, Cause::all("keys of tokens not fetched"), url, %error,
                         "the keys of tokens cannot be fetched; those that are known count on"
                     ),
-                    0 => damped!(
+                    _ if !known => damped!(
                         WARN, Cause::all("keys of tokens not fetched"), url, %error,
-                        "the keys of tokens cannot be fetched, and none is known: every terminal gets 503 \
-                         until they are"
+                        "the keys of tokens cannot be fetched, and none is known: every terminal gets 503, \
+                         and this server is not ready, until they are"
                     ),
                     _ => {
                         tracing::debug!(url, %error, known, "the keys of tokens cannot be fetched")

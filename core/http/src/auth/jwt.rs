@@ -75,17 +75,17 @@ impl Jwt {
         };
         let decoded = self.decode(token, &keys);
         if decoded.as_ref().err().is_none_or(is_of_a_known_key) {
-            return judge(decoded, &keys);
+            return judge(token, decoded, &keys);
         }
         let newest = self.keys.for_token(token).await?;
         match Arc::ptr_eq(&newest, &keys) {
-            true => judge(decoded, &keys),
+            true => judge(token, decoded, &keys),
             false => self.verify(token, &newest),
         }
     }
 
     fn verify(&self, token: &str, keys: &KeySet) -> Result<Claims, AuthError> {
-        judge(self.decode(token, keys), keys)
+        judge(token, self.decode(token, keys), keys)
     }
 
     /// When a token for a topic expires, if it is for this topic and this user.
@@ -132,10 +132,14 @@ fn is_of_a_known_key(error: &Error) -> bool {
 }
 
 /// What the token says, if it counts.
-fn judge(decoded: Result<TokenData<Claims>, Error>, keys: &KeySet) -> Result<Claims, AuthError> {
+fn judge(
+    token: &str,
+    decoded: Result<TokenData<Claims>, Error>,
+    keys: &KeySet,
+) -> Result<Claims, AuthError> {
     let verified = decoded.map_err(|error| match error.kind() {
-        ErrorKind::ExpiredSignature => AuthError::TokenExpired(explain(&error, keys)),
-        _ => AuthError::InvalidToken(explain(&error, keys)),
+        ErrorKind::ExpiredSignature => AuthError::TokenExpired(explain(token, &error, keys)),
+        _ => AuthError::InvalidToken(explain(token, &error, keys)),
     })?;
     if verified.header.crit.is_some() {
         return Err(AuthError::InvalidToken(
@@ -188,15 +192,32 @@ impl Authenticator for Jwt {
         Box::pin(self.subscription(token, user, topic))
     }
 
+    fn unready(&self) -> Option<&'static str> {
+        match self.keys.known() {
+            Ok(_) => None,
+            Err(_) => Some("no key of tokens was fetched yet: the log says why"),
+        }
+    }
+
     fn kind(&self) -> AuthKind {
         AuthKind::Jwt
     }
 }
 
 /// What is wrong with a token, without any part of it.
-fn explain(error: &Error, keys: &KeySet) -> String {
+fn explain(token: &str, error: &Error, keys: &KeySet) -> String {
     let wanted = names(keys).join(" or ");
+    let header = jsonwebtoken::decode_header(token);
+    let is_strange = (header.as_ref().ok())
+        .and_then(|header| header.kid.as_ref())
+        .is_some_and(|name| keys.is_strange(name));
     match error.kind() {
+        ErrorKind::InvalidSignature | ErrorKind::InvalidAlgorithm if is_strange => {
+            "no key that this server was given, and that is for signatures, has the name that the token says (`kid`)".to_owned()
+        }
+        ErrorKind::Json(_) if header.is_err() => {
+            format!("the token's header cannot be read, or names an algorithm that is not known: {wanted} is needed (`alg`)")
+        }
         ErrorKind::ExpiredSignature => "the token has expired: get a new one".to_owned(),
         ErrorKind::ImmatureSignature => {
             "the token is not valid yet (`nbf`, in seconds since 1970): compare the clocks".to_owned()
@@ -213,7 +234,7 @@ fn explain(error: &Error, keys: &KeySet) -> String {
             format!("the token has no valid `{claim}`, which is required")
         }
         ErrorKind::Json(_) => {
-            "the token's header or claims cannot be read: `sub` must be a text, `exp` and `nbf` numbers, `topics` and `channels` lists of texts, `subs` an object".to_owned()
+            "the token's claims cannot be read: `sub` must be a text, `exp` and `nbf` numbers, `topics` and `channels` lists of texts, `subs` an object".to_owned()
         }
         _ => "the token is not a JSON Web Token (three parts in base64url)".to_owned(),
     }
@@ -286,7 +307,7 @@ mod tests {
         let rsa = Jwt::new(&settings(JwtKey::PublicPem(public.to_vec()))).expect("a good key");
         assert_refused(&rsa, &forged, "RS256");
         let unsigned = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbm4iLCJleHAiOjk5OTk5OTk5OTl9.";
-        assert_refused(&rsa, unsigned, "");
+        assert_refused(&rsa, unsigned, "RS256 is needed (`alg`)");
         let other = EncodingKey::from_secret(b"another secret");
         assert_refused(
             &hs256(),
@@ -329,6 +350,16 @@ mod tests {
         ] {
             let login = jwt.login(&request(&named(kid)));
             assert_eq!(login.is_ok(), taken, "{kid:?}: {login:?}");
+        }
+        for (other, algorithm) in [("p256.other", "ES256"), ("rsa", "RS256")] {
+            let pem = match other {
+                "rsa" => include_str!("test_keys/rsa.public.pem"),
+                _ => include_str!("test_keys/p256.other.public.pem"),
+            };
+            let key = JwtKey::PublicPem(format!("kid: other\n{pem}").into_bytes());
+            let jwt = Jwt::new(&settings(key)).expect("one key");
+            assert_refused(&jwt, &named(Some("new")), "has the name");
+            assert_refused(&jwt, &named(None), algorithm);
         }
     }
 

@@ -55,7 +55,6 @@ impl KeySet {
     }
 
     /// Whether a key has no name, so that it may be the one of a name that is not here.
-    #[cfg(feature = "jwks-url")]
     pub(super) fn has_nameless(&self) -> bool {
         self.0.iter().any(|key| key.id.is_none())
     }
@@ -76,6 +75,11 @@ impl KeySet {
         };
         let meant = self.has(name).then_some(name);
         fitting().filter(|key| key.id.as_ref() == meant).collect()
+    }
+
+    /// Whether no key can have signed a token that says this name, because each has another one.
+    pub(super) fn is_strange(&self, name: &str) -> bool {
+        !self.has(name) && !self.has_nameless()
     }
 
     fn has(&self, name: &str) -> bool {

@@ -25,8 +25,8 @@ pub(crate) struct Logins {
     /// How long an authenticator may take: as long as a handshake, or [`PATIENCE_MAX`](Self::PATIENCE_MAX).
     pub(crate) patience: Duration,
     pub(crate) sleep: Sleep,
-    /// Counts and tells a login that fails, by its code.
-    pub(crate) failed: Box<dyn Fn(&'static str)>,
+    /// Counts and tells a login that fails.
+    pub(crate) failed: Box<dyn Fn(&AuthError)>,
 }
 
 /// A runtime's sleep.
@@ -48,7 +48,7 @@ impl Logins {
         };
         let login = race(judged, self.late()).await;
         if let Err(error) = &login {
-            (self.failed)(error.code());
+            (self.failed)(error);
         }
         login
     }
@@ -85,7 +85,7 @@ impl Logins {
             return Ok(login);
         }
         let error = AuthError::InvalidToken("the token is of another user".to_owned());
-        (self.failed)(error.code());
+        (self.failed)(&error);
         Err(error)
     }
 }
