@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::ArgMatches;
+use switchboard_core::difference::Difference;
 use switchboard_core::directory::SeenLease;
 use switchboard_driver::runtime::{Runtime, race};
 use switchboard_driver::{DirectoryChoice, NoLink, Settings, examine_directory, try_link};
@@ -125,27 +126,49 @@ async fn check_directory<R: Runtime>(settings: &Settings, report: &mut Report) {
     }
     for lease in &findings.instances {
         let (instance, address) = (lease.instance, &lease.lease.address);
-        match check_peer::<R>(lease).await {
-            Ok(()) => report.good(&format!("peers: {instance} takes links at {address}")),
+        match check_peer::<R>(lease, &findings.instances, settings).await {
+            Ok(differences) => {
+                report.good(&format!("peers: {instance} takes links at {address}"));
+                for difference in differences {
+                    report.warn(&format!(
+                        "peers: {instance} has another setting, which all should have alike: {difference}"
+                    ));
+                }
+            }
             Err(why) => report.error(&format!("peers: {instance} at {address}: {why}")),
         }
     }
 }
 
-/// Opens a link as another instance would, and says nothing over it.
-async fn check_peer<R: Runtime>(lease: &SeenLease) -> Result<(), String> {
+/// Opens a link as another instance would, up to the proof of the other end.
+async fn check_peer<R: Runtime>(
+    lease: &SeenLease,
+    all: &[SeenLease],
+    settings: &Settings,
+) -> Result<Vec<Difference>, String> {
+    let address = &lease.lease.address;
+    let sharers = all.iter().filter(|other| other.lease.address == *address);
+    let is_shared = sharers.count() > 1;
+    let secret = settings.cluster_secret.as_ref();
+    let secret = secret.ok_or("there is no cluster secret to greet it with")?;
     let opened = async {
-        let opened = try_link::<R>(lease.instance, &lease.lease.address).await;
+        let opened = try_link::<R>(lease.instance, address, &settings.core, secret).await;
         opened.map_err(|no_link| match no_link {
             NoLink::Undialled(error) => format!(
                 "it cannot be dialled from here ({error}): does a firewall forbid it, and is what its \
                  --peer or --advertise says an address for others?"
             ),
+            NoLink::NotThere if is_shared => {
+                "another server has the same address: each needs its own --advertise, unless one has \
+                 crashed and its lease runs out soon"
+                    .to_owned()
+            }
             NoLink::NotThere => {
                 "another server is at that address: it was given to a new one, or this one has crashed \
                  and its lease runs out soon"
                     .to_owned()
             }
+            NoLink::Unwelcome(why) => why.to_string(),
             NoLink::Refused(error) => format!("what is there takes no link ({error})"),
         })
     };

@@ -44,6 +44,7 @@ pub use instance::{Instance, TimerKind};
 #[cfg(feature = "flaws")]
 #[doc(hidden)]
 pub use peers::forged;
+pub use peers::greeting;
 use vocabulary::delivery;
 pub use vocabulary::{
     command, config, difference, event, frame, logs, message, settings, stats, topic,

@@ -336,7 +336,8 @@ impl Writer {
             | Log::PeerMisbehaved { .. }
             | Log::SettingsDiffer { .. }
             | Log::Isolated
-            | Log::Rejoined => {}
+            | Log::Rejoined
+            | Log::Unproven { .. } => {}
         }
     }
 

@@ -82,7 +82,8 @@ fn explanation(watch: &Watch<'_>, life: Life, log: &Log) -> Option<Excuse> {
         | Log::PeerDown { .. }
         | Log::PeerMisbehaved { .. }
         | Log::SettingsDiffer { .. }
-        | Log::Rejoined => None,
+        | Log::Rejoined
+        | Log::Unproven { .. } => None,
     }
 }
 

@@ -231,7 +231,8 @@ impl HostLinks {
             | Log::PeerDown { .. }
             | Log::SettingsDiffer { .. }
             | Log::Isolated
-            | Log::Rejoined => {}
+            | Log::Rejoined
+            | Log::Unproven { .. } => {}
         }
     }
 

@@ -19,6 +19,10 @@ pub(crate) const LIST: &[Behaviour] = behaviours![
         an_instance_that_cannot_be_reached_is_named
     ),
     (
+        PROCESSES.in_redis(),
+        a_secret_and_settings_that_are_not_those_of_the_others_are_found
+    ),
+    (
         INSTANCES.single_redis(),
         a_redis_that_refuses_writes_or_may_evict_is_told
     ),
@@ -60,6 +64,35 @@ fn an_instance_that_cannot_be_reached_is_named(cell: Cell) {
         line.contains("peers") && line.contains(&gone.to_string()),
         "{text}"
     );
+}
+
+/// A link that opens is none yet: what is said first over it shows whether there would be one.
+fn a_secret_and_settings_that_are_not_those_of_the_others_are_found(cell: Cell) {
+    let cluster = cell.start(1);
+    let other = |change: &str, value: &str| {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let settings = cluster.settings().clone();
+        let settings = match change {
+            "secret" => settings.with_file("cluster_secret_file", value),
+            setting => settings.with(setting, value),
+        };
+        let file = settings.write(folder.path()).display().to_string();
+        let output = run(cell.fleet.adapter(0), &["check", "--config", &file]);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        (output.status.code(), text)
+    };
+    let (status, text) = other("secret", "a secret of somebody else");
+    assert_eq!(status, WRONG, "{text}");
+    assert!(text.contains("has another cluster secret"), "{text}");
+
+    let (status, text) = other("push_bytes", "3MiB");
+    assert_eq!(status, WELL, "{text}");
+    assert!(
+        text.contains("warning  peers") && text.contains("push_bytes"),
+        "{text}"
+    );
+    let refused = cluster[0].api().metric("switchboard_peers_refused_total");
+    assert_eq!(refused, 0.0, "nobody is alarmed by a check");
 }
 
 /// It answers reads: without a write nothing would be noticed.

@@ -34,6 +34,10 @@ pub(crate) const LIST: &[Behaviour] = behaviours![
     ),
     (PROCESSES, a_server_that_stalled_for_a_moment_loses_nothing),
     (PROCESSES, a_server_with_another_secret_gets_no_delivery),
+    (
+        PROCESSES,
+        an_address_that_leads_nowhere_or_elsewhere_is_told
+    ),
 ];
 
 /// H32, H33: gone from everyone's view by itself, with all its connections; a push reads its rows
@@ -220,6 +224,27 @@ fn a_server_that_stalled_for_a_moment_loses_nothing(cell: Cell) {
     terminal.expect_text("still here");
 }
 
+/// Pushes to its terminals are unreachable until it dials by itself: the log says what to look at.
+fn an_address_that_leads_nowhere_or_elsewhere_is_told(cell: Cell) {
+    let cluster = cell.start(1);
+    let own = cluster[0].peer().to_string();
+    for (user, address, told) in [
+        ("ann", "127.0.0.1:1", "another instance cannot be dialled"),
+        (
+            "bob",
+            &own,
+            "another server is at the address of an instance",
+        ),
+    ] {
+        let elsewhere = cluster.stranger(|s| s.with("advertise", address));
+        let terminal = elsewhere.terminal(user);
+        let receipt = cluster[0].api().push(user, "are you there?");
+        let outcome = receipt.outcome(terminal.uuid);
+        assert_eq!(outcome, Some("unreachable"), "{receipt:?}");
+        cluster[0].await_log(told);
+    }
+}
+
 /// A server with another secret is no member, and gets nothing.
 fn a_server_with_another_secret_gets_no_delivery(cell: Cell) {
     let cluster = cell.start(1);
@@ -239,7 +264,10 @@ fn a_server_with_another_secret_gets_no_delivery(cell: Cell) {
     ours.expect_text("for members");
     theirs.expect_silence(SILENCE);
     let refused = |server: &Server| server.api().metric("switchboard_peers_refused_total");
-    eventually("somebody counts a refused peer", || {
-        refused(&stranger) + refused(&cluster[0]) > 0.0
+    eventually("each of them counts a refused peer", || {
+        let _ = cluster[0].api().push("ann", "for members");
+        refused(&stranger) > 0.0 && refused(&cluster[0]) > 0.0
     });
+    cluster[0].await_log("does not know this cluster's secret");
+    stranger.await_log("without a proof that it knows this cluster's secret");
 }

@@ -112,6 +112,11 @@ pub(crate) fn write(this: InstanceId, log: &Log) {
         Log::Rejoined => told!(
             own("the directory reachable again"), %this, "the directory is reachable again"
         ),
+        Log::Unproven { instance } => told!(
+            Cause::one("links ended without a proof", instance.to_string()), %this, %instance,
+            "another instance has ended its link without a proof that it knows this cluster's secret: \
+             does it have another one?"
+        ),
     }
 }
 

@@ -132,6 +132,7 @@ impl Worker {
             reports,
             siblings: shared.siblings(),
             dropped: Arc::clone(&shared.dropped),
+            link_timeout: shared.settings.core.link_timeout,
         };
         Self {
             me,

@@ -3,7 +3,7 @@
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_channel::Receiver;
 use async_tungstenite::{
@@ -14,8 +14,10 @@ use futures_io::{AsyncRead, AsyncWrite};
 use futures_util::StreamExt as _;
 use http::StatusCode;
 use switchboard_core::command::Dial;
-use switchboard_core::config::Config;
+use switchboard_core::config::{ClusterSecret, Config};
+use switchboard_core::difference::Difference;
 use switchboard_core::event::{Event, LinkFailure};
+use switchboard_core::greeting::{Greeting, Unwelcome};
 use switchboard_core::id::{InstanceId, LinkKey};
 use tungstenite::protocol::{Role, WebSocketConfig};
 use tungstenite::{Error, Message};
@@ -24,6 +26,7 @@ use super::newcomer::{Trust, Watched};
 use crate::inbox::{ChannelEnd, Inbox, Input, LinkEnd, Newcomer, Reports, Siblings};
 use crate::log::{Cause, damped};
 use crate::permits::{Dropped, Service};
+use crate::random_bytes;
 use crate::runtime::{Runtime, race};
 use crate::task::caught;
 
@@ -50,18 +53,40 @@ pub enum NoLink {
     /// What is at its address takes no link, and this is what it answers.
     #[error("what is at its address takes no link: {0}")]
     Refused(String),
+    /// It takes links, and would have none with this end.
+    #[error("{0}")]
+    Unwelcome(Unwelcome),
 }
 
-/// Opens a link to another instance as an instance does, and closes it without a word: whether there
-/// could be one. To be called on a thread of the runtime.
+/// Opens a link to another instance, greets it as an instance with these settings does, and closes the
+/// link: whether there could be one, and which settings differ that all should have alike. To be called
+/// on a thread of the runtime.
 ///
 /// # Errors
 ///
 /// Says why there is none.
-pub async fn try_link<R: Runtime>(instance: InstanceId, address: &str) -> Result<(), NoLink> {
-    request::<R, _>(instance, address, |stream| stream)
-        .await
-        .map(drop)
+pub async fn try_link<R: Runtime>(
+    instance: InstanceId,
+    address: &str,
+    config: &Config,
+    secret: &ClusterSecret,
+) -> Result<Vec<Difference>, NoLink> {
+    let trust = Trust::before_http();
+    let watch = |stream| Watched::new(stream, trust.clone());
+    let mut stream = request::<R, _>(instance, address, watch).await?;
+    trust.frames_follow();
+    let here = InstanceId::new(u64::from_be_bytes(random_bytes()));
+    let greeting = Greeting::new(here, instance, random_bytes(), config);
+    let broken = |error: Error| NoLink::Refused(error.to_string());
+    let hello = Message::Binary(greeting.said());
+    stream.send(hello).await.map_err(broken)?;
+    let answer = match stream.next().await {
+        Some(answer) => answer.map_err(broken)?,
+        None => return Err(NoLink::Unwelcome(Unwelcome::Strange)),
+    };
+    let heard = greeting.heard(&answer.into_data(), secret);
+    let _ = stream.close(None).await;
+    heard.map_err(NoLink::Unwelcome)
 }
 
 /// What the links of one instance share.
@@ -69,6 +94,8 @@ pub(crate) struct LinkContext {
     pub(crate) reports: Reports,
     pub(crate) siblings: Siblings,
     pub(crate) dropped: Arc<Dropped>,
+    /// How long an instance waits for a link that it opens.
+    pub(crate) link_timeout: Duration,
 }
 
 /// What an instance wants of a link: batches to send, and how far its other end is trusted.
@@ -173,6 +200,8 @@ async fn dialled<R: Runtime>(
     if let Some(inbox) = context.siblings.get(dial.instance) {
         return within_process(context, link, inbox, batches).await;
     }
+    let (instance, address) = (dial.instance, dial.address.clone());
+    let begun = Instant::now();
     let opened = race(async { Some(open::<R>(dial, trust).await) }, async {
         // Nothing is written before the link is up: this ends when the instance gives up.
         let _ = batches.recv().await;
@@ -184,7 +213,19 @@ async fn dialled<R: Runtime>(
             over_socket::<R, _>(context, link, stream, batches).await
         }
         Some(Err(failure)) => failure,
-        None => LinkFailure::Broken,
+        None => {
+            // If it was sooner, the instance has found something better.
+            if begun.elapsed() >= context.link_timeout {
+                damped!(
+                    WARN, Cause::one("instances that cannot be dialled", instance.to_string()),
+                    %instance, address,
+                    "another instance does not answer at its address: does a firewall forbid it, and is \
+                     what its --peer or --advertise says an address for others? Or it has crashed, and \
+                     its lease runs out soon"
+                );
+            }
+            LinkFailure::Broken
+        }
     }
 }
 
@@ -199,13 +240,30 @@ async fn open<R: Runtime>(
             trust.frames_follow();
             Ok(stream)
         }
-        Err(NoLink::NotThere) => Err(LinkFailure::NotMe),
+        Err(NoLink::NotThere) => {
+            damped!(
+                WARN, Cause::one("instances that are elsewhere", instance.to_string()),
+                %instance, address,
+                "another server is at the address of an instance: do two have the same --advertise? Or \
+                 this one has crashed, its address was given to a new one, and its lease runs out soon"
+            );
+            Err(LinkFailure::NotMe)
+        }
         Err(NoLink::Undialled(error)) => {
-            tracing::debug!(%instance, address, %error, "another instance cannot be dialled");
+            damped!(
+                WARN, Cause::one("instances that cannot be dialled", instance.to_string()),
+                %instance, address, %error,
+                "another instance cannot be dialled: does a firewall forbid it, and is what its --peer \
+                 or --advertise says an address for others? Or it has crashed, and its lease runs out soon"
+            );
             Err(LinkFailure::Broken)
         }
-        Err(NoLink::Refused(error)) => {
-            tracing::debug!(%instance, address, %error, "another instance does not take a link");
+        Err(error @ (NoLink::Refused(_) | NoLink::Unwelcome(_))) => {
+            damped!(
+                WARN, Cause::one("instances that take no link", instance.to_string()),
+                %instance, address, %error,
+                "another instance does not take a link"
+            );
             Err(LinkFailure::Broken)
         }
     }

@@ -198,7 +198,7 @@ const COUNTERS: [CounterRow; 47] = [
     ),
     CounterRow(
         "peers_refused",
-        "Peers refused: wrong version, wrong secret, not of the protocol",
+        "Peers refused, or that refused this one: wrong version, wrong secret, not of the protocol",
         |s| s.peers_refused,
     ),
     CounterRow(

@@ -9,6 +9,7 @@ use crate::id::{InstanceId, LinkKey};
 use crate::membership::Membership;
 use crate::peers::alike::Alike;
 use crate::peers::link::LinkStage;
+use crate::peers::peer::PeerState;
 use crate::peers::round_trip::RoundTripTime;
 use crate::peers::wire::{self, Hello, Message, Role, Transcript, WireError};
 use crate::peers::{Peers, Said, hooks};
@@ -275,6 +276,21 @@ impl Peers {
         key: LinkKey,
         failure: LinkFailure,
     ) {
+        if let Some(link) = self.links.get(key)
+            && let (LinkStage::Proving { .. }, Some(instance)) = (&link.stage, link.peer)
+        {
+            self.unproven(cx, membership, instance);
+        }
+        self.forget_link(cx, membership, key, failure);
+    }
+
+    fn forget_link(
+        &mut self,
+        cx: &mut Context<'_>,
+        membership: &mut Membership,
+        key: LinkKey,
+        failure: LinkFailure,
+    ) {
         let Some(link) = self.links.end(key) else {
             cx.stats.stale_events += 1;
             return;
@@ -282,6 +298,18 @@ impl Peers {
         if let Some(instance) = link.peer {
             let proven = link.stage == LinkStage::Proven;
             self.link_gone(cx, membership, key, instance, proven, failure);
+        }
+    }
+
+    /// Whoever opened a link has ended it when it had this instance's proof: it does not count there. Ids that
+    /// nobody knows are any stranger's, or of somebody who tries what is here. With a link to the
+    /// same instance, or one under way, the other one was needless.
+    fn unproven(&self, cx: &mut Context<'_>, membership: &Membership, instance: InstanceId) {
+        let state = self.peers.get(&instance).map(|peer| peer.state);
+        let alone = matches!(state, None | Some(PeerState::Unlinked { .. }));
+        if alone && membership.address(instance).is_some() {
+            cx.stats.peers_refused += 1;
+            cx.out.log(Log::Unproven { instance });
         }
     }
 
@@ -295,7 +323,7 @@ impl Peers {
     ) {
         if self.links.get(key).is_some() {
             cx.out.push(Command::LinkClose { link: key });
-            self.link_down(cx, membership, key, failure);
+            self.forget_link(cx, membership, key, failure);
         }
     }
 }

@@ -43,6 +43,7 @@
 pub(crate) mod alike;
 #[cfg(feature = "flaws")]
 pub mod forged;
+pub mod greeting;
 mod handshake;
 mod hooks;
 mod link;

@@ -12,7 +12,7 @@ use crate::command::Log;
 use crate::config::{ClusterSecret, Config};
 use crate::delivery::{Addressee, Addressees, Ask, Delivered, Delivery, Outcomes};
 use crate::directory::{Lease, LeaseState, Load, Operation, Row};
-use crate::event::Event;
+use crate::event::{Event, LinkFailure};
 use crate::id::{CallId, ConnectionId, DeliveryId, Epoch, InstanceId, LinkKey, PushId, UserId};
 use crate::message::{Action, Audience, Counts, Outcome};
 use crate::peers::alike::Alike;
@@ -152,6 +152,27 @@ fn a_dialler_with_a_wrong_secret_is_refused() {
             .log
             .contains(&(0, Log::WrongSecret { instance: PEER }))
     );
+    assert_the_others_work(&mut cluster);
+}
+
+/// It has looked at this instance's proof, and does not believe it: both logs say so. Of an id that nobody knows
+/// nothing is said, which is a stranger's.
+#[test]
+fn a_member_that_ends_its_link_instead_of_a_proof_is_told() {
+    let mut cluster = pair();
+    let unproven = |cluster: &Cluster| cluster.log.contains(&(0, Log::Unproven { instance: PEER }));
+    let refused = |cluster: &Cluster| cluster.instances[0].stats().peers_refused;
+    for is_member in [false, true] {
+        if is_member {
+            enlist(&mut cluster, "ann");
+            cluster.pass(Duration::from_secs(2));
+        }
+        let (link, _) = greeted(&mut cluster);
+        let failure = LinkFailure::Broken;
+        cluster.event(0, Event::LinkDown { link, failure });
+        assert_eq!(unproven(&cluster), is_member);
+        assert_eq!(refused(&cluster), u64::from(is_member));
+    }
     assert_the_others_work(&mut cluster);
 }
 

@@ -248,6 +248,12 @@ pub enum Log {
     Isolated,
     /// The directory is reachable again after an isolation.
     Rejoined,
+    /// Another instance has opened a link, was given the proof of this one, and has ended the link without one
+    /// of its own.
+    Unproven {
+        /// The id that it claims, which is one of the cluster's.
+        instance: InstanceId,
+    },
 }
 
 /// How much an operator should care.
@@ -274,7 +280,8 @@ impl Log {
             | Self::LeaseVanished { .. }
             | Self::DirectoryNotPrimary { .. }
             | Self::PeerMisbehaved { .. }
-            | Self::SettingsDiffer { .. } => Severity::Warning,
+            | Self::SettingsDiffer { .. }
+            | Self::Unproven { .. } => Severity::Warning,
             Self::DirectoryRefused { .. }
             | Self::WireVersion { .. }
             | Self::WrongSecret { .. }

@@ -64,7 +64,7 @@ pub struct Stats {
     pub link_overflows: u64,
     /// Links opened to peers that have other settings.
     pub peers_differ: u64,
-    /// Peers refused: wrong version, wrong secret, not of the protocol.
+    /// Peers refused, or by whom this instance was: wrong version, wrong secret, not of the protocol.
     pub peers_refused: u64,
     /// Links whose other end had not proven itself when so many others came that it gave way.
     pub strangers_ended: u64,
