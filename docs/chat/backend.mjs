@@ -52,6 +52,7 @@ async function answer({ method, url }, body) {
 createServer(async (request, response) => {
   let body = "";
   for await (const chunk of request) body += chunk;
-  const [status, type, content] = await answer(request, body && JSON.parse(body));
+  const wrong = () => [400, "text/plain", "wrong"]; // a body is anybody's, and ends nothing but its request
+  const [status, type, content] = await (async () => answer(request, body && JSON.parse(body)))().catch(wrong);
   response.writeHead(status, { "Content-Type": type }).end(content);
 }).listen(Number(PORT), "127.0.0.1", () => console.log(`the chat is at http://127.0.0.1:${PORT}/?user=ann`));

@@ -1,5 +1,6 @@
 """Follows a user's log: each record once and in its order, over as many connections as it takes
-(../protocol.md#the-log). It stands on the package `websockets`, which answers pings and sends its own."""
+(../protocol.md#the-log). It stands on the package `websockets`, 13 or newer (pip install websockets), which answers
+pings and sends its own."""
 
 import asyncio
 import json
