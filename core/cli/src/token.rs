@@ -7,7 +7,8 @@ use clap::{Arg, ArgMatches, Args};
 use jsonwebtoken::{EncodingKey, Header};
 use serde::Serialize;
 use switchboard_core::config::duration;
-use switchboard_core::id::{InvalidUser, UserId};
+use switchboard_core::id::{InvalidTopic, InvalidUser, UserId};
+use switchboard_core::topic::TopicPattern;
 use switchboard_http::auth::{Expiry, Jwt, JwtKey, JwtSettings, QueryToken};
 
 use crate::complaints::Complaints;
@@ -26,6 +27,10 @@ pub(crate) struct Token {
     /// How long it is good
     #[arg(long, value_name = "TIME", value_parser = duration::parse, default_value = "1h")]
     expires_in: Duration,
+    /// Topics that the terminal joins, and beginnings with a `*` of those that it may join: the token's
+    /// `topics`
+    #[arg(long, value_name = "TOPIC,...", value_delimiter = ',', value_parser = topic)]
+    topics: Vec<String>,
     #[command(flatten)]
     serve: Serve,
 }
@@ -61,6 +66,7 @@ pub(crate) fn print(token: &Token, matches: &ArgMatches) -> Result<ExitCode, Fai
     let claims = Claims {
         sub: token.user.as_str(),
         exp: seconds(expires),
+        topics: &token.topics,
         aud: tokens.jwt_audience.first(),
         iss: tokens.jwt_issuer.first(),
     };
@@ -76,6 +82,8 @@ pub(crate) fn print(token: &Token, matches: &ArgMatches) -> Result<ExitCode, Fai
 struct Claims<'a> {
     sub: &'a str,
     exp: u64,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    topics: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     aud: Option<&'a String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -105,6 +113,11 @@ fn check(secret: &[u8]) -> Result<(), String> {
 fn seconds(moment: SystemTime) -> u64 {
     let since = moment.duration_since(SystemTime::UNIX_EPOCH);
     since.map_or(0, |since| since.as_secs())
+}
+
+fn topic(text: &str) -> Result<String, InvalidTopic> {
+    let _: TopicPattern = text.parse()?;
+    Ok(text.to_owned())
 }
 
 fn user(text: &str) -> Result<UserId, InvalidUser> {

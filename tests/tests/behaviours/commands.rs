@@ -228,6 +228,16 @@ fn a_push_waits_for_confirmations_if_it_is_told_to(cell: Cell) {
         text.starts_with("written 0, queued 0, acked 1, failed 0\n"),
         "{text}"
     );
+    // A script that has asked for a confirmation does not take a record without one for well.
+    for (wanted, user) in [
+        (&["--until", "acked", "--deadline", "300ms"][..], "ann"),
+        (&["--until", "acked"], "nobody"),
+    ] {
+        let durable = [&["push", "--durable"], wanted, &[user, "hello"]].concat();
+        let output = ask(cell, &cluster, &durable);
+        assert_eq!(output.status.code(), IN_DOUBT, "{durable:?}: {output:?}");
+        assert!(printed(&output).contains("in the log: "), "{output:?}");
+    }
     let plain = [["push"].as_slice(), &acked].concat();
     let output = ask(cell, &cluster, &plain);
     assert_eq!(output.status.code(), WRONG_USAGE, "{output:?}");
@@ -382,17 +392,22 @@ fn a_token_of_the_command_line_connects(cell: Cell) {
             .with_file("jwt_secret_file", secret)
     });
     let settings = cluster[0].settings_file().display().to_string();
-    let output = run(
-        cell.fleet.adapter(0),
-        &["token", "ann", "--config", &settings],
-    );
-    assert_eq!(output.status.code(), DONE, "{output:?}");
-    let token = printed(&output);
+    let token = |more: &[&str]| {
+        let arguments = [&["token", "ann", "--config", &settings], more].concat();
+        let output = run(cell.fleet.adapter(0), &arguments);
+        assert_eq!(output.status.code(), DONE, "{output:?}");
+        printed(&output)
+    };
 
-    let mut terminal = cluster[0].connect().bearer(token.trim()).open();
+    let mut terminal = cluster[0].connect().bearer(token(&[]).trim()).open();
 
     cluster[0].api().push("ann", "hello").expect_written(1);
     terminal.expect_text("hello");
+    let joins = token(&["--topics", "news,room-*"]);
+    let _member = cluster[0].connect().bearer(joins.trim()).open();
+    eventually("it is a member by its token", || {
+        cluster[0].api().topic("news").count == 1
+    });
 }
 
 /// Without the secret nobody can make one.

@@ -12,6 +12,11 @@ pub(super) trait Answer: DeserializeOwned {
     fn has_failed(&self) -> bool {
         false
     }
+
+    /// Whether each terminal that got something has confirmed it, and there was one.
+    fn is_confirmed(&self) -> bool {
+        false
+    }
 }
 
 /// What became of a push, or of the end of connections.
@@ -200,7 +205,11 @@ impl Answer for Receipt {
     }
 
     fn has_failed(&self) -> bool {
-        self.failed > 0
+        self.failed > 0 || is_in_doubt(self.logged.as_deref(), self.replicated)
+    }
+
+    fn is_confirmed(&self) -> bool {
+        self.acked > 0 && self.written + self.queued + self.kept == 0
     }
 }
 
@@ -210,8 +219,17 @@ impl Answer for TopicReceipt {
     }
 
     fn has_failed(&self) -> bool {
-        self.failed > 0
+        self.failed > 0 || is_in_doubt(self.logged.as_deref(), self.replicated)
     }
+
+    fn is_confirmed(&self) -> bool {
+        self.acked > 0 && self.written + self.queued + self.kept == 0
+    }
+}
+
+/// Whether a record is not known to be where it was to be.
+fn is_in_doubt(logged: Option<&str>, replicated: Option<bool>) -> bool {
+    matches!(logged, Some("unknown" | "refused")) || replicated == Some(false)
 }
 
 impl Answer for Membership {
@@ -270,5 +288,48 @@ impl Instances {
     pub(super) fn address(&self, id: &str) -> &str {
         let found = self.instances.iter().find(|known| known.instance == id);
         found.map_or("-", |known| &known.address)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn a_record_that_is_not_where_it_was_to_be_is_no_success() {
+        for (fields, failed) in [
+            (json!({"logged": "1-2"}), false),
+            (json!({"logged": null}), false),
+            (json!({"logged": "unknown"}), true),
+            (json!({"logged": "refused"}), true),
+            (json!({"logged": "1-2", "replicated": true}), false),
+            (json!({"logged": "1-2", "replicated": false}), true),
+        ] {
+            assert_eq!(receipt(&fields).has_failed(), failed, "{fields}");
+        }
+    }
+
+    #[test]
+    fn a_record_is_confirmed_if_all_who_got_it_say_so() {
+        for (fields, confirmed) in [
+            (json!({"acked": 2}), true),
+            (json!({"acked": 2, "written": 1}), false),
+            (json!({"acked": 2, "kept": 1}), false),
+            (json!({"written": 1}), false),
+            (json!({}), false),
+        ] {
+            assert_eq!(receipt(&fields).is_confirmed(), confirmed, "{fields}");
+        }
+    }
+
+    fn receipt(fields: &Value) -> Receipt {
+        let mut all =
+            json!({"degraded": false, "written": 0, "queued": 0, "failed": 0, "terminals": []});
+        for (name, value) in fields.as_object().into_iter().flatten() {
+            all[name] = value.clone();
+        }
+        serde_json::from_value(all).expect("a receipt")
     }
 }

@@ -31,7 +31,8 @@ use crate::output::say;
 /// What commands that ask a server end with, for their help.
 pub(super) const AFTER_HELP: &str = "\
 Exit status: 0 done; 1 the server could not be asked, or refused; 2 wrong usage; 3 done, and not all
-is well: something failed, or the answer is degraded.";
+is well: something failed, the answer is degraded, or no replica has the record, or nobody has confirmed
+it, where that was asked for.";
 
 /// Done, and not all is well.
 const IN_DOUBT: u8 = 3;
@@ -224,7 +225,8 @@ pub(super) fn push(push: &Push) -> Result<ExitCode, Failure> {
     };
     // A repeat prints the first outcome, which may be old.
     let is_of_now = push.id.is_none() && push.connection.is_empty();
-    ask(&push.asking, &call, |receipt: &Receipt, _| {
+    let until = push.in_log.until;
+    ask_until(until, &push.asking, &call, |receipt: &Receipt, _| {
         let nobody = match is_of_now && !receipt.degraded {
             true => format!("{} is offline: nothing was written", push.user),
             false => "nobody was reached: nothing was written".to_owned(),
@@ -323,6 +325,16 @@ fn ask<T: Answer>(
     call: &Call,
     print: impl FnOnce(&T, &Api),
 ) -> Result<ExitCode, Failure> {
+    ask_until(Until::Written, asking, call, print)
+}
+
+/// As [`ask`], where an answer that was to wait for more is in doubt without it.
+fn ask_until<T: Answer>(
+    until: Until,
+    asking: &Asking,
+    call: &Call,
+    print: impl FnOnce(&T, &Api),
+) -> Result<ExitCode, Failure> {
     let api = Api::new(&asking.api, asking.key_file.as_deref())?;
     let reply = api.call(call)?;
     let answer: T = reply.read()?;
@@ -334,7 +346,11 @@ fn ask<T: Answer>(
             eprintln!("switchboard: degraded: there may be terminals that the server did not see");
         }
     }
-    Ok(match answer.is_degraded() || answer.has_failed() {
+    let lacks = match until {
+        Until::Written => false,
+        Until::Acked => !answer.is_confirmed(),
+    };
+    Ok(match answer.is_degraded() || answer.has_failed() || lacks {
         true => ExitCode::from(IN_DOUBT),
         false => ExitCode::SUCCESS,
     })

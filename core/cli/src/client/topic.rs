@@ -14,7 +14,9 @@ use super::answer::{Members, Membership, TopicReceipt, TopicState};
 use super::api::{Body, Call};
 use super::log::{Records, log_of};
 use super::table::Table;
-use super::{AFTER_HELP, Asking, InLog, MARGIN, ask, body, encoded, if_any, print_in_log, user};
+use super::{
+    AFTER_HELP, Asking, InLog, MARGIN, ask, ask_until, body, encoded, if_any, print_in_log, user,
+};
 use crate::failure::Failure;
 use crate::output::say;
 
@@ -145,7 +147,8 @@ fn push_to(push: &TopicPush) -> Result<ExitCode, Failure> {
         body: Some(body(&push.text, push.binary)?),
         limit: push.deadline.saturating_add(MARGIN),
     };
-    ask(&push.asking, &call, |receipt: &TopicReceipt, _| {
+    let until = push.in_log.until;
+    ask_until(until, &push.asking, &call, |receipt: &TopicReceipt, _| {
         if receipt.instances.is_empty() {
             say(&format!("no member of {} is known", push.topic));
             print_in_log(receipt.logged.as_deref(), receipt.replicated);
