@@ -6,7 +6,7 @@ use switchboard_core::config::ClusterSecret;
 use switchboard_driver::directory::{EmbeddedDirectory, RedisUrl};
 use switchboard_driver::{AuthKind, Authenticator, DirectoryChoice, Settings, Sockets};
 use switchboard_http::ApiSettings;
-use switchboard_http::auth::JwtSettings;
+use switchboard_http::auth::{JwtKey, JwtSettings};
 
 use crate::catalogue::Tables;
 use crate::complaints::Complaints;
@@ -91,8 +91,18 @@ pub(crate) fn assemble(
 }
 
 impl Parts {
-    /// Says so if everybody may connect as anybody.
+    /// Says so if more may connect than is often meant: everybody as anybody, or whoever has a token of
+    /// the identity provider, whatever it is for.
     pub(crate) fn warn_if_open(&self) {
+        if let Some(jwt) = &self.jwt
+            && matches!(jwt.key, JwtKey::Published(_) | JwtKey::Fetched(_))
+            && jwt.audience.is_empty()
+        {
+            tracing::warn!(
+                "any token of the identity provider is a login here, whatever it was given for: \
+                 --jwt-audience says which are meant"
+            );
+        }
         let listen = reachable(self.settings.process.listen);
         if self.authenticator.kind() == AuthKind::Open && listen.is_some() {
             tracing::warn!("--auth open: whoever reaches the server can connect as anybody");

@@ -2,6 +2,9 @@
 
 use switchboard_driver::{Settings, Sockets};
 
+/// Terminals below which a server is hardly meant to have no more.
+const FEW: usize = 256;
+
 /// Raises the limit as far as it goes, holds the listeners to what fits, and says so if fewer terminals
 /// fit than may connect.
 pub(crate) fn raise_limit(settings: &mut Settings, connections_given: bool) {
@@ -20,7 +23,7 @@ pub(crate) fn raise_limit(settings: &mut Settings, connections_given: bool) {
     if connections.saturating_mul(workers) <= terminals {
         return;
     }
-    if connections_given {
+    if connections_given || terminals < FEW {
         tracing::warn!(
             limit,
             connections,

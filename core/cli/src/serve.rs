@@ -208,7 +208,7 @@ fn announce(parts: &Parts) {
         ),
         DirectoryChoice::Redis(url) => {
             let process = &settings.process;
-            tracing::info!(redis = ?url, "the directory is in Redis");
+            tracing::info!(redis = %url, "the directory is in Redis");
             if process.advertise.is_none() && process.peer.ip().is_loopback() {
                 tracing::info!(
                     "other instances are told to dial a loopback address, which only those of this \

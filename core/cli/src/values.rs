@@ -90,8 +90,14 @@ fn word<'a>(choices: &[Choice], text: &'a str) -> Result<&'a str, String> {
 /// An address to listen at: names are not looked up, so that it is clear which interface is meant.
 fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
+        let is_url = text.contains("://");
+        let more = match is_url {
+            true => ", without a scheme; commands that ask a server take that as well",
+            false => "",
+        };
         format!(
-            "`{text}` is not an address: write an IP address and a port, as in 127.0.0.1:8080 or [::1]:8080"
+            "`{text}` is not an address: write an IP address and a port, as in 127.0.0.1:8080 or \
+             [::1]:8080{more}"
         )
     })
 }

@@ -36,6 +36,9 @@ pub enum NoAuthorities {
          them in SSL_CERT_FILE"
     )]
     Machine,
+    /// The file of `SSL_CERT_FILE` cannot be read.
+    #[error("SSL_CERT_FILE: {0}")]
+    Named(String),
     /// The file has none.
     #[error(
         "this is not a PEM file with certificates: one that begins with `-----BEGIN CERTIFICATE-----` \
@@ -76,8 +79,14 @@ pub fn agent(
 
 fn authorities(trust: &Trust) -> Result<Vec<Certificate<'static>>, NoAuthorities> {
     let (certificates, nobody) = match trust {
-        // What cannot be read of them is as if it were not there.
+        // What cannot be read of them is as if it were not there, unless somebody has named it.
         Trust::Machine => {
+            if let Some(file) = std::env::var_os("SSL_CERT_FILE")
+                && let Err(error) = std::fs::File::open(&file)
+            {
+                let file = file.to_string_lossy();
+                return Err(NoAuthorities::Named(format!("{file}: {error}")));
+            }
             let found = rustls_native_certs::load_native_certs().certs;
             let certificates = found
                 .iter()

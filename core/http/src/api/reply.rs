@@ -139,10 +139,14 @@ impl Readiness<'_> {
 }
 
 fn why(instance: &Snapshot) -> &'static str {
-    if instance.gauges.directory {
-        "an instance takes no terminals: it starts, settles, drains or is full"
-    } else {
-        "an instance has no lease: the directory is away, or it has just started"
+    match (instance.gauges.directory, instance.gauges.epoch) {
+        (true, _) => "an instance takes no terminals: it starts, settles, drains or is full",
+        (false, 0) => {
+            "an instance has no lease: the directory (Redis) is away, or it has just started"
+        }
+        (false, _) => {
+            "an instance takes no terminals: it has drained, or is cut off from the directory (Redis)"
+        }
     }
 }
 
@@ -424,11 +428,14 @@ mod tests {
         };
         let expected = r#"{"ready":true,"instances":[{"instance":"000000000000000a","ready":true,"directory":true,"connections":0}]}"#;
         assert_eq!(text(&ready), expected);
+        let mut drained = snapshot(false, false);
+        drained.gauges.epoch = 3;
         for (instances, word) in [
             (
                 vec![snapshot(true, true), snapshot(false, false)],
-                "directory",
+                "has no lease",
             ),
+            (vec![snapshot(true, true), drained], "has drained"),
             (vec![snapshot(false, true)], "drains"),
             (Vec::new(), "stops"),
         ] {

@@ -316,7 +316,13 @@ fn is_this_machine(host: &str) -> bool {
 fn fetch(agent: &Agent, url: &str) -> Result<KeySet, JwksError> {
     let unreachable = |error: Error| match error {
         Error::Rustls(error @ rustls::Error::InvalidCertificate(_)) => {
-            JwksError::Certificate(error.to_string())
+            JwksError::Certificate(match error.to_string() {
+                // It says no more in Debug.
+                text if text.contains("CaUsedAsEndEntity") => {
+                    "it is that of an authority, and a server's must be none".to_owned()
+                }
+                text => text,
+            })
         }
         Error::Io(error) => JwksError::Unreachable(error.to_string()),
         other => JwksError::Unreachable(other.to_string()),

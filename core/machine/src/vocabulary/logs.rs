@@ -142,7 +142,7 @@ pub enum LogRefused {
     #[error("a request can name {} positions at most", LogQuery::AFTER_MAX)]
     TooManyPositions,
     /// Nobody's: there is no link to the directory, which has the logs. Try again, or elsewhere.
-    #[error("the directory is away, and with it the logs")]
+    #[error("the directory (Redis) is away, and with it the logs")]
     DirectoryAway,
     /// Nobody's: the directory was asked and did not answer. What was to be deleted may be.
     #[error("the directory did not answer: ask again")]

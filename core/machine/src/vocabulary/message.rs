@@ -476,7 +476,9 @@ pub enum PushRefused {
         seconds: u64,
     },
     /// Nobody's: there is no link to the directory, which has the logs. Try again, or elsewhere.
-    #[error("the directory is away, and with it the logs")]
+    #[error(
+        "the directory (Redis) is away, and with it logs and what counts for terminals to come"
+    )]
     DirectoryAway,
     /// Too much waits here already: try again later.
     #[error("too many pushes are waiting at this instance")]
