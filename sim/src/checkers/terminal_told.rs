@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use switchboard_core::command::Log;
 use switchboard_core::config::SlowConsumer;
 use switchboard_core::event::{Closure, Disconnected, Ending, Heard, Notice};
-use switchboard_core::frame::{CloseCode, Messages, Outgoing};
+use switchboard_core::frame::{CloseCode, HelloLog, Messages, Outgoing};
 use switchboard_core::message::{Action, Audience};
 use switchboard_core::time::Instant;
 
@@ -40,6 +40,8 @@ struct Record {
     /// Those that it has answered.
     answered: Messages,
     frames: u64,
+    /// It was greeted before it was known where it stands in the log of its user.
+    unplaced: bool,
     /// Bytes of the pushes among the frames.
     bytes: u64,
     /// It has ended the connection, with a Close frame or without.
@@ -176,7 +178,10 @@ impl TerminalTold {
             return;
         }
         let holds = match outgoing {
-            Outgoing::Hello { connection, .. } => {
+            Outgoing::Hello {
+                connection, log, ..
+            } => {
+                told.unplaced = *log == HelloLog::Unknown;
                 is_first
                     && Some(*connection) == this.connection()
                     && told.notices == Notices::Connected
@@ -199,6 +204,7 @@ impl TerminalTold {
             }
             Outgoing::Record(pushed) | Outgoing::Pushed(pushed) => {
                 told.bytes += pushed.payload().len() as u64;
+                let unplaced = told.unplaced;
                 let published = watch.scene().pushes().iter();
                 let published = published
                     .into_iter()
@@ -220,8 +226,10 @@ impl TerminalTold {
                     let follows = !this.asks_of(&channel).is_empty();
                     let durable = published.durable().is_some() && follows;
                     let record = pushed.position().is_some();
-                    // Whoever has left the log of a topic may be a member of that as any other.
-                    let plainly = durable && !record && pushed.topic().is_some();
+                    // Whoever has left the log of a topic may be a member of that as any other; and whoever was greeted
+                    // first is reached, also by what stands where it begins.
+                    let is_reached = pushed.topic().is_some() || unplaced;
+                    let plainly = durable && !record && is_reached;
                     let kind = (record == durable || plainly) && record == is_record;
                     published.payload() == Some(pushed.payload()) && user == wanted && kind && found
                 });
