@@ -6,6 +6,7 @@ use switchboard_core::id::TopicId;
 use switchboard_core::position::Position;
 
 use super::allowance::is_follower;
+use super::topic_members::joins_since;
 use crate::checker::{Checker, Scene, Watch};
 use crate::observed::{Observed, Topic};
 
@@ -67,11 +68,7 @@ impl Checker for NoDuplicate {
 fn may_meet_again(scene: Scene<'_>, session: usize, push: usize) -> bool {
     let (this, published) = (&scene.sessions()[session], &scene.pushes()[push]);
     let first = published.first();
-    let joins = |topic: &TopicId| {
-        let standing = this.standing(topic);
-        let was_told = standing.told().is_some_and(|(since, _)| since <= first);
-        standing.may_have_been(first) && !was_told
-    };
+    let joins = |topic: &TopicId| joins_since(this, topic, first);
     published.durable().is_some()
         && published.topics().len() > 1
         && (is_follower(published, this) || published.topics().iter().any(joins))

@@ -10,8 +10,8 @@ use crate::ledger::{FaultKind, Scope};
 use crate::observed::{Life, Observed, Topic};
 use crate::publishing::HandInProgress;
 
-/// Per publishing instance, user and connection, pushes come in the order they were handed in. So do those to topics that
-/// name the same topic first.
+/// Per publishing instance, user and connection, pushes come in the order they were handed in. So do those to topics whose
+/// first topic by name is the same.
 ///
 /// A push that was handed in more than once may come from any of these times: it is too late only if
 /// all of them lie before all those of a push that came earlier. Pushes to everyone have a pace of
@@ -19,7 +19,7 @@ use crate::publishing::HandInProgress;
 #[derive(Clone, Debug, Default)]
 pub struct Order {
     /// Of the pushes of each instance that a session got, the latest first time: of those to users, and of those to topics
-    /// by the one that they name first.
+    /// by the first of these by name.
     latest: BTreeMap<(usize, Life, Option<TopicId>), u64>,
 }
 
@@ -53,7 +53,7 @@ impl Checker for Order {
             return;
         }
         let topic = match published.to() {
-            Audience::Topics { topics, .. } => topics.first().cloned(),
+            Audience::Topics { topics, .. } => topics.iter().min().cloned(),
             _ => None,
         };
         let latest = (self.latest.entry((*session, first.life, topic))).or_insert(first.sequence);

@@ -7,7 +7,7 @@ use switchboard_core::message::{
 use switchboard_core::time::Instant;
 
 use super::allowance::{evicted_topic, is_follower, lied, may_be_closing};
-use super::topic_members::{may_be_meant, may_be_member};
+use super::topic_members::{joins_since, may_be_meant, may_be_member};
 use crate::checker::{Scene, Watch};
 use crate::observed::{HandIn, Life};
 use crate::publishing::Published;
@@ -192,6 +192,8 @@ fn instance(
             && !has_left(published, session, first)
             && is_in_log(published, session, first, receipt)
             && evicted_topic(watch, published, **number, handed_in.at).is_none()
+            // What it got the first time it may have got from a log that does not have it any more.
+            && !(is_of_several(published) && hand_in.time > 0 && session.has_written(published.id()))
     });
     (sum(&outcome.counts) < there.count() as u64).then_some("fewer terminals than it has")
 }
@@ -229,13 +231,25 @@ fn follows_topic(session: &Session, published: &Published) -> bool {
     !published.topics().is_empty() && is_follower(published, session)
 }
 
-/// How often a session may count in the receipt of a push: for each log of a topic that it follows, and once as a member
-/// of the others.
+/// Whether a push is a record of the logs of several topics.
+fn is_of_several(published: &Published) -> bool {
+    published.durable().is_some() && published.topics().len() > 1
+}
+
+/// How often a session may count in the receipt of a push: for each log of a topic that it follows, for each topic that it
+/// joins meanwhile, and once as a member of the others.
 fn times_meant(published: &Published, session: &Session) -> u64 {
-    let several = published.durable().is_some() && published.topics().len() > 1;
-    let follows = |topic: &&TopicId| !session.asks_of(&session.channel(Some(topic))).is_empty();
-    let logs = published.topics().iter().filter(follows);
-    1 + if several { logs.count() as u64 } else { 0 }
+    let first = published.first();
+    let again = |topic: &&TopicId| {
+        let follows = !session.asks_of(&session.channel(Some(topic))).is_empty();
+        follows || joins_since(session, topic, first)
+    };
+    let again = published.topics().iter().filter(again);
+    1 + if is_of_several(published) {
+        again.count() as u64
+    } else {
+        0
+    }
 }
 
 /// Whether a session was told that it is a member of a topic in whose log a push is, if it is a durable one.

@@ -12,6 +12,7 @@ use crate::checker::{Checker, Scene, Watch};
 use crate::ledger::{FaultKind, Ledger, Scope};
 use crate::observed::{Observed, Topic};
 use crate::publishing::{HandInProgress, Published};
+use crate::terminals::Session;
 
 /// A terminal that gets a push to topics was a member of one of them at some time since it was handed in: by its token,
 /// by its own wish where its token allows that, or because an application wanted it; and was not left out. It was told
@@ -129,6 +130,13 @@ pub(super) fn may_be_meant(
             published.is_for(this.user())
         }
     }
+}
+
+/// Whether a session may have become a member of a topic since a moment.
+pub(super) fn joins_since(session: &Session, topic: &TopicId, moment: Instant) -> bool {
+    let standing = session.standing(topic);
+    let was_told = standing.told().is_some_and(|(since, _)| since <= moment);
+    standing.may_have_been(moment) && !was_told
 }
 
 /// Whether a session may have been a member of a topic at any time since a moment.

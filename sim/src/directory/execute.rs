@@ -68,8 +68,14 @@ impl Directory {
         let after = self.standing(cx.now, connection, operation);
         if at_primary
             && outcome.is_ok()
-            && let Operation::EnterTopic { topic, .. } | Operation::LeaveTopic { topic, .. } =
-                operation
+            && let Operation::EnterTopic {
+                topic, instance, ..
+            }
+            | Operation::LeaveTopic {
+                topic, instance, ..
+            } = operation
+            // A publisher takes back rows of others as well.
+            && *instance == cx.instance_id(life)
         {
             self.topic_is_said(cx, life.host, topic);
         }

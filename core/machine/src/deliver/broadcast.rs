@@ -438,13 +438,13 @@ impl Deliveries {
         {
             broadcasting.open += 1;
             let when = (record.until, answer_by);
-            // As a plain push it is to come to nobody who gets the record. One that leaves the topic before it is told of the
-            // record gets it as a member of another one.
-            if is_of_several && !joins_as_another {
+            let record = record.record.clone();
+            let put = self.serve_follower(cx, follow, terminals, (&record, follower), ticket, when);
+            // As a plain push it is to come to nobody who gets the record. One that may leave the topic before it gets it, or
+            // before it is told of that, gets it as a member of another one.
+            if put && is_of_several && !joins_as_another {
                 self.repeats.reach(cx.now.mono, push, age);
             }
-            let record = record.record.clone();
-            self.serve_follower(cx, follow, terminals, (&record, follower), ticket, when);
             return true;
         }
         if !visits_others {

@@ -322,10 +322,18 @@ impl Deliveries {
         if !first {
             asked.retain(|connection| self.repeats.knows(*connection, share.push));
         }
-        if share.record.is_some() {
+        if let Some(record) = share.record {
             // They know a repeat by its position, and get what comes before they are greeted.
             let followers = share.log.into_iter().flat_map(|log| follow.of_log(log));
-            asked.extend(followers.filter_map(|key| Some(terminals.get(key)?.id)));
+            let position = record.place.position;
+            let ids = followers.filter_map(|connection| {
+                let id = terminals.get(connection)?.id;
+                let log = share.log?;
+                // As a plain push it comes to nobody who was not there the first time.
+                let begins = follow.begins_behind(FollowerKey { connection, log }, position);
+                (first || !begins || self.repeats.knows(id, share.push)).then_some(id)
+            });
+            asked.extend(ids);
             asked.sort_unstable();
             asked.dedup();
         }
@@ -378,7 +386,8 @@ impl Deliveries {
         // A follower knows a repeat by its position.
         if let Some((record, key)) = follower {
             let when = (share.until, share.answer_by);
-            return self.serve_follower(cx, follow, terminals, (record, key), ticket, when);
+            self.serve_follower(cx, follow, terminals, (record, key), ticket, when);
+            return;
         }
         match self.repeats.known(cx.now.mono, connection, ticket) {
             Some(known) if hooks::recognises_repeats(cx.flaws) => {
@@ -392,6 +401,7 @@ impl Deliveries {
     }
 
     /// A record comes for one who follows its log. Until when its confirmation is waited for, if it is, is said at the end.
+    /// Returns whether it was put into the queue.
     pub(super) fn serve_follower(
         &mut self,
         cx: &mut Context<'_>,
@@ -400,11 +410,12 @@ impl Deliveries {
         (record, key): (&ChainedRecord, FollowerKey),
         ticket: Ticket,
         (until, answer_by): (Until, Instant),
-    ) {
-        if let Err(outcome) = follow.record(cx, terminals, key, record, ticket) {
+    ) -> bool {
+        let put = follow.record(cx, terminals, key, record, ticket);
+        if let Err(outcome) = put {
             self.set_outcome(ticket, outcome);
             if outcome == Outcome::TooLarge {
-                return;
+                return false;
             }
         }
         let position = record.place.position;
@@ -416,6 +427,7 @@ impl Deliveries {
                 Confirmation::Never => self.learn(ticket, Fate::unconfirmed),
             },
         }
+        put.is_ok()
     }
 
     fn hand_over(

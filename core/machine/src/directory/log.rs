@@ -228,8 +228,8 @@ impl Retention {
         self.records.max(1)
     }
 
-    /// Pushes that are remembered: twice as many as records are kept, and no fewer than come while a push whose outcome is
-    /// unknown is repeated, however little is kept.
+    /// Pushes that are remembered: twice as many as records are kept, and a thousand at least, however little is kept. That is
+    /// what 200 a second are in the five seconds in which an append whose answer was lost is asked for again.
     pub fn pushes(self) -> u64 {
         (u64::from(self.records()) * 2).max(Self::PUSHES)
     }

@@ -8,7 +8,7 @@
 //! for the rows of all its topics, and for those before it. That costs little, because the directory answers in
 //! the order in which it is asked, and it gives a terminal that is a member of two topics their pushes in one
 //! order. No push waits for rows beyond a fraction of its deadline: from there on everybody is asked, and it goes past those
-//! that name another topic first. Durable pushes are another matter ([`topic_records`](super::topic_records)).
+//! whose first topic by name is another one. Durable pushes are another matter ([`topic_records`](super::topic_records)).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash as _, Hasher};
@@ -204,14 +204,18 @@ impl TopicPushes {
         }
     }
 
-    /// A push, behind the earlier ones that name the same topic first, unless it goes alone.
-    fn take_with(&mut self, number: u64, alone: bool) -> Vec<TopicPush> {
-        let first = |waiting: &TopicPush| waiting.topics.first().cloned();
-        let named = self.waiting.get(&number).and_then(first);
+    /// A push, behind the earlier ones whose first topic by name is the same. Lists have no order.
+    fn take_with(&mut self, number: u64, is_list: impl Fn(PushKey) -> bool) -> Vec<TopicPush> {
+        let Some(push) = self.waiting.get(&number) else {
+            return Vec::new();
+        };
+        let alone = is_list(push.push);
+        let named = push.topics.first().cloned();
         let earlier = self.waiting.range(..=number);
-        let going = earlier.filter(|(other, waiting)| match alone {
-            true => **other == number,
-            false => first(waiting) == named,
+        let going = earlier.filter(|(other, waiting)| {
+            let goes_along =
+                !alone && waiting.topics.first() == named.as_ref() && !is_list(waiting.push);
+            **other == number || goes_along
         });
         let going: Vec<_> = going.map(|(number, _)| *number).collect();
         let taken = going.iter().filter_map(|number| {
@@ -438,8 +442,8 @@ impl Publish {
         }
     }
 
-    /// A push has waited for rows as long as its deadline allows. Earlier ones that name the same topic first go with it,
-    /// so that it does not overtake them; it goes past the others, and so do these. A list is in no order.
+    /// A push has waited for rows as long as its deadline allows. Earlier ones whose first topic by name is the same go with
+    /// it, so that it does not overtake them; it goes past the others, and so do these. A list is in no order.
     pub(super) fn topics_hurry(
         &mut self,
         cx: &mut Context<'_>,
@@ -452,8 +456,11 @@ impl Publish {
             }
             return;
         };
-        let is_list =
-            (self.open.get(push)).is_some_and(|open| matches!(open.action, Action::List { .. }));
+        let open = &self.open;
+        let is_list = |push| {
+            let open = open.get(push);
+            open.is_some_and(|open| matches!(open.action, Action::List { .. }))
+        };
         for mut going in self.topics.take_with(number, is_list) {
             match going.stage {
                 TopicStage::Ready => {}

@@ -1,6 +1,8 @@
 //! Terminals that join and leave topics.
 
-use super::{AskedJoin, JoinStage, LeftAs, MemberBy, TopicMembership, TopicWord, WatchedTopic};
+use super::{
+    AskedJoin, JoinStage, LeftAs, MemberBy, SaidOfTopic, TopicMembership, TopicWord, WatchedTopic,
+};
 use crate::command::Command;
 use crate::context::Context;
 use crate::event::{Follow, Notice};
@@ -265,7 +267,9 @@ impl Terminals {
             cx.stats.topic_joins_refused += 1;
             memberships.watching.retain(|it| it.topic != topic);
             // There may be room when the directory says it again.
-            memberships.known.retain(|it| it.topic != topic);
+            memberships
+                .known
+                .retain(|it| it.topic != topic || it.said != SaidOfTopic::Kept);
             self.say_of_topic(cx, key, TopicWord::NotJoined(topic, why));
             return Err(Outcome::Overflow);
         }

@@ -169,6 +169,11 @@ impl Terminals {
         let Some(connection) = connection.filter(|found| found.is_present()) else {
             return Err(Outcome::Gone);
         };
+        // Should it leave by itself, the directory may say this once more.
+        let known = connection.memberships().known.iter_mut();
+        for known in known.filter(|it| it.topic == topic) {
+            known.said = SaidOfTopic::Kept;
+        }
         let asked = AskedJoin {
             ticket: Some(ticket),
             ..AskedJoin::new(topic, MemberBy::Application)
