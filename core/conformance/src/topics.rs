@@ -138,6 +138,10 @@ pub async fn a_member_is_told_who_the_others_are<R: Runtime>() {
     let [first, second] = servers::<R, 2>().await;
     let [here, there] =
         [&first, &second].map(|server| server.terminals_addr().expect("it listens"));
+    // While an instance that has just started says that there may be others, nobody's coming and going is told.
+    for server in [&first, &second] {
+        members::<R>(&server.handle(), "news", 1).await;
+    }
     let mut ann = connect::<R>(here, "/connect?user=ann").await;
     let watch = r#"{"switchboard":{"join":"news","presence":true}}"#;
     let joined = r#"{"switchboard":{"joined":{"topic":"news"}}}"#;
