@@ -334,7 +334,10 @@ pub(super) fn disturbs(excuse: &Excuse) -> bool {
         Part::Directory | Part::Process | Part::Links => true,
         Part::Life => excuse.kind != FaultKind::Start || excuse.from > BEGIN,
         Part::Terminal => false,
-        Part::NoExcuse => excuse.kind == FaultKind::RedisLostLog,
+        Part::NoExcuse => matches!(
+            excuse.kind,
+            FaultKind::RedisLostLog | FaultKind::RedisEvictedTopic
+        ),
     }
 }
 

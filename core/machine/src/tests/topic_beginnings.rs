@@ -57,13 +57,14 @@ pub(super) fn executed(cluster: &mut Cluster, of: usize) -> Vec<Event> {
 }
 
 fn refuses_reads(operation: &Operation) -> Option<OperationResult> {
-    match operation {
-        Operation::Log {
-            operation: LogOperation::Read { .. },
-            ..
-        } => refused(),
-        _ => None,
-    }
+    let Operation::Log {
+        operation: LogOperation::Read { .. },
+        ..
+    } = operation
+    else {
+        return None;
+    };
+    refused()
 }
 
 pub(super) fn happen(cluster: &mut Cluster, index: usize, events: Vec<Event>) {
