@@ -44,7 +44,7 @@ pub use instance::{Instance, TimerKind};
 #[cfg(feature = "flaws")]
 #[doc(hidden)]
 pub use peers::forged;
-pub use peers::greeting;
+pub use peers::inquiry;
 use vocabulary::delivery;
 pub use vocabulary::{
     command, config, difference, event, frame, logs, message, settings, stats, topic,

@@ -49,6 +49,12 @@ impl Checker for Convergence {
         let mut unnoticed = None;
         for ghost in rows.difference(&held) {
             let session = scene.session_of(*ghost);
+            let ended = session.and_then(|session| scene.sessions()[session].ended());
+            let lasts = scene.config().directory_timeout;
+            if ended.is_some_and(|ended| ended + lasts > watch.now()) {
+                // Its row is being removed.
+                continue;
+            }
             match session.and_then(|session| not_yet_noticed(watch, session)) {
                 Some(excuse) => unnoticed = Some(excuse),
                 None => {

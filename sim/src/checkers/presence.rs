@@ -186,10 +186,19 @@ impl Checker for PresenceTrue {
                 continue;
             }
             let there = members(scene, topic);
+            // Instances whose word of the topic is thrown away are not asked, until they say it again.
+            let evicted = || {
+                watch.excuse(watch.now().before(lasts), watch.now(), |excuse| {
+                    excuse.kind == FaultKind::RedisEvictedTopic
+                })
+            };
             match &known.users {
-                Some(users) if *users != there => watch.violated(format!(
-                    "session {session} is told that {users:?} are members of {topic:?}, who are {there:?}"
-                )),
+                Some(users) if *users != there => match evicted() {
+                    Some(excuse) => watch.excused(excuse),
+                    None => watch.violated(format!(
+                        "session {session} is told that {users:?} are members of {topic:?}, who are {there:?}"
+                    )),
+                },
                 Some(_) | None => watch.held(),
             }
         }

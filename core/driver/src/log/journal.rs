@@ -1,5 +1,7 @@
 //! What happens at an instance, as log lines. Never payloads or tokens.
 
+use std::fmt;
+
 use switchboard_core::command::{Log, Severity};
 use switchboard_core::event::{Closure, Ended};
 use switchboard_core::frame::{FrameKind, Payload};
@@ -8,16 +10,15 @@ use switchboard_core::message::{Action, Audience, Push, Receipt};
 use tracing::{debug, trace};
 
 use super::{Cause, damped};
-use crate::login::AuthError;
 
 /// A terminal has renewed its token.
 pub(crate) fn renewed(this: InstanceId, user: &UserId) {
     debug!(%this, %user, "a terminal has renewed its token");
 }
 
-/// A terminal has not shown who it is, behind its handshake.
-pub(crate) fn login_failed(this: InstanceId, error: &AuthError) {
-    let (code, why) = (error.code(), error.to_string());
+/// A terminal has not shown who it is, behind its handshake. `code`: what it is told; `why`: for people.
+pub(crate) fn login_failed(this: InstanceId, code: &'static str, why: impl fmt::Display) {
+    let why = why.to_string();
     damped!(
         INFO,
         Cause::one("logins behind the handshake that fail", code),

@@ -391,7 +391,7 @@ fn logins<R: Runtime>(shared: &Shared, me: &Arc<Member>) -> Logins {
         sleep: |span| Box::pin(R::sleep(span)),
         failed: Box::new(move |error| {
             me.refusals.count(error.code());
-            journal::login_failed(me.id, error);
+            journal::login_failed(me.id, error.code(), error);
         }),
     }
 }

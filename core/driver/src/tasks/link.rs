@@ -17,8 +17,8 @@ use switchboard_core::command::Dial;
 use switchboard_core::config::{ClusterSecret, Config};
 use switchboard_core::difference::Difference;
 use switchboard_core::event::{Event, LinkFailure};
-use switchboard_core::greeting::{Greeting, Unwelcome};
 use switchboard_core::id::{InstanceId, LinkKey};
+use switchboard_core::inquiry::{Inquiry, Unwelcome};
 use tungstenite::protocol::{Role, WebSocketConfig};
 use tungstenite::{Error, Message};
 
@@ -76,15 +76,15 @@ pub async fn try_link<R: Runtime>(
     let mut stream = request::<R, _>(instance, address, watch).await?;
     trust.frames_follow();
     let here = InstanceId::new(u64::from_be_bytes(random_bytes()));
-    let greeting = Greeting::new(here, instance, random_bytes(), config);
+    let inquiry = Inquiry::new(here, instance, random_bytes(), config);
     let broken = |error: Error| NoLink::Refused(error.to_string());
-    let hello = Message::Binary(greeting.said());
+    let hello = Message::Binary(inquiry.said());
     stream.send(hello).await.map_err(broken)?;
     let answer = match stream.next().await {
         Some(answer) => answer.map_err(broken)?,
         None => return Err(NoLink::Unwelcome(Unwelcome::Strange)),
     };
-    let heard = greeting.heard(&answer.into_data(), secret);
+    let heard = inquiry.heard(&answer.into_data(), secret);
     let _ = stream.close(None).await;
     heard.map_err(NoLink::Unwelcome)
 }

@@ -43,9 +43,9 @@
 pub(crate) mod alike;
 #[cfg(feature = "flaws")]
 pub mod forged;
-pub mod greeting;
 mod handshake;
 mod hooks;
+pub mod inquiry;
 mod link;
 mod links;
 mod peer;

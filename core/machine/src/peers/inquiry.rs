@@ -12,7 +12,7 @@ use crate::id::InstanceId;
 /// [heard](Self::heard); then the link is to be ended. An instance that it was said to has told
 /// nobody of it.
 #[derive(Clone, Debug)]
-pub struct Greeting(Hello);
+pub struct Inquiry(Hello);
 
 /// Why there would be no link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,8 +35,8 @@ pub enum Unwelcome {
     Strange,
 }
 
-impl Greeting {
-    /// A greeting to an instance. The id must be one of nobody, and neither it nor the nonce may have
+impl Inquiry {
+    /// An inquiry at an instance. The id must be one of nobody, and neither it nor the nonce may have
     /// been used before.
     pub fn new(from: InstanceId, to: InstanceId, nonce: [u8; 16], config: &Config) -> Self {
         Self(Hello::new(from, to, nonce, Alike::of(config)))
@@ -92,23 +92,23 @@ mod tests {
             secret(b"a secret of all of us"),
             secret(b"another one's secret"),
         );
-        let greeting = Greeting::new(HERE, THERE, [7; 16], &Config::default());
+        let inquiry = Inquiry::new(HERE, THERE, [7; 16], &Config::default());
         assert_eq!(
-            greeting.heard(&answer(&greeting, THERE, &ours), &ours),
+            inquiry.heard(&answer(&inquiry, THERE, &ours), &ours),
             Ok(Vec::new())
         );
-        let wrong = greeting.heard(&answer(&greeting, THERE, &theirs), &ours);
+        let wrong = inquiry.heard(&answer(&inquiry, THERE, &theirs), &ours);
         assert_eq!(wrong, Err(Unwelcome::WrongSecret));
-        let recycled = greeting.heard(&answer(&greeting, InstanceId::new(3), &ours), &ours);
+        let recycled = inquiry.heard(&answer(&inquiry, InstanceId::new(3), &ours), &ours);
         assert_eq!(recycled, Err(Unwelcome::Strange));
-        assert_eq!(greeting.heard(b"HTTP", &ours), Err(Unwelcome::Strange));
+        assert_eq!(inquiry.heard(b"HTTP", &ours), Err(Unwelcome::Strange));
 
         let config = Config {
             push_bytes: 2 << 20,
             ..Config::default()
         };
-        let greeting = Greeting::new(HERE, THERE, [7; 16], &config);
-        let differences = greeting.heard(&answer(&greeting, THERE, &ours), &ours);
+        let inquiry = Inquiry::new(HERE, THERE, [7; 16], &config);
+        let differences = inquiry.heard(&answer(&inquiry, THERE, &ours), &ours);
         let differences = differences.expect("it knows the secret");
         let names: Vec<_> = differences.iter().map(|other| other.setting).collect();
         assert_eq!(names, ["push_bytes"]);
@@ -116,18 +116,18 @@ mod tests {
 
     #[test]
     fn another_version_is_told() {
-        let greeting = Greeting::new(HERE, THERE, [7; 16], &Config::default());
+        let inquiry = Inquiry::new(HERE, THERE, [7; 16], &Config::default());
         let hello = Hello::new(THERE, HERE, [9; 16], Alike::of(&Config::default()));
         let theirs = wire::VERSION + 1;
         let answer = wire::encode_hello(&hello.with_version(theirs));
         let ours = wire::VERSION;
-        let heard = greeting.heard(&answer, &secret(b"a secret of all of us"));
+        let heard = inquiry.heard(&answer, &secret(b"a secret of all of us"));
         assert_eq!(heard, Err(Unwelcome::Version { ours, theirs }));
     }
 
-    fn answer(greeting: &Greeting, from: InstanceId, secret: &ClusterSecret) -> Bytes {
+    fn answer(inquiry: &Inquiry, from: InstanceId, secret: &ClusterSecret) -> Bytes {
         let hello = Hello::new(from, HERE, [9; 16], Alike::of(&Config::default()));
-        let proof = Transcript::of(&greeting.0, &hello).prove(secret, Role::Acceptor);
+        let proof = Transcript::of(&inquiry.0, &hello).prove(secret, Role::Acceptor);
         wire::encode_hello(&hello.with_proof(proof))
     }
 
