@@ -1,6 +1,7 @@
 //! `convergence`: after the faults the rows are those of the live connections.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::allowance::{evicted, not_yet_noticed};
 use crate::checker::{Checker, Watch};
@@ -11,6 +12,9 @@ use crate::observed::{Observed, Quiescence, Topic};
 /// without a sign, as long as its instance cannot have noticed.
 #[derive(Clone, Copy, Debug)]
 pub struct Convergence;
+
+/// A row is removed within this time, if nothing delays that.
+const REMOVED: Duration = Duration::from_millis(100);
 
 impl Checker for Convergence {
     fn name(&self) -> &'static str {
@@ -50,9 +54,7 @@ impl Checker for Convergence {
         for ghost in rows.difference(&held) {
             let session = scene.session_of(*ghost);
             let ended = session.and_then(|session| scene.sessions()[session].ended());
-            let lasts = scene.config().directory_timeout;
-            if ended.is_some_and(|ended| ended + lasts > watch.now()) {
-                // Its row is being removed.
+            if ended.is_some_and(|ended| ended + REMOVED > watch.now()) {
                 continue;
             }
             match session.and_then(|session| not_yet_noticed(watch, session)) {
