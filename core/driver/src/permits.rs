@@ -8,6 +8,7 @@ use async_channel::{Receiver, Sender, bounded};
 use event_listener::Event as Signal;
 
 use crate::log::{Cause, damped};
+use crate::task::give_way;
 
 /// What a listener's sockets are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,6 +164,7 @@ impl Drop for Seat {
 
 /// Turns of those who want the same thing, first come first served.
 pub(crate) struct Turns {
+    waiting: Arc<AtomicUsize>,
     taken: Sender<()>,
     over: Receiver<()>,
 }
@@ -174,11 +176,20 @@ impl Turns {
     /// So many at a time.
     pub(crate) fn of(most: usize) -> Self {
         let (taken, over) = bounded(most);
-        Self { taken, over }
+        let waiting = Arc::default();
+        Self {
+            waiting,
+            taken,
+            over,
+        }
     }
 
-    /// Waits for one.
+    /// Waits for one. Who has just had one, and wants the next, stands behind those whom its end has woken.
     pub(crate) async fn next(&self) -> Turn {
+        if self.waiting.load(Ordering::Relaxed) > 0 {
+            give_way().await;
+        }
+        let _waits = Seat::take(&self.waiting);
         // It fails only when there is no receiver.
         let _ = self.taken.send(()).await;
         Turn(self.over.clone())
@@ -265,7 +276,32 @@ impl Drop for Spent {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
+    use std::task::{Context, Poll, Waker};
+
     use super::*;
+
+    /// The end of a turn wakes who waits for it: until that one has looked nobody else has it.
+    #[test]
+    fn one_that_always_wants_another_turn_leaves_it_to_those_who_wait() {
+        let turns = Turns::of(1);
+        let mut cx = Context::from_waker(Waker::noop());
+        let turn = |future: &mut Pin<Box<dyn Future<Output = Turn> + '_>>, cx: &mut Context<'_>| {
+            match future.as_mut().poll(cx) {
+                Poll::Ready(turn) => Some(turn),
+                Poll::Pending => None,
+            }
+        };
+        let wants = || -> Pin<Box<dyn Future<Output = Turn>>> { Box::pin(turns.next()) };
+        let (mut first, mut waits) = (wants(), wants());
+        let had = turn(&mut first, &mut cx).expect("nobody else has it");
+        drop(first);
+        assert!(turn(&mut waits, &mut cx).is_none());
+        let mut again = wants();
+        drop(had);
+        assert!(turn(&mut again, &mut cx).is_none());
+        assert!(turn(&mut waits, &mut cx).is_some());
+    }
 
     #[test]
     fn what_is_larger_than_the_room_comes_alone() {

@@ -81,7 +81,8 @@ fn authorities(trust: &Trust) -> Result<Vec<Certificate<'static>>, NoAuthorities
     let (certificates, nobody) = match trust {
         // What cannot be read of them is as if it were not there, unless somebody has named it.
         Trust::Machine => {
-            if let Some(file) = std::env::var_os("SSL_CERT_FILE")
+            let named = std::env::var_os("SSL_CERT_FILE").filter(|file| !file.is_empty());
+            if let Some(file) = named
                 && let Err(error) = std::fs::File::open(&file)
             {
                 let file = file.to_string_lossy();

@@ -81,8 +81,8 @@ pub async fn try_link<R: Runtime>(
     let hello = Message::Binary(inquiry.said());
     stream.send(hello).await.map_err(broken)?;
     let answer = match stream.next().await {
+        None | Some(Ok(Message::Close(_))) => return Err(NoLink::Unwelcome(Unwelcome::Silent)),
         Some(answer) => answer.map_err(broken)?,
-        None => return Err(NoLink::Unwelcome(Unwelcome::Strange)),
     };
     let heard = inquiry.heard(&answer.into_data(), secret);
     let _ = stream.close(None).await;
@@ -215,7 +215,8 @@ async fn dialled<R: Runtime>(
         Some(Err(failure)) => failure,
         None => {
             // If it was sooner, the instance has found something better.
-            if begun.elapsed() >= context.link_timeout {
+            // The instance has counted from the turn in which it wanted the link.
+            if begun.elapsed() >= context.link_timeout * 3 / 4 {
                 damped!(
                     WARN, Cause::one("instances that cannot be dialled", instance.to_string()),
                     %instance, address,

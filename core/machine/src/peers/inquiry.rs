@@ -9,8 +9,8 @@ use crate::difference::Difference;
 use crate::id::InstanceId;
 
 /// What a dialler says that is no instance. It is said first, and the answer is
-/// [heard](Self::heard); then the link is to be ended. An instance that it was said to has told
-/// nobody of it.
+/// [heard](Self::heard); then the link is to be ended. An instance that it was said to tells nobody
+/// of it, unless it speaks another version.
 #[derive(Clone, Debug)]
 pub struct Inquiry(Hello);
 
@@ -30,6 +30,11 @@ pub enum Unwelcome {
     /// The other end does not know the cluster's secret.
     #[error("it has another cluster secret: all servers of a cluster need the same")]
     WrongSecret,
+    /// The other end has ended the link without an answer: so does one that speaks another version.
+    #[error(
+        "it has ended the link without an answer: its log says why. Does it run another version, or has it no room?"
+    )]
+    Silent,
     /// The other end is no instance, or another one.
     #[error("it does not answer as an instance does")]
     Strange,
