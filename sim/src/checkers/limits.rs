@@ -451,6 +451,13 @@ fn could_be_full(watch: &Watch<'_>, publisher: Life, session: usize) -> bool {
             true => this.took_room_since(push.id(), lately),
             false => (push.times().iter()).any(|time| {
                 let due = time.at + Config::DEADLINE_DEFAULT;
+                // What its log has a follower is sent when it has come.
+                let is_replayed = push.durable().is_some() && this.follows_any();
+                let due = if is_replayed {
+                    due.max(this.began())
+                } else {
+                    due
+                };
                 time.progress != HandInProgress::OnItsWay && due >= this.began() && can_wait(due)
             }),
         };

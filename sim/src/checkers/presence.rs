@@ -271,7 +271,9 @@ impl PresenceTrue {
         }
         let holder = there.and_then(|other| other.life()).map(|life| life.host);
         let excuse = watch.excuse(begun.before(scene.config().lease * 2), now, |excuse| {
-            excuse.kind.is_fault()
+            // What is thrown away of a topic is as if nobody there were a member.
+            let is_evicted = excuse.kind == FaultKind::RedisEvictedTopic;
+            (excuse.kind.is_fault() || is_evicted)
                 && match there {
                     Some(_) => takes_standing(excuse, holder),
                     // He was missing before he left.
@@ -300,11 +302,12 @@ fn members(scene: Scene<'_>, topic: &TopicId) -> BTreeSet<UserId> {
 
 /// Whether a fault may have taken an instance for dead, or what the directory knows of it.
 fn takes_standing(excuse: &Excuse, holder: Option<usize>) -> bool {
+    let is_its =
+        |excuse: &Excuse| holder.is_some_and(|holder| excuse.scope == Scope::Instance(holder));
     match excuse.kind.part() {
         Part::Directory => excuse.kind != FaultKind::RedisTrip,
-        Part::Process | Part::Life => {
-            holder.is_some_and(|holder| excuse.scope == Scope::Instance(holder))
-        }
-        Part::Links | Part::Terminal | Part::NoExcuse => false,
+        Part::Process | Part::Life => is_its(excuse),
+        Part::NoExcuse => excuse.kind == FaultKind::RedisEvictedTopic && is_its(excuse),
+        Part::Links | Part::Terminal => false,
     }
 }
