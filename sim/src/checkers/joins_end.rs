@@ -93,7 +93,12 @@ impl Checker for JoinsEnd {
             By::Terminal => told.is_some_and(|told| told >= since),
             By::Application => standing.told().is_some(),
         };
-        if is_told || standing.has_left_since(*since) {
+        // What it wants may cross what an application does.
+        let crossed = match by {
+            By::Terminal => *since,
+            By::Application => since.before(WAYS),
+        };
+        if is_told || standing.has_left_since(crossed) {
             return watch.held();
         }
         if !this.is_open() {
