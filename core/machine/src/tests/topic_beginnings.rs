@@ -74,6 +74,16 @@ pub(super) fn happen(cluster: &mut Cluster, index: usize, events: Vec<Event>) {
     cluster.settle_down();
 }
 
+/// What the second instance appends is delivered when the first one has read the log.
+fn deliver_behind_the_read(cluster: &mut Cluster) {
+    let appended = executed(cluster, 1);
+    let read = executed(cluster, 0);
+    happen(cluster, 0, read);
+    happen(cluster, 1, appended);
+    cluster.answer_held();
+    cluster.pass(SECOND * 5);
+}
+
 /// It was told that it is a member, and gets what is pushed from then on, also while it is not known where it begins.
 #[test]
 fn a_member_that_begins_to_follow_misses_nothing_that_comes_before_its_log_is_read() {
@@ -106,12 +116,7 @@ fn a_member_that_begins_to_follow_misses_nothing_that_was_on_its_way() {
     cluster.server = Server::Waits;
     ask(&mut cluster, 0, ann, "news", Follow::default());
     let call = cluster.call_push(1, durable_push("news", "one", 1, Durable::default()));
-    let appended = executed(&mut cluster, 1);
-    let read = executed(&mut cluster, 0);
-    happen(&mut cluster, 0, read);
-    happen(&mut cluster, 1, appended);
-    cluster.answer_held();
-    cluster.pass(SECOND * 5);
+    deliver_behind_the_read(&mut cluster);
     assert_eq!(
         told(&cluster, id)[1..],
         ["joined news ?", "log news Anew", "one"]
@@ -189,12 +194,7 @@ fn a_terminal_that_was_greeted_misses_nothing_that_was_on_its_way_when_its_log_i
         ..frame(user("ann"), "one", 1)
     };
     let call = cluster.call_push(1, push);
-    let appended = executed(&mut cluster, 1);
-    let read = executed(&mut cluster, 0);
-    happen(&mut cluster, 0, read);
-    happen(&mut cluster, 1, appended);
-    cluster.answer_held();
-    cluster.pass(SECOND * 5);
+    deliver_behind_the_read(&mut cluster);
     assert_eq!(
         followers::told(&cluster, ann),
         ["hello ?", "log Anew", "one"]
@@ -208,12 +208,7 @@ fn one_that_joins_and_follows_at_once_gets_nothing_that_stands_where_it_begins()
     let mut cluster = pair();
     let id = joins_and_waits_for_its_log(&mut cluster);
     cluster.call_push(1, durable_push("news", "one", 1, Durable::default()));
-    let appended = executed(&mut cluster, 1);
-    let read = executed(&mut cluster, 0);
-    happen(&mut cluster, 0, read);
-    happen(&mut cluster, 1, appended);
-    cluster.answer_held();
-    cluster.pass(SECOND * 5);
+    deliver_behind_the_read(&mut cluster);
     assert_eq!(told(&cluster, id), ["joined news Anew"]);
 }
 
