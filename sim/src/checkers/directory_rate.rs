@@ -5,16 +5,19 @@ use std::time::Duration;
 
 use switchboard_core::command::Log;
 use switchboard_core::config::Config;
-use switchboard_core::id::{ConnectionId, Epoch, InstanceId, OpId};
+use switchboard_core::id::{ConnectionId, Epoch, InstanceId, OpId, TopicId};
 use switchboard_core::time::Instant;
 
 use super::allowance::concerns;
-use super::lateness::stood_still;
+use super::lateness::{SLACK, stood_still};
 use super::own_lease::OwnLease;
 use crate::boundary::{Intake, Output, TripOutline};
 use crate::checker::{Checker, Watch};
 use crate::ledger::{Excuse, FaultKind, Part, Scope};
 use crate::observed::{Life, Observed, Quiescence, Topic};
+
+/// How often the pace is halved at most when round trips are given up: as the core has it.
+const SLOWEST: u32 = 6;
 
 /// After a claim an instance writes its rows again at its share of the cluster's pace, and is done when it
 /// has written them; and it sweeps all its rows once in the time of a sweep.
@@ -29,8 +32,9 @@ pub struct DirectoryRate {
 #[derive(Clone, Debug, Default)]
 struct Writer {
     lease: OwnLease,
-    rows: BTreeMap<ConnectionId, WrittenRow>,
-    trips: BTreeMap<OpId, Vec<ConnectionId>>,
+    rows: BTreeMap<RowName, WrittenRow>,
+    /// Round trips that write rows, and when they were asked.
+    trips: BTreeMap<OpId, (Instant, Vec<RowName>)>,
     /// The epoch of the last claim.
     epoch: Option<Epoch>,
     settling: Option<Resettling>,
@@ -41,18 +45,46 @@ struct Writer {
     alive_before: Option<(Instant, usize)>,
     /// All others of which it was ever told.
     told: BTreeSet<InstanceId>,
-    /// When a terminal last came or went.
+    /// When a terminal or a topic last came or went.
     churned: Option<Instant>,
+}
+
+/// Whose row it is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum RowName {
+    Connection(ConnectionId),
+    Topic(TopicId),
+}
+
+impl RowName {
+    const fn is_topic(&self) -> bool {
+        match self {
+            Self::Connection(_) => false,
+            Self::Topic(_) => true,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
 struct WrittenRow {
     at: Instant,
     epoch: Epoch,
-    /// The directory has said so while the lease was held.
-    acknowledged: bool,
+    outcome: RowOutcome,
+    /// The settling of its epoch has written it again.
+    settled: bool,
     /// Nothing but the sweep called for it.
     swept: bool,
+}
+
+/// What became of the last write of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum RowOutcome {
+    /// Nothing is known, or nothing that counts.
+    Unknown,
+    /// It was given up.
+    GivenUp,
+    /// The directory has said that it is written while the lease was held.
+    Acknowledged,
 }
 
 /// All rows are being written again.
@@ -61,8 +93,13 @@ struct Resettling {
     since: Instant,
     /// Rows that were there when it began, or came since.
     rows: usize,
-    /// Rows that were known to be written under an earlier epoch, and were written again.
+    /// Since when it has this pace.
+    from: Instant,
+    /// Rows that were known to be written under an earlier epoch, and were written again since then; once more if that
+    /// was given up.
     again: usize,
+    /// How often its pace was halved.
+    slowed: u32,
     /// The fewest other instances that it has known meanwhile.
     fewest: usize,
 }
@@ -219,16 +256,23 @@ impl Writer {
                 self.lease
                     .answered(now, lease, op, in_time, granted, refused);
                 let held = (self.lease.granted).is_some_and(|(asked, _)| now < asked + lease);
-                for connection in self.trips.remove(&op).into_iter().flatten() {
-                    if let Some(row) = self.rows.get_mut(&connection) {
+                let (_, names) = self.trips.remove(&op).unwrap_or((now, Vec::new()));
+                for name in names {
+                    if let Some(row) = self.rows.get_mut(&name) {
                         let present = Some(row.epoch) == self.epoch;
-                        row.acknowledged = in_time && refused == 0 && held && present;
+                        row.outcome = if in_time && refused == 0 && held && present {
+                            RowOutcome::Acknowledged
+                        } else {
+                            RowOutcome::Unknown
+                        };
                     }
                 }
             }
             Intake::DirectoryUp | Intake::DirectoryDown => {
                 self.settling = None;
                 self.trips.clear();
+                // Without a link it forgets topics, and says so to nobody.
+                self.rows.retain(|name, _| !name.is_topic());
             }
             Intake::Accepted { .. } => {
                 self.churned = Some(now);
@@ -257,31 +301,48 @@ impl Writer {
     fn ask(&mut self, watch: &mut Watch<'_>, life: Life, trip: &TripOutline) -> Result<(), String> {
         let now = watch.now();
         self.lease.ask(now, trip);
-        if trip.registers.is_empty() {
+        let connections = trip.registers.iter();
+        let connections = connections.map(|(id, epoch)| (RowName::Connection(*id), *epoch));
+        let topics = trip.topics.iter().filter(|step| step.enters);
+        let topics = topics.map(|step| (RowName::Topic(step.topic.clone()), step.epoch));
+        let written: Vec<(RowName, Epoch)> = connections.chain(topics).collect();
+        for left in trip.topics.iter().filter(|step| !step.enters) {
+            self.rows.remove(&RowName::Topic(left.topic.clone()));
+            self.churned = Some(now);
+        }
+        if written.is_empty() {
             return Ok(());
         }
+        self.give_up(watch);
         let config = watch.scene().config();
         let mut judged = Ok(());
-        let mut connections = Vec::with_capacity(trip.registers.len());
-        for &(connection, epoch) in &trip.registers {
-            connections.push(connection);
-            let former = self.rows.get(&connection).filter(|row| row.acknowledged);
-            let again = former.is_some_and(|row| row.epoch < epoch);
-            let swept = former.is_some_and(|row| row.epoch == epoch);
+        let mut names = Vec::with_capacity(written.len());
+        for (name, epoch) in written {
+            let former = self.rows.get(&name).copied();
+            let stood = former.filter(|row| row.outcome == RowOutcome::Acknowledged);
+            let given_up = former.is_some_and(|row| {
+                row.outcome == RowOutcome::GivenUp && row.settled && row.epoch == epoch
+            });
+            let again = stood.is_some_and(|row| row.epoch < epoch) || given_up;
+            let swept = stood.is_some_and(|row| row.epoch == epoch);
             if let Some(settling) = self.settling.as_mut().filter(|_| again) {
                 settling.again += 1;
                 let others = (settling.fewest).saturating_sub(said_of_others(watch, life.host));
-                let per_step = rows_per_step(config, others);
+                let per_step = (rows_per_step(config, others) >> settling.slowed).max(1);
                 let steps = steps(settling.again, per_step).saturating_sub(1);
-                if now < settling.since + Config::SETTLE_STEP * steps {
+                if now < settling.from + Config::SETTLE_STEP * steps {
                     judged = Err(format!(
                         "writes {} rows again within {:?}",
                         settling.again,
-                        now.since(settling.since)
+                        now.since(settling.from)
                     ));
                 }
             }
-            if let Some(row) = former.filter(|row| swept && row.swept) {
+            // That of a topic is written once more for one who joins it while the lease may have run out.
+            if swept && self.settling.is_some() && !name.is_topic() {
+                judged = Err("settles a row that stands".to_owned());
+            }
+            if let Some(row) = stood.filter(|row| swept && row.swept && !name.is_topic()) {
                 let quiet = self.churned.is_none_or(|at| at < row.at);
                 if quiet && now < row.at + config.sweep * 9 / 10 {
                     judged = Err("sweeps its rows too often".to_owned());
@@ -290,19 +351,50 @@ impl Writer {
             let row = WrittenRow {
                 at: now,
                 epoch,
-                acknowledged: false,
+                outcome: RowOutcome::Unknown,
+                settled: again && self.settling.is_some(),
                 swept,
             };
-            self.rows.insert(connection, row);
+            if former.is_none() && name.is_topic() {
+                self.churned = Some(now);
+            }
+            names.push(name.clone());
+            self.rows.insert(name, row);
         }
         // A row beside a claim is one of the epoch before it.
         if !trip.lease.is_some_and(|(_, step)| step.claims()) {
-            self.trips.insert(trip.op, connections);
+            self.trips.insert(trip.op, (now, names));
         }
         if judged.is_ok() {
             watch.held();
         }
         judged
+    }
+
+    /// Round trips are given up when it is time. From there on settling has half its pace.
+    fn give_up(&mut self, watch: &Watch<'_>) {
+        let now = watch.now();
+        let timeout = watch.scene().config().directory_timeout;
+        let given_up = |(asked, _): &(Instant, Vec<RowName>)| *asked + timeout + SLACK < now;
+        // They are few, and come in the order in which they were asked.
+        while let Some(first) = self.trips.first_entry()
+            && given_up(first.get())
+        {
+            let (asked, names) = first.remove();
+            for name in names {
+                if let Some(row) = self.rows.get_mut(&name) {
+                    row.outcome = RowOutcome::GivenUp;
+                }
+            }
+            if let Some(settling) = &mut self.settling
+                && asked + timeout > settling.since + SLACK
+            {
+                settling.slowed = (settling.slowed + 1).min(SLOWEST);
+                // A batch of the former pace may leave in the turn in which that is seen.
+                settling.from = now.before(Config::SETTLE_STEP);
+                settling.again = 0;
+            }
+        }
     }
 
     fn log(&mut self, watch: &mut Watch<'_>, life: Life, log: &Log) {
@@ -314,8 +406,10 @@ impl Writer {
                 self.epoch = Some(*epoch);
                 self.settling = Some(Resettling {
                     since: now,
-                    rows: *rows,
+                    rows: *rows + self.topics(),
+                    from: now,
                     again: 0,
+                    slowed: 0,
                     fewest: before.map_or(alive, |(_, before)| before.min(alive)),
                 });
             }
@@ -365,18 +459,28 @@ impl Writer {
         }
     }
 
+    /// Rows of topics.
+    fn topics(&self) -> usize {
+        self.rows.keys().filter(|name| name.is_topic()).count()
+    }
+
     /// Whether all rows were written again in the time of a sweep.
     fn is_swept(&mut self, watch: &mut Watch<'_>, host: usize) -> Result<(), String> {
         let scene = watch.scene();
         let now = watch.now();
-        let ended = |connection: &ConnectionId| {
-            let session = scene.session_of(*connection);
-            session.is_none_or(|session| scene.sessions()[session].ended().is_some())
+        let ended = |name: &RowName| match name {
+            RowName::Connection(connection) => {
+                let session = scene.session_of(*connection);
+                session.is_none_or(|session| scene.sessions()[session].ended().is_some())
+            }
+            // Its row is removed with its last member.
+            RowName::Topic(_) => false,
         };
-        self.rows.retain(|connection, _| !ended(connection));
+        self.rows.retain(|name, _| !ended(name));
         let sweep = scene.config().sweep;
         let within = sweep + sweep / 10 + Duration::from_secs(5);
-        let old = (self.rows.values()).find(|row| row.acknowledged && row.at + within < now);
+        let old = (self.rows.values())
+            .find(|row| row.outcome == RowOutcome::Acknowledged && row.at + within < now);
         let Some(old) = old else {
             watch.held();
             return Ok(());

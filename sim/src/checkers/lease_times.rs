@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use switchboard_core::command::Log;
 use switchboard_core::config::Config;
+use switchboard_core::directory::{Lease, LeaseState, Operation, Reply};
 use switchboard_core::id::{CallId, ConnectionKey, OpId};
 use switchboard_core::time::Instant;
 use switchboard_core::topic::TopicWish;
@@ -16,7 +17,7 @@ use super::own_lease::{OwnLease, StepOutcome};
 use crate::boundary::{Intake, LeaseStep, Output, TripOutline};
 use crate::checker::{Checker, Watch};
 use crate::ledger::Part;
-use crate::observed::{Life, Observed, Quiescence, Topic};
+use crate::observed::{Change, Executed, Life, Observed, Quiescence, Topic};
 
 /// How much earlier or later than it seems a reading is due after one that has waited: each time its timer
 /// fires a little late.
@@ -26,6 +27,8 @@ const UNSURE: Duration = SLACK.saturating_mul(4);
 /// only for a call, or for those who watch the members of a topic; it renews its own in time, and without a change no
 /// sooner; it takes an answer that comes in time and no other; and what was refused it tries again when it is time. It is ready for terminals once it has had a
 /// lease, unless it sends its own away; and when it ends its lease is given back, if it can be, and it waits for no more.
+/// That its rows are back, or that one is missing, its lease says at once. It claims no lease that it holds, and renews
+/// none that it can know not to stand there.
 #[derive(Clone, Debug, Default)]
 pub struct LeaseTimes {
     terms: BTreeMap<usize, Terms>,
@@ -49,6 +52,8 @@ struct Terms {
     viewed: Option<Reading>,
     /// Round trips under way, and when they were asked.
     trips: BTreeMap<OpId, Instant>,
+    /// When the last one was answered.
+    idle: Option<Instant>,
     /// So many were under way then that others waited.
     crowded: Option<Instant>,
     lease: OwnLease,
@@ -65,6 +70,14 @@ struct Terms {
     has_held: bool,
     /// It has said that its lease is lost since that was granted.
     lost: bool,
+    /// What its last claim or renewal has left in the directory.
+    written: Option<Lease>,
+    /// Since it last claimed, the directory has told it that something else stands there.
+    displaced: bool,
+    /// Since when it knows that its lease is gone.
+    gone: Option<Instant>,
+    /// Since when its lease is to say something else: all rows are back, or this terminal lacks its own.
+    news: Option<(Instant, Option<ConnectionKey>)>,
     /// It sends its terminals away: it was ordered to end, or is cut off.
     sends_away: (bool, bool),
 }
@@ -81,6 +94,7 @@ impl Checker for LeaseTimes {
             Topic::Time,
             Topic::Words,
             Topic::Log,
+            Topic::Directory,
         ]
     }
 
@@ -114,11 +128,22 @@ impl Checker for LeaseTimes {
             Observed::Logged { life, log } => {
                 if let Some(terms) = self.terms.get_mut(&life.host) {
                     match **log {
-                        Log::LeaseLost { .. } => terms.lost = true,
+                        Log::LeaseLost { .. } => {
+                            terms.lost = true;
+                            terms.news = None;
+                        }
+                        Log::Settled { .. } => terms.news = Some((watch.now(), None)),
                         Log::Isolated => terms.sends_away.1 = true,
                         Log::Rejoined => terms.sends_away.1 = false,
                         _ => {}
                     }
+                }
+            }
+            Observed::Executed(executed) => {
+                if watch.scene().lives(executed.life)
+                    && let Some(terms) = self.terms.get_mut(&executed.life.host)
+                {
+                    terms.executed(watch, executed);
                 }
             }
             Observed::Tick => self.look(watch),
@@ -163,6 +188,8 @@ impl Terms {
                     viewed: None,
                     trips: BTreeMap::new(),
                     lease: OwnLease::default(),
+                    news: None,
+                    gone: None,
                     ..std::mem::take(self)
                 };
             }
@@ -175,16 +202,23 @@ impl Terms {
                 in_time,
                 lost,
                 granted,
+                released,
+                vanished,
                 refused,
             } => {
                 let lasts = watch.scene().config().lease;
-                self.lease
-                    .answered(now, lasts, op, in_time, granted, refused);
+                let done = granted || released;
+                self.lease.answered(now, lasts, op, in_time, done, refused);
+                if vanished && in_time && self.knows_of_lease(op) {
+                    self.gone = self.gone.or(Some(now));
+                }
                 if self.lease.granted.is_some_and(|(_, at)| at == now) {
                     self.has_held = true;
                     self.lost = false;
                 }
                 self.trip_answered(watch, life, op, in_time);
+                // The row may be there by that.
+                self.news = self.news.filter(|(_, lacking)| lacking.is_none());
                 if lost && in_time {
                     self.linked = None;
                     self.trips.clear();
@@ -204,6 +238,7 @@ impl Terms {
             Intake::Accepted { connection, .. } => {
                 self.connections.insert(connection, ());
             }
+            Intake::Closed(connection) => self.ends(connection),
             Intake::LinkAccepted(_)
             | Intake::Opened(_)
             | Intake::Authenticated { .. }
@@ -211,7 +246,6 @@ impl Terms {
             | Intake::Relayed
             | Intake::Heard(_)
             | Intake::Written(_)
-            | Intake::Closed(_)
             | Intake::Probed { .. }
             | Intake::LinkUp(_)
             | Intake::LinkReceived { .. }
@@ -225,6 +259,7 @@ impl Terms {
         let Some(asked) = self.trips.remove(&op) else {
             return;
         };
+        self.idle = Some(now);
         let due = asked + watch.scene().config().directory_timeout;
         let host = life.host + 1;
         if !in_time && now < due {
@@ -259,13 +294,23 @@ impl Terms {
                 None => watch.held(),
                 Some(what) => watch.violated(format!("i{} {what}", life.host + 1)),
             },
-            Output::Hello { .. }
+            Output::Hello {
+                connection,
+                degraded: true,
+            } => {
+                let says_so = |lease: &Lease| lease.state == LeaseState::Settling;
+                if !self.written.as_ref().is_none_or(says_so) {
+                    self.news = self.news.or(Some((watch.now(), Some(*connection))));
+                }
+            }
+            Output::Close { connection, .. } | Output::Abort(connection) => self.ends(*connection),
+            Output::Hello {
+                degraded: false, ..
+            }
             | Output::Send(_)
             | Output::Flush(_)
             | Output::Ping(_)
             | Output::Probe(_)
-            | Output::Close { .. }
-            | Output::Abort(_)
             | Output::Connected(_)
             | Output::Noticed(_)
             | Output::Disconnected(_)
@@ -275,6 +320,65 @@ impl Terms {
             | Output::LinkClose(_)
             | Output::Log
             | Output::Hear => {}
+        }
+    }
+
+    /// The directory has done something for it.
+    fn executed(&mut self, watch: &mut Watch<'_>, executed: &Executed) {
+        match (&executed.operation, &executed.outcome) {
+            (Operation::Claim { lease, .. }, Ok(Reply::Claimed { .. }))
+            | (Operation::Renew { lease, .. }, Ok(Reply::Renewed)) => {
+                self.written = Some(lease.clone());
+            }
+            (Operation::Renew { expected, .. }, Ok(Reply::Lost)) => {
+                let Change::Lease {
+                    before: Some(before),
+                    ..
+                } = &executed.change
+                else {
+                    return;
+                };
+                // What was asked on an earlier link is of an earlier epoch.
+                let stands = before.remaining.is_some() && before.lease.epoch == expected.epoch;
+                if stands && self.written.as_ref() == Some(&before.lease) {
+                    let host = executed.life.host + 1;
+                    watch.violated(format!("i{host} renews another lease than it has written"));
+                }
+            }
+            (Operation::ReadLease { .. }, Ok(Reply::Lease(seen))) if *seen != self.written => {
+                self.displaced = true;
+            }
+            _ => {}
+        }
+    }
+
+    /// A terminal ends: it lacks nothing.
+    fn ends(&mut self, connection: ConnectionKey) {
+        self.news = (self.news).filter(|(_, lacking)| *lacking != Some(connection));
+    }
+
+    /// Whether a round trip was asked when the lease had been granted that is held at this moment.
+    fn knows_of_lease(&self, op: OpId) -> bool {
+        let (Some(asked), Some((_, answered))) = (self.trips.get(&op), self.lease.granted) else {
+            return false;
+        };
+        let holds = self.lease.step.is_some_and(|last| match last.step {
+            LeaseStep::Claim(_) => last.outcome == StepOutcome::Granted,
+            LeaseStep::Renew { .. } => true,
+            LeaseStep::Release => false,
+        });
+        *asked >= answered && holds
+    }
+
+    /// Whether it claims a lease although it holds one.
+    fn claims_needlessly(&self) -> bool {
+        let Some(last) = self.lease.step else {
+            return false;
+        };
+        match (last.step, last.outcome) {
+            (LeaseStep::Claim(_), StepOutcome::Granted) => !self.displaced,
+            (LeaseStep::Claim(_), _) | (_, StepOutcome::Lost) => false,
+            (LeaseStep::Renew { .. } | LeaseStep::Release, _) => !self.displaced,
         }
     }
 
@@ -294,7 +398,8 @@ impl Terms {
         match (step.step, step.outcome) {
             // It waits once more at each step of its drain.
             (LeaseStep::Release, StepOutcome::Granted) => {
-                let due = answered + Config::DRAIN_STEP * 2;
+                let idle = (self.idle).map_or(answered, |idle| idle.max(answered));
+                let due = idle + Config::DRAIN_STEP * 2;
                 let waits = self.trips.is_empty() && is_late(watch, host, due);
                 waits.then_some("waits for more than its lease when it ends")
             }
@@ -322,6 +427,9 @@ impl Terms {
             && now + viewed.unsure < viewed.at + config.view_interval
         {
             return Some("reads the leases too often");
+        }
+        if trip.lease.is_some_and(|(_, step)| step.claims()) && self.claims_needlessly() {
+            return Some("claims a lease that it holds");
         }
         if let (Some((_, step)), Some(last)) = (trip.lease, self.lease.step) {
             let from = match (step, last.outcome) {
@@ -356,6 +464,13 @@ impl Terms {
         }
         if trip.views {
             self.viewed = Some(self.regular(watch, host, now));
+        }
+        if let Some((_, step)) = trip.lease {
+            self.news = None;
+            if step.claims() {
+                self.displaced = false;
+                self.gone = None;
+            }
         }
         self.lease.ask(now, trip);
     }
@@ -420,6 +535,18 @@ impl Terms {
             let late = !self.is_crowded(watch, linked) && is_late(watch, host, linked);
             return late.then_some("has not claimed a lease in time");
         };
+        if let Some(gone) = self.gone
+            && !self.is_crowded(watch, gone)
+            && is_late(watch, host, gone)
+        {
+            return Some("does not claim anew although its lease is gone");
+        }
+        if let (Some((since, _)), StepOutcome::Granted) = (self.news, step.outcome) {
+            let due = (self.lease.granted).map_or(since, |(_, answered)| since.max(answered));
+            if !self.is_crowded(watch, since) && is_late(watch, host, due) {
+                return Some("does not say in its lease what there is to say");
+            }
+        }
         let next = match (step.step, step.outcome) {
             (LeaseStep::Release, _) => return None,
             (_, StepOutcome::Granted) => step.at + config.lease_renewal,

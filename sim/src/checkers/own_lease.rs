@@ -11,7 +11,7 @@ use crate::boundary::{LeaseStep, TripOutline};
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct OwnLease {
     pub(super) step: Option<LeaseAttempt>,
-    /// When it was last asked for with success, and when that was answered.
+    /// When it was last asked for, or given back, with success, and when that was answered.
     pub(super) granted: Option<(Instant, Instant)>,
 }
 
@@ -61,7 +61,7 @@ impl OwnLease {
         lasts: Duration,
         op: OpId,
         in_time: bool,
-        granted: bool,
+        done: bool,
         refused: u64,
     ) {
         let Some(step) = self.step.as_mut().filter(|step| step.op == op) else {
@@ -72,7 +72,7 @@ impl OwnLease {
             StepOutcome::Unknown
         } else if refused & 1 << step.place.min(63) != 0 {
             StepOutcome::Refused(now)
-        } else if granted && (held || step.step.claims()) {
+        } else if done && (held || step.step.claims()) {
             self.granted = Some((step.at, now));
             StepOutcome::Granted
         } else {

@@ -72,6 +72,10 @@ pub enum Intake {
         lost: bool,
         /// The lease was claimed or renewed by it.
         granted: bool,
+        /// The lease was given back by it.
+        released: bool,
+        /// It has read the instance's own lease, and there is none.
+        vanished: bool,
         /// A bit for each operation that the directory has refused; the last one also for all that follow.
         refused: u64,
     },
@@ -252,6 +256,8 @@ pub struct TopicStep {
     pub topic: TopicId,
     /// Whose row it is.
     pub instance: InstanceId,
+    /// The epoch under which it is written, or compared and removed.
+    pub epoch: Epoch,
     /// It is written, and not removed.
     pub enters: bool,
 }
@@ -430,6 +436,12 @@ impl Intake {
                     in_time,
                     lost: outcomes.iter().any(elsewhere),
                     granted: outcomes.iter().any(grants),
+                    released: outcomes
+                        .iter()
+                        .any(|one| matches!(one, Ok(Reply::Released(true)))),
+                    vanished: outcomes
+                        .iter()
+                        .any(|one| matches!(one, Ok(Reply::Lease(None)))),
                     refused,
                 }
             }
@@ -561,14 +573,19 @@ impl TripOutline {
                 Operation::Unregister { .. } => outline.unregisters = true,
                 Operation::Lookup { .. } | Operation::LookupTopic { .. } => outline.looks_up = true,
                 Operation::EnterTopic {
-                    topic, instance, ..
+                    topic,
+                    instance,
+                    epoch,
                 }
                 | Operation::LeaveTopic {
-                    topic, instance, ..
+                    topic,
+                    instance,
+                    epoch,
                 } => outline.topics.push(TopicStep {
                     place,
                     topic: topic.clone(),
                     instance: *instance,
+                    epoch: *epoch,
                     enters: matches!(operation, Operation::EnterTopic { .. }),
                 }),
                 Operation::RemoveRow { .. }

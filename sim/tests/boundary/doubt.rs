@@ -76,6 +76,8 @@ fn answered(in_time: bool, refused: u64) -> Observed {
         in_time,
         lost: false,
         granted: refused == 0,
+        released: false,
+        vanished: false,
         refused,
     })
 }

@@ -3,18 +3,19 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use switchboard_core::command::Log;
+use switchboard_core::command::{Log, TripKind};
 use switchboard_core::config::Config;
 use switchboard_core::event::LinkFailure;
 use switchboard_core::frame::CloseCode;
+use switchboard_core::id::Epoch;
 use switchboard_core::message::{Counts, Outcome, Receipt, TerminalOutcome};
 use switchboard_core::time::Instant;
-use switchboard_sim::boundary::{Intake, Output};
+use switchboard_sim::boundary::{Intake, LeaseStep, Output, TripOutline};
 use switchboard_sim::observed::{HandIn, Observed};
 use switchboard_sim::schedule::Schedule;
 use switchboard_sim::{World, checkers};
 
-use crate::recorder::{PRESENT, connections, gave, link, logged, other, took, world};
+use crate::recorder::{PRESENT, connections, gave, link, logged, other, took, trips, world};
 
 const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
@@ -300,6 +301,61 @@ fn an_instance_is_ready_while_it_holds_a_lease_and_gives_it_back_when_it_ends() 
         "lease-times",
         |_| vec![logged(Log::Isolated)],
         "says of itself that it is ready: true",
+    );
+}
+
+#[test]
+fn a_lease_says_at_once_what_there_is_to_say_and_is_claimed_when_it_is_gone_and_not_before() {
+    let op = trips().last().expect("a round trip").op;
+    let asks = |lease| {
+        gave(Output::Trip(Box::new(TripOutline {
+            op,
+            kind: TripKind::Ordered,
+            registers: Vec::new(),
+            views: false,
+            lease,
+            unregisters: false,
+            looks_up: false,
+            topics: Vec::new(),
+        })))
+    };
+    let claim = LeaseStep::Claim(Epoch::new(7));
+    assert_says(
+        "lease-times",
+        |_| vec![asks(Some((0, claim)))],
+        "claims a lease that it holds",
+    );
+    let epoch = Epoch::new(1);
+    assert_says(
+        "lease-times",
+        |_| vec![logged(Log::Settled { epoch })],
+        "does not say in its lease",
+    );
+    let [connection, _] = connections();
+    let degraded = true;
+    assert_says(
+        "lease-times",
+        |_| {
+            vec![gave(Output::Hello {
+                connection,
+                degraded,
+            })]
+        },
+        "does not say in its lease",
+    );
+    let vanished = took(Intake::TripAnswered {
+        op,
+        in_time: true,
+        lost: false,
+        granted: false,
+        released: false,
+        vanished: true,
+        refused: 0,
+    });
+    assert_says(
+        "lease-times",
+        |_| vec![asks(None), vanished],
+        "does not claim anew",
     );
 }
 
