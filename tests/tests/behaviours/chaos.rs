@@ -10,8 +10,8 @@ pub(crate) const LIST: &[Behaviour] = behaviours![(
     no_follower_loses_a_record_unless_redis_has_lost_it
 )];
 
-/// H32, H38, H49: servers are killed, Redis is killed, emptied and failed over; each follower gets each record
-/// once, or is told what it may have missed. `switchboard-chaos --seed` runs a seed again, and for longer.
+/// H32, H38, H49, H57 to H61: servers are killed, Redis is killed, emptied and failed over; each follower gets each
+/// record once, or is told what it may have missed. `switchboard-chaos --seed` runs a seed again, and for longer.
 fn no_follower_loses_a_record_unless_redis_has_lost_it(cell: Cell) {
     let report = chaos::run(&Plan::short(chaos::seed(), cell.fleet));
     println!("{report}");

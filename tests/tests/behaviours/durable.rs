@@ -373,6 +373,7 @@ fn where_there_is_no_replica_no_receipt_says_that_one_has_the_record(cell: Cell)
     assert_eq!(receipt.replicated, json!(false));
 }
 
+/// H57: at none of the instances.
 fn a_follower_that_returns_anywhere_misses_nothing(cell: Cell) {
     let cluster = cell.start(2);
     let mut ann = follow(&cluster, 0, "ann");
@@ -411,7 +412,7 @@ fn the_last_records_come_before_what_is_pushed(cell: Cell) {
     }
 }
 
-/// H49: a repeat under the same id is the same record, and is written once.
+/// H49, H61: a repeat under the same id is the same record, and is written once.
 fn a_repeat_is_the_same_record(cell: Cell) {
     let cluster = cell.start(2);
     let mut ann = follow(&cluster, 0, "ann");
@@ -428,7 +429,7 @@ fn a_repeat_is_the_same_record(cell: Cell) {
     ann.expect_silence(SILENCE);
 }
 
-/// What is kept follows, and the terminal is told that something may be missing.
+/// H60: what is kept follows, and the terminal is told that something may be missing.
 fn a_position_that_was_never_told_is_a_gap(cell: Cell) {
     let cluster = cell.start(1);
     durable(&cluster, 0, "ann", "kept");
@@ -461,7 +462,7 @@ fn what_cannot_be_asked_of_a_log_is_refused(cell: Cell) {
     api.send(request).expect_error(400, "not_durable");
 }
 
-/// H16: what does not fit into its queue it reads from the log, when it reads again.
+/// H16, H62: what does not fit into its queue it reads from the log, when it reads again.
 fn a_follower_that_reads_slowly_catches_up_and_is_not_closed(cell: Cell) {
     const RECORDS: usize = 60;
     let cluster = cell.start_with(1, |s| s.with("queue_frames", 4));
@@ -478,7 +479,7 @@ fn a_follower_that_reads_slowly_catches_up_and_is_not_closed(cell: Cell) {
     }
 }
 
-/// H32: terminals of a server that dies without a word come back at another one, and have missed nothing.
+/// H32, H57: terminals of a server that dies without a word come back at another one, and have missed nothing.
 fn followers_of_a_killed_server_go_on_at_another_one(cell: Cell) {
     let mut cluster = cell.start(2);
     let mut ann = follow(&cluster, 0, "ann");
@@ -497,7 +498,7 @@ fn followers_of_a_killed_server_go_on_at_another_one(cell: Cell) {
     ann.expect_record("after");
 }
 
-/// A Redis that comes back empty has lost the log: followers are told, and go on with what comes.
+/// H58, H60: a Redis that comes back empty has lost the log: followers are told, and go on with what comes.
 fn a_follower_is_told_when_redis_has_lost_its_log(cell: Cell) {
     let mut cluster = cell.start(2);
     let mut ann = follow(&cluster, 0, "ann");

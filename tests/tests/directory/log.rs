@@ -107,7 +107,7 @@ fn a_log_without_records_has_a_position() {
     assert_eq!(part.records.len(), 1);
 }
 
-/// A position of a lost history, of the same offset, is not one of this history.
+/// H59: a position of a lost history, of the same offset, is not one of this history.
 #[test]
 fn a_position_is_known_if_it_is_equal_and_in_no_other_case() {
     let mut pair = Pair::start();
@@ -214,7 +214,7 @@ fn a_read_ends_at_its_limits_and_with_one_record_at_least_if_it_is_to_have_any()
     }
 }
 
-/// H49: whoever does not know what became of a push asks again, at whatever instance.
+/// H49, H61: whoever does not know what became of a push asks again, at whatever instance.
 #[test]
 fn a_repeat_is_the_record_that_stands_there() {
     let mut pair = Pair::start();

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use super::pair;
 use crate::config::Config;
+use crate::directory::Operation;
+use crate::directory::log::LogOperation;
 use crate::event::{Closure, Event, Follow, Handshake};
 use crate::frame::{HelloLog, Outgoing};
 use crate::id::{CallId, ConnectionId, ConnectionKey, UserId};
@@ -116,6 +118,7 @@ fn a_follower_gets_each_record_once_and_others_get_a_plain_push() {
     assert_eq!(told(&cluster, plain), ["hello", "0", "1", "2"]);
 }
 
+/// H57: what was pushed meanwhile is there at another instance as well.
 #[test]
 fn a_follower_that_returns_anywhere_goes_on_behind_what_it_holds() {
     let mut cluster = pair();
@@ -155,6 +158,7 @@ fn a_follower_that_brings_an_offset_alone_goes_on_behind_it() {
     assert_eq!(told(&cluster, unknown), all);
 }
 
+/// H61: the repeat is the record that stands there.
 #[test]
 fn a_repeat_of_a_durable_push_is_delivered_and_written_once() {
     let mut cluster = pair();
@@ -166,6 +170,7 @@ fn a_repeat_of_a_durable_push_is_delivered_and_written_once() {
     assert_eq!(told(&cluster, ann), ["hello Anew", "record one"]);
 }
 
+/// H60: and the terminal is told so.
 #[test]
 fn a_position_that_the_log_does_not_know_is_a_gap_and_all_that_is_kept_follows() {
     let mut cluster = pair();
@@ -176,7 +181,7 @@ fn a_position_that_the_log_does_not_know_is_a_gap_and_all_that_is_kept_follows()
     assert_eq!(told(&cluster, ann), ["hello Lost", "record one"]);
 }
 
-/// A failover loses the last record. One follower brings it, falls into a gap, and is given all that is kept; the other
+/// H58, H59: a failover loses the last record. One follower brings it, falls into a gap, and is given all that is kept; the other
 /// one goes back to the record before, which it was sent, whatever the first one is given meanwhile.
 #[test]
 fn a_step_back_does_not_depend_on_what_other_followers_of_the_log_are_sent() {
@@ -217,6 +222,7 @@ fn the_last_records_are_history_for_a_terminal_without_a_position() {
     assert_eq!(told(&cluster, ann), ["hello Anew", "record 3", "record 4"]);
 }
 
+/// H62: it is not closed, and nothing is kept for it but in the log.
 #[test]
 fn a_follower_that_does_not_read_falls_behind_and_catches_up() {
     let config = Config {
@@ -234,6 +240,38 @@ fn a_follower_that_does_not_read_falls_behind_and_catches_up() {
     let told = told(&cluster, ann);
     let records: Vec<_> = (0..50).map(|number| format!("record {number}")).collect();
     assert_eq!(told[1..], records);
+}
+
+/// H63: reads are bounded, whoever comes back at the same time.
+#[test]
+fn followers_that_come_at_once_are_read_for_a_few_at_a_time() {
+    let config = Config {
+        log_replays: 2,
+        ..Config::default()
+    };
+    let mut cluster = Cluster::new(&config, 1);
+    cluster.server = Server::Waits;
+    let names = ["ann", "bob", "cem", "dan", "eve"];
+    let ids = names.map(|name| follow(&mut cluster, 0, name, Follow::default()).1);
+    let asked = cluster.held.iter().flat_map(|(_, trip)| &trip.operations);
+    let reads = asked.filter(|operation| is_read(operation)).count();
+    assert_eq!(reads, 2);
+    cluster.server = Server::Answers;
+    cluster.answer_held();
+    cluster.settle_down();
+    for id in ids {
+        assert_eq!(told(&cluster, id), ["hello Anew"]);
+    }
+}
+
+const fn is_read(operation: &Operation) -> bool {
+    matches!(
+        operation,
+        Operation::Log {
+            operation: LogOperation::Read { .. },
+            ..
+        }
+    )
 }
 
 #[test]

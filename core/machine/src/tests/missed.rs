@@ -27,6 +27,7 @@ fn answers_otherwise(operation: &Operation) -> Option<OperationResult> {
     (*push == odd).then_some(Ok(Reply::Removed(true)))
 }
 
+/// H58: without a reconnect.
 #[test]
 fn a_record_that_found_no_room_in_the_queue_of_a_link_is_read() {
     let config = Config {
@@ -57,6 +58,7 @@ fn a_record_that_found_no_room_in_the_queue_of_a_link_is_read() {
     assert!(cluster.instances[1].stats().log_replayed > 0);
 }
 
+/// H58: the publisher names its log on the next link.
 #[test]
 fn a_record_whose_link_could_not_be_opened_is_read_as_soon_as_there_is_one() {
     let mut cluster = pair();
@@ -74,6 +76,7 @@ fn a_record_whose_link_could_not_be_opened_is_read_as_soon_as_there_is_one() {
     assert_eq!(told(&cluster, ann), ["hello Anew", "record one"]);
 }
 
+/// H58, H64: its receipt had said that nobody knows.
 #[test]
 fn a_record_that_was_appended_after_its_deadline_is_read() {
     let mut cluster = pair();

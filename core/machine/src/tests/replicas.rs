@@ -56,6 +56,7 @@ fn after_failover(operation: &Operation) -> Option<OperationResult> {
     confirmed(operation, false, 2)
 }
 
+/// H64: what the directory does not confirm is not said.
 #[test]
 fn a_receipt_says_whether_a_replica_has_the_record() {
     for (answers, replicated) in [

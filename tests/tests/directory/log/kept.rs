@@ -14,7 +14,7 @@ use super::asked::{
 };
 use crate::pair::{Pair, REPEAT_MEMORY, RedisDirectory, TICK, UNUSED_LOG, USED_LOG};
 
-/// The base is the position that was removed last: a reader that has read it misses nothing, one that has not does.
+/// H60: the base is the position that was removed last: a reader that has read it misses nothing, one that has not does.
 #[test]
 fn the_oldest_records_give_way_by_number_bytes_and_age() {
     let by_number = Retention {
