@@ -10,7 +10,8 @@ use serde::Serialize;
 
 use crate::login::AuthError;
 
-/// When a terminal may try again that nobody could let in, in seconds.
+/// When a terminal may try again that nobody could let in, or that finds no place, in seconds: by then another instance
+/// may have one.
 const RETRY_SECONDS: u16 = 1;
 
 /// The body of an answer to a handshake.
@@ -64,9 +65,24 @@ pub(crate) fn unauthenticated(error: &AuthError) -> Response<Full<Bytes>> {
         response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
     }
     if error.status() == StatusCode::SERVICE_UNAVAILABLE {
-        let retry = HeaderValue::from(RETRY_SECONDS);
-        response.headers_mut().insert(RETRY_AFTER, retry);
+        return retry_after(response, RETRY_SECONDS);
     }
+    response
+}
+
+/// 503, and when to try again.
+pub(crate) fn unavailable(text: &str) -> Response<Full<Bytes>> {
+    let response = refusal(StatusCode::SERVICE_UNAVAILABLE, "unavailable", text);
+    retry_after(response, RETRY_SECONDS)
+}
+
+/// The same answer, and when to try again.
+pub(crate) fn retry_after(
+    mut response: Response<Full<Bytes>>,
+    seconds: u16,
+) -> Response<Full<Bytes>> {
+    let headers = response.headers_mut();
+    headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
     response
 }
 

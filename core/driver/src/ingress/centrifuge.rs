@@ -17,8 +17,7 @@ use switchboard_core::frame::Payload;
 use switchboard_protocol::{Family, Protocol};
 
 use super::takeover::Refusal;
-use super::terminals::unavailable;
-use crate::answer::{ConnectBody, refusal};
+use crate::answer::{ConnectBody, refusal, unavailable};
 use crate::permits::ByteBudget;
 use crate::request::query;
 use crate::transport::{self, Asked, BadHandshake, TransportKind};

@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_channel::oneshot;
-use http::header::RETRY_AFTER;
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http::{Method, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 use switchboard_core::event::{Follow, Handshake, Refused};
 use switchboard_core::frame::Payload;
@@ -18,7 +17,7 @@ use super::emulation::relay;
 use super::takeover::{Accepted, Refusal, take_over};
 use super::{Ingress, refusals};
 use crate::admission::Admission;
-use crate::answer::{ConnectBody, refusal, unauthenticated};
+use crate::answer::{ConnectBody, refusal, retry_after, unauthenticated, unavailable};
 use crate::events::Queue;
 use crate::handle::Handle;
 use crate::inbox::{Accept, Input, Who};
@@ -32,9 +31,6 @@ use crate::transport::{self, Asked, BadHandshake, Handover, Opening, Wire};
 
 /// Where terminals connect whose handshake says who they are.
 const PATH: &str = "/connect";
-
-/// What a terminal is told that finds no place: by then another instance may have one.
-const RETRY_SECONDS: u16 = 1;
 
 /// What a terminal is told whose user has too many connections: it takes an ended one or more.
 const RETRY_SECONDS_OF_USER: u16 = 30;
@@ -315,22 +311,9 @@ fn refused_response(refused: Refused) -> Response<ConnectBody> {
     }
 }
 
-/// 503, and when to try again.
-pub(crate) fn unavailable(text: &str) -> Response<ConnectBody> {
-    let response = refusal(StatusCode::SERVICE_UNAVAILABLE, "unavailable", text);
-    retry_after(response, RETRY_SECONDS)
-}
-
-fn retry_after(mut response: Response<ConnectBody>, seconds: u16) -> Response<ConnectBody> {
-    response
-        .headers_mut()
-        .insert(RETRY_AFTER, HeaderValue::from(seconds));
-    response
-}
-
 #[cfg(test)]
 mod tests {
-    use http::header::WWW_AUTHENTICATE;
+    use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 
     use super::*;
 

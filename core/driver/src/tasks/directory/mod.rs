@@ -26,7 +26,7 @@ use crate::log::{Cause, damped};
 use crate::runtime::Runtime;
 use crate::task;
 
-use replica_link::LinksOpened;
+use redis_link::LinksOpened;
 
 pub use probe::{Findings, examine_directory};
 pub(crate) use trouble::Troubles;

@@ -1,8 +1,10 @@
 //! The link to Redis: established, kept in order, given up, and established anew.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::{Pin, pin};
+use std::rc::Rc;
 use std::time::Duration;
 
 use async_channel::Receiver;
@@ -21,7 +23,6 @@ use tracing::warn;
 
 use super::backoff::Backoff;
 use super::primary::{CONNECT, Primary, Standing, standing};
-use super::replica_link::LinksOpened;
 use super::trouble::Trouble;
 use super::{DirectoryContext, DirectoryOrder, convert, lost, mark};
 use crate::alarm::Alarm;
@@ -37,6 +38,9 @@ const CHECK: Duration = Duration::from_secs(3);
 /// A link whose oldest round trip is not answered for so many `directory_timeout`s is dead: core
 /// has given up that trip and repeated it, and nothing came of either.
 const SILENCE: u32 = 4;
+
+/// How often the directory link of an instance was established.
+pub(super) type LinksOpened = Rc<Cell<u64>>;
 
 /// Serves one instance for as long as it lives.
 pub(super) async fn run<R: Runtime>(

@@ -4,8 +4,6 @@
 //! It leads to where the directory link leads: whenever that is established anew, so is this one. There is one trip at a
 //! time, and the instance has given up each that it did not have answered by the time the next one comes.
 
-use std::cell::Cell;
-use std::rc::Rc;
 use std::time::Duration;
 
 use async_channel::Receiver;
@@ -18,17 +16,15 @@ use switchboard_core::event::Event;
 
 use super::backoff::Backoff;
 use super::primary::{CONNECT, Primary};
+use super::redis_link::{self, LinksOpened};
 use super::trouble::Trouble;
-use super::{DirectoryContext, convert, lost, redis_link};
+use super::{DirectoryContext, convert, lost};
 use crate::directory::RedisUrl;
 use crate::log::{Cause, damped};
 use crate::runtime::{Runtime, race};
 
 /// Replicas that are waited for. One is what a failover needs.
 const REPLICAS: i64 = 1;
-
-/// How often the directory link of an instance was established.
-pub(super) type LinksOpened = Rc<Cell<u64>>;
 
 /// Serves one instance for as long as it lives.
 pub(super) async fn run<R: Runtime>(
