@@ -126,7 +126,7 @@ impl FromStr for ConnectionId {
 pub struct SessionName([u8; Self::LEN]);
 
 impl SessionName {
-    /// Bytes of each.
+    /// How many bytes a name has.
     pub const LEN: usize = 16;
 
     /// The name with these bytes, which are to be random.
@@ -134,7 +134,7 @@ impl SessionName {
         Self(bytes)
     }
 
-    /// Its bytes.
+    /// The bytes that it consists of.
     pub const fn bytes(&self) -> &[u8; Self::LEN] {
         &self.0
     }

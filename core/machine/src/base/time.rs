@@ -79,7 +79,7 @@ impl WallTime {
 /// state in calendar time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {
-    /// The monotonic clock.
+    /// The caller's monotonic clock. It never goes back.
     pub mono: Instant,
     /// The wall clock. It may step.
     pub wall: WallTime,

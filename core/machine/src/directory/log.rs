@@ -22,9 +22,9 @@ pub enum LogOperation {
     Append {
         /// The id of the push, by which repeats are recognised.
         push: PushId,
-        /// What it says.
+        /// What the record says: flags and payload.
         content: Content,
-        /// For the position.
+        /// Random bits for the position, drawn for this request alone: a repeat has others.
         nonce: Nonce,
         /// What the log keeps from here on.
         retention: Retention,
@@ -33,7 +33,7 @@ pub enum LogOperation {
     /// An instance reads each log that is followed, beside looking at its head, before half of the log's life has
     /// passed: that keeps the positions of a log to which nobody writes.
     Read {
-        /// Where to begin.
+        /// Behind which position, or how many records before the head.
         start: LogStart,
         /// Records that are answered, at most. None: positions alone.
         records: u32,
@@ -110,7 +110,7 @@ pub enum ChannelRows {
 /// What became of a record that was to be added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Logged {
-    /// It was added.
+    /// It was added by this request, and stands there.
     New(Place),
     /// It had been added before, and is kept.
     Repeated(Place),
@@ -121,9 +121,9 @@ pub enum Logged {
 /// Where a record stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Place {
-    /// Its position.
+    /// The position of the record.
     pub position: Position,
-    /// The position before it.
+    /// That of its predecessor, or the base if none is kept.
     pub before: Position,
 }
 
@@ -150,7 +150,7 @@ impl LogPart {
     }
 }
 
-/// Where reading begins.
+/// From where on a log is read.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub enum LogStart {
     /// Behind so many last records that are kept. With 0: at the head.
@@ -166,11 +166,11 @@ pub enum LogStart {
 /// One record of a log.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Record {
-    /// Where it stands.
+    /// The record's own position, not the one before.
     pub position: Position,
     /// The id of the push.
     pub push: PushId,
-    /// What it says.
+    /// What was handed in to the append.
     pub content: Content,
 }
 

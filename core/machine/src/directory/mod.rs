@@ -22,7 +22,7 @@ use crate::id::{ConnectionId, Epoch, InstanceId, TopicId};
 use crate::key::Key;
 use crate::time::WallTime;
 
-/// One connection's entry.
+/// The entry of one connection among the rows of its user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Row {
     /// Where the connection lives.
@@ -36,7 +36,7 @@ pub struct Row {
 /// An instance's proof of life, without its deadline.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Lease {
-    /// Its present epoch.
+    /// The epoch under which the instance writes rows.
     pub epoch: Epoch,
     /// Rows of a lower epoch are dead.
     pub floor: Epoch,
@@ -75,7 +75,7 @@ pub enum LeaseState {
 /// Figures that an instance publishes with its lease. They never decide anything.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 pub struct Load {
-    /// Connections it holds.
+    /// Connections that the instance has at the moment of its renewal.
     pub connections: u64,
     /// Pushes handed in at it since its start.
     pub pushes: u64,
@@ -84,9 +84,9 @@ pub struct Load {
 /// A lease as the directory shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SeenLease {
-    /// Its holder.
+    /// The instance whose lease it is.
     pub instance: InstanceId,
-    /// What it says.
+    /// What the instance has said of itself at its last claim or renewal.
     pub lease: Lease,
     /// What it is loaded with.
     pub load: Load,
@@ -175,7 +175,7 @@ pub enum Operation {
     /// Says that an instance has members of a topic, and extends the expiry of all that is said of the topic. It
     /// never lowers an epoch.
     EnterTopic {
-        /// The topic.
+        /// The topic of which it has some.
         topic: TopicId,
         /// The instance that has members.
         instance: InstanceId,
@@ -185,7 +185,7 @@ pub enum Operation {
     /// Takes back that an instance has members of a topic, if that was said under exactly this epoch: unlike
     /// the row of a connection, which is never written again once it was removed, this one may be.
     LeaveTopic {
-        /// The topic.
+        /// The topic of which it has none left.
         topic: TopicId,
         /// The instance that has, or had, members.
         instance: InstanceId,
@@ -195,16 +195,16 @@ pub enum Operation {
     /// Has the terminals of a user be members of a topic, those that connect later included, or ends that. What
     /// becomes of those that are connected is not the directory's business.
     KeepTopic {
-        /// The user.
+        /// Whose terminals they are: those of a user.
         key: Key,
-        /// The topic.
+        /// The topic of which they are to be members, or are not.
         topic: TopicId,
         /// Whether they are to be members.
         keeping: Keeping,
     },
     /// Reads which instances have members of a topic.
     LookupTopic {
-        /// The topic.
+        /// The topic whose members are looked for.
         topic: TopicId,
     },
 }

@@ -98,7 +98,7 @@ impl Script {
         Self::KeepTopic,
     ];
 
-    /// Its Lua text.
+    /// The Lua text to load: what several scripts share, and behind it the script.
     pub const fn text(self) -> &'static str {
         match self {
             Self::Register => concat!(

@@ -47,7 +47,7 @@ impl Inquiry {
         Self(Hello::new(from, to, nonce, Alike::of(config)))
     }
 
-    /// What is said.
+    /// The first batch that the dialler sends.
     pub fn said(&self) -> Bytes {
         wire::encode_hello(&self.0)
     }

@@ -58,7 +58,7 @@ pub enum Command {
 
     /// Open a link; report `LinkUp` or `LinkDown`.
     Dial {
-        /// The link's key.
+        /// What the link is called in events and commands from here on.
         link: LinkKey,
         /// The instance that is expected, and its address.
         dial: Box<Dial>,
@@ -84,16 +84,16 @@ pub enum Command {
         link: LinkKey,
     },
 
-    /// Answer a call.
+    /// Answer a call of the application, which is answered once.
     Answer {
         /// The number of the call.
         call: CallId,
         /// The answer, of the kind that the call asks for.
         answer: Box<Answer>,
     },
-    /// Tell the application.
+    /// Tell the application what has happened to a terminal.
     Notify(Box<Notice>),
-    /// Tell the operator.
+    /// Write a line of the log, for the operator.
     Log(Box<Log>),
     /// The instance has ended: no connection, no row, no lease, no link is left, or cannot be
     /// removed because the directory is away.
@@ -130,7 +130,7 @@ const _: () = assert!(
 /// Operations that share one round trip.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RoundTrip {
-    /// For the answer.
+    /// What the answer is to name: each trip has another.
     pub op: OpId,
     /// What is to be done, in this order.
     pub operations: Vec<Operation>,
@@ -200,12 +200,12 @@ pub enum Log {
     },
     /// The directory does not serve as a primary.
     DirectoryNotPrimary {
-        /// What it said.
+        /// The server's error, as it came: READONLY, LOADING and the like.
         answer: String,
     },
     /// The directory refused an operation.
     DirectoryRefused {
-        /// What it said.
+        /// The server's error, as it came: OOM, NOREPLICAS, NOPERM and the like.
         answer: String,
     },
     /// A link to another instance is open.
@@ -297,7 +297,7 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// An empty one.
+    /// Without a command, and without memory for any.
     pub const fn new() -> Self {
         Self {
             commands: Vec::new(),

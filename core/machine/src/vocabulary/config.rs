@@ -485,7 +485,7 @@ fn steps(rate: u32) -> (u32, Duration) {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{field}` {rule}")]
 pub struct ConfigError {
-    /// The field's name.
+    /// The field of the settings that does not fit, by its name in Rust.
     pub field: &'static str,
     /// The rule that it breaks.
     pub rule: &'static str,

@@ -46,7 +46,7 @@ pub(crate) enum Addressees {
     Keys(#[serde(deserialize_with = "few::read")] Few<Addressee>),
     /// All terminals of the instance.
     Everyone,
-    /// Members of topics.
+    /// The members of these topics, to whom it is a plain push.
     Members {
         /// The topics, each once.
         topics: Vec<TopicId>,
@@ -58,7 +58,7 @@ pub(crate) enum Addressees {
     /// Members of a topic in whose log the push is a record. Those that follow the log get it as that, and others as a
     /// plain push.
     Record {
-        /// The topic.
+        /// The topic in whose log it is.
         topic: TopicId,
         /// A connection that is left out, unless it follows the log.
         except: Option<ConnectionId>,
@@ -90,7 +90,7 @@ pub(crate) struct Addressee {
 /// A push that is a record in a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Hash)]
 pub(crate) struct Recorded {
-    /// Where it stands.
+    /// The record's position, and the one before it.
     pub(crate) place: Place,
     /// When a follower's outcome is final.
     pub(crate) until: Until,

@@ -158,13 +158,13 @@ pub enum Refused {
     /// The user's: too many connections are here already.
     #[error("this user has {limit} connections at this instance, which is the limit")]
     TooManyOfUser {
-        /// `Config::connections_per_user`.
+        /// How many are allowed: `Config::connections_per_user`.
         limit: usize,
     },
     /// Nobody's: the instance is full, and another one may have room.
     #[error("this instance has {limit} connections, which is the limit")]
     Full {
-        /// `Config::connections`.
+        /// How many are allowed: `Config::connections`.
         limit: usize,
     },
     /// Nobody's: the instance goes away, or is cut off from the directory.
@@ -189,7 +189,7 @@ pub enum Event {
     },
     /// The frames up to the last `Flush` are with the operating system.
     Written {
-        /// Of which connection.
+        /// The connection whose frames they are.
         connection: ConnectionKey,
     },
     /// A socket has gone, or its upgrade failed. Reported once for each accepted connection, also
@@ -271,7 +271,7 @@ pub enum Event {
 
     /// What a `Probe` found. Frames that had come before it are reported before.
     Probed {
-        /// Of which connection.
+        /// The connection that was probed.
         connection: ConnectionKey,
         /// Whether the terminal lives, although no frame of it has come.
         life: Life,
@@ -283,14 +283,14 @@ pub enum Event {
         call: CallId,
         /// What the log belongs to.
         channel: Channel,
-        /// What is wanted.
+        /// To read it, to know where it stands, or to delete it.
         request: LogRequest,
     },
     /// A terminal wants to join or to leave a topic. It has shown that it lives.
     Topic {
         /// The key of the connection.
         connection: ConnectionKey,
-        /// What it wants.
+        /// To join, to leave, to watch, to follow the log, or to confirm a record of it.
         wish: TopicWish,
     },
 
@@ -299,7 +299,7 @@ pub enum Event {
     Authenticated {
         /// The key of the connection.
         connection: ConnectionKey,
-        /// Who it is.
+        /// The user that the terminal belongs to, and what that login allows.
         login: Box<Login>,
     },
     /// A terminal has shown a new token of its user, and the authenticator believes it.
@@ -334,9 +334,9 @@ pub enum Event {
     /// Of the frames up to the last `Flush` the records of a topic's log from this offset on are not sent: the terminal is
     /// to come back to the topic, and to get them then. Comes before the [`Written`](Self::Written) of these frames.
     Withheld {
-        /// Of which connection.
+        /// The connection to which they are not sent.
         connection: ConnectionKey,
-        /// The topic.
+        /// The topic in whose log they are.
         topic: TopicId,
         /// The offset of the first of them.
         from: u64,
@@ -457,7 +457,7 @@ pub enum Notice {
         id: ConnectionId,
         /// The user that the terminal belongs to.
         user: UserId,
-        /// The topic.
+        /// The topic that it joins, or leaves.
         topic: TopicId,
         /// Whether it is a member from here on.
         is_member: bool,
@@ -471,9 +471,9 @@ pub enum Ending {
     NotOpened,
     /// The terminal closed it.
     ByTerminal,
-    /// The socket broke.
+    /// The socket broke, without a Close frame.
     Lost,
-    /// Switchboard closed it.
+    /// Switchboard closed it, with this code.
     ByServer(CloseCode),
 }
 
@@ -526,8 +526,8 @@ pub struct Ended<'a> {
 pub enum Disconnected {
     /// It closed the connection.
     ByTerminal,
-    /// The socket broke.
+    /// The socket broke, without a Close frame.
     Lost,
-    /// Switchboard closed it.
+    /// Switchboard closed it, with this code.
     ByServer(CloseCode),
 }

@@ -31,7 +31,7 @@ pub enum FrameKind {
 }
 
 impl Payload {
-    /// A binary frame.
+    /// A binary frame of these bytes, whatever they are.
     pub const fn binary(bytes: Bytes) -> Self {
         Self {
             kind: FrameKind::Binary,
@@ -64,7 +64,7 @@ impl Payload {
         }
     }
 
-    /// Text or binary.
+    /// Whether it goes out as text or as binary.
     pub const fn kind(&self) -> FrameKind {
         self.kind
     }
@@ -157,7 +157,7 @@ pub enum Outgoing {
     Received(Messages),
     /// It is a member of a topic: what is pushed to the topic from here on reaches it.
     Joined {
-        /// The topic.
+        /// The topic that it has joined.
         topic: TopicId,
         /// Whether pushes may miss it until the directory knows of it.
         degraded: bool,
@@ -181,7 +181,7 @@ pub enum Outgoing {
 /// Where a follower stands in a log, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub enum LogNews {
-    /// It begins.
+    /// It begins to follow, here.
     At(Attached),
     /// Something is missing. The follower stands at this position, and what is kept behind it follows.
     Gap(Position),
@@ -206,7 +206,7 @@ fn what_is_shared<S: serde::Serializer>(
 /// What a member of a topic is told of the others.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Presence {
-    /// The topic.
+    /// The topic whose members they are.
     pub topic: TopicId,
     /// A snapshot is of any, and a change of the next one: whoever has missed one takes a snapshot again.
     pub sequence: u64,
@@ -214,7 +214,7 @@ pub struct Presence {
     /// next without it is certain.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub degraded: bool,
-    /// What is told.
+    /// All members, how many they are, or what has changed since the last word.
     pub news: PresenceNews,
 }
 
@@ -227,9 +227,9 @@ pub enum PresenceNews {
     Count(u64),
     /// What has changed since: users that have come, and users that have left.
     Changed {
-        /// They were not there.
+        /// Users that were not members before.
         joined: Vec<UserId>,
-        /// They were there.
+        /// Users that are members no longer, on any connection.
         left: Vec<UserId>,
     },
 }

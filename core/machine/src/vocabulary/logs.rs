@@ -82,14 +82,14 @@ pub struct LogPage {
     /// The position before the first of the records. `None`: the log knows none of those that were asked for,
     /// so that records behind them may be missing. There are no records then; what is kept is behind `base`.
     pub after: Option<Position>,
-    /// The records.
+    /// The records behind `after`, the oldest first. Where the last is not at the head, there are more.
     pub records: Vec<LoggedPush>,
 }
 
 /// A record of a log: a push that was appended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LoggedPush {
-    /// Where it stands.
+    /// The record's own position: reading goes on behind it.
     pub position: Position,
     /// The id of the push.
     pub push: PushId,

@@ -163,7 +163,7 @@ pub enum Audience {
     },
     /// All terminals of several users. A user named twice counts once.
     Users(Vec<UserId>),
-    /// All terminals.
+    /// All terminals of all instances.
     Everyone,
     /// The members of topics. A terminal that is a member of several counts once.
     Topics {
@@ -227,7 +227,7 @@ pub enum ListOrder {
 pub struct Listed {
     /// The terminal. `None`, if users are listed.
     pub connection: Option<ConnectionId>,
-    /// The user.
+    /// The user of the terminal, or with one.
     pub user: UserId,
     /// Where the terminal stands in its log, if followers are listed.
     pub follows: Option<FollowerStand>,
@@ -285,7 +285,7 @@ pub struct Receipt {
 pub struct ChannelLog {
     /// What the log belongs to.
     pub channel: Channel,
-    /// What is known.
+    /// Its position in the log, or why there is none.
     pub logged: InLog,
     /// For a push of [`Durability::Replica`]: whether a replica has said that it has the record. If not, that is
     /// not known: no replica is there, or none has answered in time.
@@ -371,7 +371,7 @@ impl Outcome {
     }
 }
 
-/// Terminals by outcome.
+/// How many terminals have each outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, serde::Deserialize)]
 pub struct Counts {
     /// Terminals with the outcome [`Outcome::Written`].
@@ -402,7 +402,7 @@ impl Counts {
             .saturating_add(self.too_large)
     }
 
-    /// Adds one terminal.
+    /// Counts a terminal with this outcome.
     pub const fn add(&mut self, outcome: Outcome) {
         match outcome {
             Outcome::Written => self.written += 1,
@@ -437,7 +437,7 @@ pub enum PushRefused {
     TooLarge {
         /// Size of the payload, in bytes.
         bytes: usize,
-        /// `Config::push_bytes`.
+        /// How many it may have: `Config::push_bytes`.
         limit: usize,
     },
     /// The caller's: nobody is named.
@@ -448,7 +448,7 @@ pub enum PushRefused {
     TooManyUsers {
         /// The users that it names.
         users: usize,
-        /// `Config::push_users`.
+        /// How many it may name: `Config::push_users`.
         limit: usize,
     },
     /// The caller's: too many connections are named.
@@ -470,9 +470,9 @@ pub enum PushRefused {
         "a log keeps 1 to {records} records, for 1 to {seconds} seconds (`log_records_max`, `log_age_max`)"
     )]
     Retention {
-        /// `Config::log_records_max`.
+        /// How many at most: `Config::log_records_max`.
         records: u32,
-        /// `Config::log_age_max`.
+        /// How long at most: `Config::log_age_max`, in seconds.
         seconds: u64,
     },
     /// Nobody's: there is no link to the directory, which has the logs. Try again, or elsewhere.
@@ -497,7 +497,7 @@ pub enum PushRefused {
     TooManyTopics {
         /// The topics that it names.
         topics: usize,
-        /// `Config::push_topics`.
+        /// How many it may name: `Config::push_topics`.
         limit: usize,
     },
     /// The caller's: some connections or users are listed in other ways.
@@ -525,7 +525,7 @@ pub struct Connections {
 pub struct ConnectionInfo {
     /// The UUID of the connection.
     pub connection: ConnectionId,
-    /// Where it lives.
+    /// The instance that has it.
     pub instance: InstanceId,
     /// When it connected, by that instance's wall clock.
     pub connected: crate::time::WallTime,

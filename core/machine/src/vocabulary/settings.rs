@@ -41,7 +41,7 @@ pub enum Unit {
     Bytes,
     /// A number of things, or of things per second.
     Count,
-    /// True or false.
+    /// Yes or no, written as `true` or `false`.
     Switch,
     /// An IP address and a port to listen at.
     Address,

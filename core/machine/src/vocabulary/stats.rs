@@ -8,7 +8,7 @@ use crate::event::Ending;
 /// with the lease ([`Load`](crate::directory::Load)), for people to see.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Terminals accepted.
+    /// Terminals whose handshake was accepted.
     pub accepted: u64,
     /// Terminals greeted as degraded, because their row was not written in time.
     pub greeted_degraded: u64,
@@ -24,15 +24,15 @@ pub struct Stats {
     pub presence_readings: u64,
     /// Those of them that were read late.
     pub presence_readings_late: u64,
-    /// Messages from terminals.
+    /// Messages that terminals have sent to the application.
     pub messages: u64,
     /// Frames given to sockets.
     pub frames: u64,
     /// Frames lost to full queues.
     pub overflows: u64,
-    /// Pushes accepted.
+    /// Pushes that were handed in here and taken.
     pub pushes: u64,
-    /// Pushes refused.
+    /// Pushes that were handed in here and refused.
     pub pushes_refused: u64,
     /// Receipts that said `degraded`.
     pub degraded: u64,
@@ -42,7 +42,7 @@ pub struct Stats {
     pub repeats: u64,
     /// Round trips to the directory.
     pub trips: u64,
-    /// Operations in them.
+    /// Operations in these round trips.
     pub operations: u64,
     /// Round trips that were given up.
     pub trips_timed_out: u64,
@@ -56,7 +56,7 @@ pub struct Stats {
     pub rows_removed: u64,
     /// Times that the instance settled.
     pub settlings: u64,
-    /// Links opened.
+    /// Links to other instances that were opened and proven, by either end.
     pub links_opened: u64,
     /// Links that broke, or could not be opened.
     pub links_failed: u64,
@@ -191,7 +191,7 @@ pub enum GapReason {
 }
 
 impl GapReason {
-    /// All reasons.
+    /// Each reason once, in the order of the variants.
     pub const ALL: [Self; 4] = [Self::Expired, Self::Lost, Self::TooLarge, Self::Malformed];
 
     /// Its name in metrics.
@@ -227,7 +227,7 @@ impl Gaps {
 pub struct Level {
     /// The setting that limits it: a field of [`Config`](crate::config::Config).
     pub setting: &'static str,
-    /// What it holds.
+    /// Entries that it has, or bytes where the setting is in bytes.
     pub used: usize,
     /// What it may hold.
     pub limit: usize,
@@ -257,7 +257,7 @@ pub struct Tables {
     pub operations: usize,
     /// Round trips under way.
     pub trips: usize,
-    /// Topics with members.
+    /// Topics that have members at this instance.
     pub topics: usize,
     /// Memberships of terminals in topics.
     pub members: usize,
@@ -334,7 +334,7 @@ pub struct Gauges {
     pub connections: usize,
     /// Connections among them whose terminals have not said who they are.
     pub authenticating: usize,
-    /// Users with connections.
+    /// Users that have connections at this instance.
     pub users: usize,
     /// Topics with members here.
     pub topics: usize,

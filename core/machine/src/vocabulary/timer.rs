@@ -22,7 +22,7 @@ pub(crate) enum Timer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TerminalsTimer(pub(crate) ConnectionKey);
 
-/// What is due.
+/// Something is due for a lease, of rows, of the view or of a round trip.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MembershipTimer {
     /// A round trip has taken too long.
@@ -41,7 +41,7 @@ pub(crate) enum MembershipTimer {
     Tell,
 }
 
-/// What is due.
+/// Something is due for pushes that are open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PublishTimer {
     /// A push has waited for the directory for long enough, or its receipt is due.
@@ -50,7 +50,7 @@ pub(crate) enum PublishTimer {
     Append,
 }
 
-/// What is due.
+/// Something is due for logs that are followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FollowTimer {
     /// The next logs are checked.
@@ -63,7 +63,7 @@ pub(crate) enum FollowTimer {
     Pause,
 }
 
-/// What is due.
+/// Something is due for deliveries and broadcasts to terminals here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DeliverTimer {
     /// The publisher of this delivery must know.

@@ -58,7 +58,7 @@ pub enum TopicWish {
 /// A terminal that wants to be a member of a topic and to follow its log.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct TopicFollow {
-    /// The topic.
+    /// The topic to join, and whose log to follow.
     pub topic: TopicId,
     /// How it becomes a member.
     pub join: TopicJoin,
