@@ -31,7 +31,7 @@ pub enum StartError {
     /// The operating system refuses something.
     #[error("cannot {doing}: {error}")]
     System {
-        /// What was tried.
+        /// What was tried, as it continues *cannot*.
         doing: &'static str,
         /// What the operating system said.
         error: io::Error,

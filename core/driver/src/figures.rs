@@ -3,14 +3,14 @@
 use switchboard_core::id::InstanceId;
 use switchboard_core::stats::{Gauges, Levels, Stats};
 
-/// One instance's figures.
+/// The figures of one instance of this process, at one moment.
 #[derive(Clone, Copy, Debug)]
 pub struct Snapshot {
     /// The id of the instance.
     pub instance: InstanceId,
     /// Counters since its start.
     pub stats: Stats,
-    /// What it holds.
+    /// How much it holds at this moment.
     pub gauges: Gauges,
     /// Whether a balancer should send terminals to it.
     pub ready: bool,

@@ -245,7 +245,7 @@ impl Inbox {
         sent.map_err(|_| InstanceEnded)
     }
 
-    /// Nothing more comes.
+    /// Takes no more inputs: the instance has ended.
     pub(crate) fn close(&self) {
         self.inputs.close();
     }

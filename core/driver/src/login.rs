@@ -50,7 +50,7 @@ pub trait Authenticator: Send + Sync + 'static {
     }
 }
 
-/// What [`Authenticator::authenticate`] returns.
+/// What [`Authenticator::authenticate`] returns: whose terminal it is, or why it is not let in.
 pub type AuthFuture<'a> = Pin<Box<dyn Future<Output = Result<Login, AuthError>> + Send + 'a>>;
 
 /// What [`Authenticator::subscribe`] returns: when the token expires.

@@ -184,7 +184,7 @@ impl Turns {
         }
     }
 
-    /// Waits for one. Who has just had one, and wants the next, stands behind those whom its end has woken.
+    /// Waits for one. A caller that has just had one, and wants the next, stands behind those whom its end has woken.
     pub(crate) async fn next(&self) -> Turn {
         if self.waiting.load(Ordering::Relaxed) > 0 {
             give_way().await;

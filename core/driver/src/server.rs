@@ -64,7 +64,7 @@ impl<R: Runtime> Default for Builder<R> {
 }
 
 impl<R: Runtime> Builder<R> {
-    /// With these settings.
+    /// Takes these settings in place of the defaults, and of those that were given before.
     #[must_use]
     pub fn settings(mut self, settings: Settings) -> Self {
         self.settings = settings;
@@ -225,7 +225,7 @@ impl Server {
         self.handle.clone()
     }
 
-    /// Where terminals connect.
+    /// Where terminals connect, by the operating system. `None` without a listener for them.
     pub fn terminals_addr(&self) -> Option<SocketAddr> {
         self.handle.terminals_addr()
     }

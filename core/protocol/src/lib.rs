@@ -93,7 +93,7 @@ struct Codec {
 pub enum Frames {
     /// The protocol has no word for it.
     None,
-    /// One frame.
+    /// It is said in this one frame.
     One(Payload),
     /// What it is, and its content.
     Two(Payload, Payload),
@@ -159,7 +159,7 @@ impl fmt::Debug for Token {
 }
 
 impl Protocol {
-    /// All protocols.
+    /// Each protocol once, in the order of the variants.
     pub const ALL: [Self; 5] = [
         Self::Plain,
         Self::PlainLog,

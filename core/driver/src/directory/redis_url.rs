@@ -17,7 +17,7 @@ pub struct RedisUrl(Target);
 
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Target {
-    /// One server.
+    /// The server at this URL, as it was given.
     Server(String),
     /// The master that Sentinels name.
     Sentinel(Sentinel),

@@ -49,7 +49,7 @@ impl<'a> Host<'a> {
 /// What a request says about the host that it is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestHost<'a> {
-    /// One host.
+    /// It names this host, and no other.
     Host(Host<'a>),
     /// None: no browser does that.
     Nothing,

@@ -103,7 +103,7 @@ pub struct Origin<'a> {
 }
 
 impl<'a> Origin<'a> {
-    /// Reads an origin.
+    /// Takes apart the text of a header `Origin`, or of a setting, whatever it is.
     pub fn parse(text: &'a str) -> Self {
         let (scheme, rest) = text.split_once("://").unwrap_or(("", ""));
         Self {

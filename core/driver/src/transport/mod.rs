@@ -241,7 +241,7 @@ pub(crate) trait Transport: 'static {
 /// What a terminal shows from which no answer to a ping has been read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LifeSign {
-    /// It shows nothing.
+    /// Nothing: neither bytes of it nor acknowledgements of ours.
     Missing,
     /// It takes what stands before the ping, or has sent some of a message.
     Progress,

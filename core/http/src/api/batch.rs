@@ -71,7 +71,7 @@ type Coming<T> = Pin<Box<dyn Future<Output = (Source, T)> + Send>>;
 #[derive(Clone, Copy)]
 struct Source {
     line: u64,
-    /// Of its payload.
+    /// The size of its payload, in bytes.
     bytes: usize,
     is_for_topics: bool,
 }

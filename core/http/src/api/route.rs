@@ -13,7 +13,7 @@ pub(crate) enum Route<'a> {
         user: &'a str,
     },
     Push,
-    /// One a line.
+    /// Pushes, one a line.
     Pushes,
     Broadcast,
     Connections {

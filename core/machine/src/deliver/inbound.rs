@@ -45,7 +45,7 @@ pub(super) struct Inbound {
 /// Where the answer goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Publisher {
-    /// This instance publishes.
+    /// To this instance itself, which publishes.
     Here,
     /// Another one does, over this link.
     Link(LinkKey),
@@ -56,7 +56,7 @@ pub(crate) enum Publisher {
 /// What is known of a delivery's terminals.
 #[derive(Clone, Debug)]
 pub(super) enum InboundProgress {
-    /// Terminals of keys.
+    /// Of terminals that were found by keys: each by itself.
     Keys {
         /// The terminals, in the order they were found.
         served: Few<ServedTerminal>,

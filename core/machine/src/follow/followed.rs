@@ -102,7 +102,7 @@ impl FollowedLogs {
         self.slots.in_slot(slot)
     }
 
-    /// A follower comes.
+    /// A terminal follows a log, which is here from its first follower on. Returns the log's key.
     pub(super) fn join(&mut self, channel: Channel, follower: ConnectionKey) -> LogKey {
         if let Some(log) = self.find(&channel) {
             if let Some(followed) = self.slots.get_mut(log) {
@@ -170,7 +170,7 @@ impl Crew {
 }
 
 impl FollowedLog {
-    /// Its followers.
+    /// The connections that follow it, in the order of their keys.
     pub(super) fn followers(&self) -> impl Iterator<Item = ConnectionKey> {
         let (one, several) = match &self.followers {
             Crew::One(only) => (Some(*only), None),

@@ -153,12 +153,12 @@ impl<P: Judging> RoundTrips<P> {
         self.queue.is_empty() && self.ordered().next().is_none()
     }
 
-    /// Operations that wait.
+    /// How many operations wait for their round trip.
     pub(crate) fn waiting(&self) -> usize {
         self.queue.len()
     }
 
-    /// Trips under way.
+    /// How many round trips are not answered.
     pub(crate) fn under_way(&self) -> usize {
         self.in_flight.len()
     }

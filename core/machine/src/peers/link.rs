@@ -13,7 +13,7 @@ use crate::stats::Tables;
 use crate::time::Instant;
 use crate::vocabulary::service::Service;
 
-/// One link.
+/// A link to another instance, or to a stranger that may be one.
 #[derive(Clone, Debug)]
 pub(super) struct Link {
     /// Which end this instance is.
@@ -59,7 +59,7 @@ pub(super) enum LinkStage {
 }
 
 impl LinkStage {
-    /// For people.
+    /// What the state is called in tables for people.
     pub(super) const fn name(&self) -> &'static str {
         match self {
             Self::Dialled => "dialled",

@@ -14,7 +14,7 @@ use crate::time::Instant;
 /// memory: they may say no more than a handshake has to.
 const STRANGERS: usize = 1024;
 
-/// All links.
+/// The links of this instance, strangers' among them, by their keys.
 #[derive(Clone, Debug)]
 pub(super) struct Links {
     slots: Slots<LinkKey, Link>,
@@ -82,7 +82,7 @@ impl Links {
         }
     }
 
-    /// Ends a link.
+    /// Forgets a link, and returns what was known of it.
     pub(super) fn end(&mut self, key: LinkKey) -> Option<Link> {
         self.no_stranger(key);
         self.slots.remove(key)

@@ -29,7 +29,7 @@ use crate::vocabulary::timer::PeersTimer;
 /// view must not cost each push a dial.
 const COOLDOWN: Duration = Config::DIAL_COOLDOWN;
 
-/// One other instance.
+/// Another instance: whether there is a link to it, and what waits for it.
 #[derive(Clone, Debug)]
 pub(super) struct Peer {
     pub(super) state: PeerState,
@@ -45,7 +45,7 @@ pub(super) enum PeerState {
     Opening(LinkKey),
     /// The peer would not have ours: one of its own is on its way, until this moment.
     Expecting { until: Instant },
-    /// There is one.
+    /// There is one, and it serves.
     Open(LinkKey),
 }
 

@@ -28,7 +28,7 @@ const NAME: usize = 17;
 pub(super) struct Queue {
     /// Deliveries that have not left, in order.
     waiting: VecDeque<QueuedDelivery>,
-    /// Their sizes, together.
+    /// The sizes of those in `waiting`, in bytes, by estimate.
     bytes: usize,
     /// Deliveries that have left and were not answered.
     unanswered: BTreeMap<DeliveryId, QueuedDelivery>,
@@ -49,7 +49,7 @@ struct QueuedDelivery {
 }
 
 impl Queue {
-    /// An empty one.
+    /// Without deliveries and without logs that were missed.
     pub(super) const fn new() -> Self {
         Self {
             waiting: VecDeque::new(),
@@ -212,7 +212,7 @@ impl Queue {
         self.missed = MissedLogs::NONE;
     }
 
-    /// Whether anything waits.
+    /// Whether deliveries have not left.
     pub(super) fn waits(&self) -> bool {
         !self.waiting.is_empty()
     }
@@ -229,7 +229,7 @@ impl Queue {
         tables.unanswered += self.unanswered.len();
     }
 
-    /// Bytes that wait.
+    /// The size of the deliveries that have not left, in bytes, by estimate.
     pub(super) const fn bytes(&self) -> usize {
         self.bytes
     }

@@ -75,7 +75,7 @@ pub(crate) struct Presences {
 struct Watched {
     /// Of what was told last.
     sequence: u64,
-    /// What watchers know.
+    /// Who the members are, as watchers were told last.
     known: KnownMembers,
     doubt: ReadingDoubt,
     stage: WatchStage,

@@ -8,7 +8,7 @@ use crate::time::Instant;
 
 /// Parts of the longest retention, each of which is counted as one: of a day 21 s.
 const SPANS: u32 = 4096;
-/// The shortest span.
+/// A span is not shorter than this, whatever the retention is.
 const SPAN_MIN: Duration = Duration::from_secs(1);
 
 /// Bytes of records whose retention is not over. The estimate knows of this instance's appends alone, and not of what gives

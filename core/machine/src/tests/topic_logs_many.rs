@@ -357,8 +357,8 @@ fn the_log_of_a_topic_without_records_ends_soon_unless_it_is_followed() {
     assert!(cluster.instances[0].is_at_rest());
 }
 
-/// Who pushes to a topic in an order has it kept at members that do not follow, as far as both pushes are his: a record goes
-/// before those that stand behind it in the log, but not before what its own publisher has sent before it.
+/// The order in which one publisher pushes to a topic is kept at members that do not follow: a record goes before those
+/// that stand behind it in the log, but not before what its own publisher has sent before it.
 #[test]
 fn a_record_goes_before_no_plain_push_that_was_sent_before_it() {
     let mut cluster = Cluster::new(&slow_walks(), 3);

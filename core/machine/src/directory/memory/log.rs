@@ -43,7 +43,7 @@ struct KeptLog {
     records_expire: Instant,
     /// Of the content of the records.
     bytes: usize,
-    /// The newest last.
+    /// The ids of pushes that are remembered, the newest last.
     pushes: VecDeque<PushId>,
     pushes_expire: Instant,
 }

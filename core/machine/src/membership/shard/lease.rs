@@ -69,7 +69,7 @@ enum Renewal {
 }
 
 impl Hold {
-    /// For people.
+    /// What the state is called in tables for people.
     const fn name(&self) -> &'static str {
         match self {
             Self::Unlinked => "unlinked",

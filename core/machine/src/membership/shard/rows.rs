@@ -57,7 +57,7 @@ pub(super) struct KnownRow {
 /// How far a row is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) enum RowState {
-    /// There is none.
+    /// No row of it is in the directory, and none is to be.
     #[default]
     Absent,
     /// It must be written, or removed once it is not wanted, and nothing is under way: it
@@ -65,12 +65,12 @@ pub(super) enum RowState {
     Due,
     /// It is being written.
     Writing {
-        /// Under this epoch.
+        /// The epoch that stands in the row which is being written.
         epoch: Epoch,
     },
-    /// It is written.
+    /// The directory has answered that the row stands there.
     Written {
-        /// Under this epoch.
+        /// The epoch that stands in it.
         epoch: Epoch,
     },
     /// It is being removed.
@@ -78,7 +78,7 @@ pub(super) enum RowState {
 }
 
 impl RowState {
-    /// For people.
+    /// What the state is called in tables for people.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Absent => "absent",

@@ -149,7 +149,7 @@ fn number<const N: usize>(bytes: &[u8]) -> Option<([u8; N], &[u8])> {
 pub(crate) enum Role {
     /// The one that opened the link.
     Dialler,
-    /// The other one.
+    /// The one at which it was opened.
     Acceptor,
 }
 
@@ -158,7 +158,7 @@ pub(crate) enum Role {
 pub(crate) struct Transcript {
     /// The instance that opened the link.
     pub(in crate::peers) dialler: InstanceId,
-    /// The other one.
+    /// The instance at which it was opened.
     acceptor: InstanceId,
     /// From the dialler's Hello.
     dialler_nonce: [u8; 16],
@@ -168,7 +168,7 @@ pub(crate) struct Transcript {
     pub(in crate::peers) dialler_alike: Alike,
     /// From the acceptor's Hello.
     acceptor_alike: Alike,
-    /// What both speak.
+    /// The version of the protocol that both speak.
     version: u16,
 }
 

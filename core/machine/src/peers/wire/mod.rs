@@ -43,11 +43,11 @@ pub(crate) const MAX_BATCH_MESSAGES: usize = 1 << 16;
 pub(crate) enum Message {
     /// The dialler's proof that it knows the cluster's secret. Its first message.
     Proof([u8; 32]),
-    /// Serve these terminals.
+    /// A push, or a part of one, for terminals of the receiver.
     Deliver(Delivery),
     /// What became of it.
     Delivered(Delivered),
-    /// The sender lives.
+    /// The sender lives: said at regular intervals, whatever else is said.
     Heartbeat {
         /// How the directory serves it.
         directory: Service,

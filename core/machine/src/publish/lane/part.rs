@@ -33,7 +33,7 @@ impl Sequence {
     }
 }
 
-/// Names a part.
+/// Which part of which lane: the name by which answers find it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(in crate::publish) struct PartId {
     /// The key in whose lane it stands.
@@ -58,7 +58,7 @@ pub(in crate::publish) struct Lane {
     pub(super) lookup: Lookup,
 }
 
-/// The lane's lookup.
+/// How far the lookup of a lane's rows is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) enum Lookup {
     /// None is under way.

@@ -45,7 +45,7 @@ use liveness::{Liveness, ping_behind};
 pub(super) use phase::ClosingStage;
 use phase::{Greeting, Phase, Reached};
 
-/// One terminal's connection.
+/// The connection of one terminal, from `accept` to `Forget`.
 #[derive(Clone, Debug)]
 pub(crate) struct Connection {
     pub(super) id: ConnectionId,

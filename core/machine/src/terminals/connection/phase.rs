@@ -20,13 +20,13 @@ pub(crate) enum Phase {
         /// When the terminal is greeted as degraded.
         greet_by: Instant,
     },
-    /// Greeted, and served.
+    /// It was greeted, and is served.
     Live(Greeting),
     /// Told to end, for this reason.
     Closing {
         /// Why, as the terminal is told.
         code: CloseCode,
-        /// When patience ends.
+        /// When the socket is dropped, however far the closing is.
         until: Instant,
         /// How far it is.
         stage: ClosingStage,
@@ -46,7 +46,7 @@ pub(crate) enum Phase {
 }
 
 impl Phase {
-    /// For people.
+    /// What the state is called in tables for people.
     pub(crate) const fn name(&self) -> &'static str {
         match self {
             Self::Upgrading { .. } => "upgrading",

@@ -30,7 +30,7 @@ pub(crate) struct Outbound {
     queue: VecDeque<Queued>,
     /// Bytes of the pushes in it.
     bytes: usize,
-    /// Pushes in it.
+    /// How many pushes and records are in it.
     pushes: usize,
     /// Words of where a follower stands in it.
     words: usize,

@@ -240,12 +240,12 @@ impl Memberships {
         self.watching.iter_mut().find(|it| it.topic == *topic)
     }
 
-    /// One of them.
+    /// The membership in this topic, if there is one.
     pub(super) fn get(&self, topic: &TopicId) -> Option<&TopicMembership> {
         (self.of.iter()).find(|membership| membership.topic == *topic)
     }
 
-    /// One of them.
+    /// The membership in this topic, if there is one.
     pub(super) fn get_mut(&mut self, topic: &TopicId) -> Option<&mut TopicMembership> {
         (self.of.iter_mut()).find(|membership| membership.topic == *topic)
     }

@@ -87,7 +87,7 @@ pub struct Settings {
     pub refresh_grace: Duration,
     /// What clients may do in topics.
     pub namespaces: Namespaces,
-    /// What logs keep.
+    /// What logs keep of what clients publish, unless a namespace says otherwise.
     pub retention: Retention,
     /// Topics to which one is subscribed at the same time, at most.
     pub connection_topics: usize,
@@ -257,7 +257,7 @@ pub enum Question {
 /// The answer to a question, or to a publication.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answered {
-    /// The user's connections.
+    /// The connections of the terminal's user, by their UUIDs.
     Connections(Vec<ConnectionId>),
     /// Some of the log.
     Log(LogPage),
@@ -295,7 +295,7 @@ pub enum LoginRefused {
 pub enum Told {
     /// Nothing: its protocol has no word for it.
     Nothing,
-    /// A frame.
+    /// It is this frame, to be sent as it is.
     Frame(Payload),
     /// Some, in this order.
     Frames(Vec<Payload>),
