@@ -1,5 +1,6 @@
 //! What the documents say and tests can check.
 
+mod bugs;
 mod hazards;
 mod links;
 

@@ -67,7 +67,7 @@ const ROOMS: usize = 100;
 const IN_ROOM: usize = 100;
 /// So many of them have another terminal in the topic, at the server that stays.
 const ELSEWHERE: usize = 10;
-/// Within how long users have left: the lease at most, the grace, and a second. Who leaves later fails the run.
+/// Within how long users have left: the lease at most, the grace, and a second. A user that leaves later fails the run.
 const WITHIN: Duration = Duration::from_secs(16);
 
 /// Each user whose terminals were at the server leaves once and in time, and nobody else does. Returns whether that is so.
