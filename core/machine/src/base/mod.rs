@@ -2,6 +2,7 @@
 
 pub(crate) mod alarm;
 pub mod channel;
+pub mod duration;
 pub(crate) mod few;
 pub(crate) mod fingerprint;
 #[doc(hidden)]
@@ -12,6 +13,7 @@ mod name;
 pub mod pace;
 pub mod position;
 pub(crate) mod rng;
+pub(crate) mod selected;
 pub(crate) mod slots;
 pub mod time;
 pub(crate) mod timer;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::base::few::Few;
 use crate::base::fingerprint::Fingerprint;
 use crate::base::flaws::Flaws;
+use crate::base::selected::Selected;
 use crate::channel::Channel;
 use crate::command::{Command, RelayedFrame};
 use crate::config::Config;
@@ -27,7 +28,6 @@ use crate::message::{Action, Hearing, Outcome, PushedBy, Until};
 use crate::terminals::Terminals;
 use crate::time::Instant;
 use crate::vocabulary::delivery::{ChainedRecord, Deed, Ticket};
-use crate::vocabulary::selected::Selected;
 use crate::vocabulary::timer::DeliverTimer;
 
 /// One delivery that is not over.

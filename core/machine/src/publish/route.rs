@@ -4,9 +4,9 @@
 //! lease's floor. Nothing else decides: no clock of the writer, no expiry of the row.
 
 use crate::base::few::Few;
+use crate::base::selected::Selected;
 use crate::directory::Row;
 use crate::id::{ConnectionId, InstanceId};
-use crate::vocabulary::selected::Selected;
 use crate::vocabulary::standing::Standing;
 
 /// Which connections of a key a push is for.

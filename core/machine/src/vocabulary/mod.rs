@@ -14,7 +14,6 @@ pub(crate) mod missed;
 pub(crate) mod missing;
 pub(crate) mod presence;
 pub(crate) mod purpose;
-pub(crate) mod selected;
 pub(crate) mod service;
 pub mod settings;
 pub(crate) mod standing;

@@ -10,10 +10,8 @@ use std::ops::Range;
 
 use super::part::Target;
 use crate::base::few::Few;
+use crate::base::selected::FEW;
 use crate::id::{ConnectionId, DeliveryId};
-
-/// Up to this many a look at each is as quick as a search, and costs no memory.
-const FEW: usize = 16;
 
 /// The terminals, in the order in which they were found.
 #[derive(Clone, Debug, Default)]

@@ -13,8 +13,8 @@ pub(crate) enum Selected<'a> {
     Many(Vec<ConnectionId>),
 }
 
-/// Up to this many connections a look at each is as quick as a search among sorted ones.
-const FEW: usize = 16;
+/// Up to this many connections a look at each is as quick as a search, and costs no memory.
+pub(crate) const FEW: usize = 16;
 
 impl<'a> Selected<'a> {
     /// Selects these connections and no others.
