@@ -9,14 +9,13 @@ use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::{Either, Full};
-use switchboard_core::frame::Payload;
 use switchboard_core::id::UserId;
 use switchboard_core::message::{Action, Audience};
 use switchboard_driver::Scope;
 use switchboard_driver::log::{Cause, damped};
 
 use super::batch::{self, Batch};
-use super::body::{self, Timed};
+use super::body::{self, LONGEST, Timed};
 use super::error::ApiError;
 use super::form::{self, PushForm};
 use super::page;
@@ -25,9 +24,6 @@ use super::request::{self, Known, Options};
 use super::route::Route;
 use super::{Call, SNAPSHOTS, in_time, topics};
 use crate::metrics::{self, Format};
-
-/// How long the body of a request may take. A push of 1 MiB comes in time at 140 kbit/s.
-pub(super) const BODY: Duration = Duration::from_secs(60);
 
 /// Answers a request, whatever it asks for, and counts it.
 pub(super) async fn serve<B, F, T>(
@@ -54,7 +50,7 @@ where
         let timed = Timed {
             body: body.as_mut(),
             // Most bodies are there with their head: a timer is made for one that is waited for.
-            timer: async { sleep(BODY).await },
+            timer: async { sleep(LONGEST).await },
         };
         let answer = match admitted {
             Ok(()) => answer(call, &parts, route, timed, &sleep).await,
@@ -138,7 +134,7 @@ where
         Route::Push => push_to_named(call, parts, body, sleep).await?,
         Route::Broadcast => {
             let options = Options::read(parts, Known::Deadline, call.config)?;
-            let payload = payload(call, parts, body).await?;
+            let payload = request::payload(parts, body, call.config.push_bytes).await?;
             let receipt = call
                 .push(Audience::Everyone, Action::Frame(payload), options, sleep)
                 .await?;
@@ -218,7 +214,7 @@ where
     T: Future<Output = ()>,
 {
     let mut options = Options::read(parts, Known::PushToUser, call.config)?;
-    let payload = payload(call, parts, body).await?;
+    let payload = request::payload(parts, body, call.config.push_bytes).await?;
     let connections = std::mem::take(&mut options.connections);
     let to = match connections.is_empty() {
         true => Audience::User(user),
@@ -250,17 +246,4 @@ where
         true => json(StatusCode::OK, &ByInstance(&receipt)),
         false => terminals(&receipt),
     })
-}
-
-pub(super) async fn payload<B, T>(
-    call: Call<'_>,
-    parts: &Parts,
-    body: Timed<B, T>,
-) -> Result<Payload, ApiError>
-where
-    B: Body<Data = Bytes>,
-    T: Future<Output = ()>,
-{
-    let body = body::read(&parts.headers, body, call.config.push_bytes).await?;
-    Ok(Payload::new(request::frame_kind(&parts.headers), body)?)
 }

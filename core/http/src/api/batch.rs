@@ -19,8 +19,7 @@ use serde::Serialize;
 use switchboard_core::message::{Action, Audience, Push, PushedBy, Receipt};
 use switchboard_driver::{CallError, Handed, Handle, new_push_id};
 
-use super::answer::BODY;
-use super::body::check_codings;
+use super::body::{LONGEST, check_codings};
 use super::error::ApiError;
 use super::form::PushForm;
 use super::lines::Lines;
@@ -249,7 +248,7 @@ where
     /// Ends with what must move when it has not for too long.
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let (time, error) = match self.pushes.is_empty() {
-            true => (BODY, ApiError::SlowBody),
+            true => (LONGEST, ApiError::SlowBody),
             false => (self.pushes.options.deadline + PATIENCE, ApiError::Silent),
         };
         let sleep = &self.sleep;

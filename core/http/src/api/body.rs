@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::pin;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{
@@ -14,6 +15,9 @@ use http_body_util::BodyExt as _;
 use switchboard_driver::runtime::race;
 
 use super::error::ApiError;
+
+/// How long a body may take. A push of 1 MiB comes in time at 140 kbit/s.
+pub(super) const LONGEST: Duration = Duration::from_secs(60);
 
 /// A body that must have come when a timer expires.
 pub(crate) struct Timed<B, T> {

@@ -7,7 +7,7 @@ use switchboard_core::directory::log::Retention;
 use switchboard_core::message::{Durability, Durable, Until, WithoutLog};
 
 use super::error::ApiError;
-use super::request::once;
+use super::parameter::once;
 
 /// What was read of it.
 #[derive(Debug, Default)]

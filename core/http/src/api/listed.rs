@@ -18,6 +18,7 @@ use switchboard_core::position::Position;
 use switchboard_driver::{new_push_id, query};
 
 use super::error::ApiError;
+use super::parameter::{number, once};
 use super::reply::{self, Item, List, json};
 use super::request::{self, Known};
 use super::{Call, PATIENCE, SNAPSHOTS, in_time};
@@ -81,13 +82,13 @@ impl Query {
         for pair in query::pairs(parts.uri.query()) {
             let (name, value) = pair.map_err(ApiError::BadQuery)?;
             match (name.as_ref(), known) {
-                ("after", _) => request::once("after", &mut read.after, value.into_owned())?,
-                ("limit", _) => request::number("limit", &value, &mut read.limit)?,
+                ("after", _) => once("after", &mut read.after, value.into_owned())?,
+                ("limit", _) => number("limit", &value, &mut read.limit)?,
                 ("deadline", _) => {
-                    request::once("deadline", &mut read.deadline, request::deadline(&value)?)?;
+                    once("deadline", &mut read.deadline, request::deadline(&value)?)?;
                 }
                 ("online", Known::Users) => {
-                    request::once("online", &mut read.online, value.into_owned())?;
+                    once("online", &mut read.online, value.into_owned())?;
                 }
                 _ => return Err(request::unknown(&name, known)),
             }

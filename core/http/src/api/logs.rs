@@ -15,6 +15,7 @@ use switchboard_core::logs::{LogPage, LogQuery, LogRefused, LoggedPush};
 use switchboard_driver::query;
 
 use super::error::ApiError;
+use super::parameter::number;
 use super::reply::{Item, List, json};
 use super::request::{self, Known};
 use super::{Call, in_time};
@@ -74,8 +75,8 @@ fn asked(parts: &Parts) -> Result<LogQuery, ApiError> {
                 return Err(LogRefused::TooManyPositions.into());
             }
             "after" => after.push(value.parse()?),
-            "history" => request::number("history", &value, &mut history)?,
-            "limit" => request::number("limit", &value, &mut limit)?,
+            "history" => number("history", &value, &mut history)?,
+            "limit" => number("limit", &value, &mut limit)?,
             _ => return Err(request::unknown(&name, Known::Log)),
         }
     }

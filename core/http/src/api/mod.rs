@@ -14,6 +14,7 @@ mod lines;
 mod listed;
 mod logs;
 mod page;
+mod parameter;
 mod public_url;
 mod reply;
 mod request;
@@ -255,7 +256,7 @@ mod tests {
 
     use switchboard_driver::testing::Silent;
 
-    use super::answer::BODY;
+    use super::body::LONGEST;
     use super::*;
     use crate::metrics::Format;
 
@@ -308,7 +309,7 @@ mod tests {
         let answer = api.answer(server.handle(), ask, Scope::Everything, sleep);
         answer.now_or_never().expect("it does not wait");
         assert!(!timers.borrow().is_empty(), "its answer is waited for");
-        assert!(!timers.borrow().contains(&BODY));
+        assert!(!timers.borrow().contains(&LONGEST));
     }
 
     /// A caller that finds no room is counted, as one that is refused.

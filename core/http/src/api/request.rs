@@ -3,16 +3,20 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderMap};
 use http::request::Parts;
+use http_body::Body;
 use switchboard_core::config::{Config, duration};
-use switchboard_core::frame::FrameKind;
+use switchboard_core::frame::{FrameKind, Payload};
 use switchboard_core::id::{ConnectionId, PushId, TopicId, UserId};
 use switchboard_core::message::{Durable, PushRefused};
+use switchboard_driver::{new_push_id, query};
 
+use super::body::{self, Timed};
 use super::durable::AskedOfLog;
 use super::error::ApiError;
-use switchboard_driver::{new_push_id, query};
+use super::parameter::once;
 
 /// The query parameters that a route knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -198,31 +202,22 @@ pub(super) fn unknown(name: &str, known: Known) -> ApiError {
     }
 }
 
-/// A parameter that may be given once.
+/// What terminals are to get: the body, of the kind that its type says.
 ///
 /// # Errors
 ///
-/// If it was given before.
-pub(super) fn once<T>(name: &'static str, place: &mut Option<T>, value: T) -> Result<(), ApiError> {
-    match place.replace(value) {
-        None => Ok(()),
-        Some(_) => Err(ApiError::RepeatedParameter(name)),
-    }
-}
-
-/// A whole number that may be given once.
-///
-/// # Errors
-///
-/// If it is none, or was given before.
-pub(super) fn number(
-    name: &'static str,
-    text: &str,
-    place: &mut Option<u32>,
-) -> Result<(), ApiError> {
-    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let read = is_number.then(|| text.parse().ok()).flatten();
-    once(name, place, read.ok_or(ApiError::BadNumber(name))?)
+/// If it is no frame of that kind, or for what [`body::read`] says.
+pub(super) async fn payload<B, T>(
+    parts: &Parts,
+    body: Timed<B, T>,
+    limit: usize,
+) -> Result<Payload, ApiError>
+where
+    B: Body<Data = Bytes>,
+    T: Future<Output = ()>,
+{
+    let body = body::read(&parts.headers, body, limit).await?;
+    Ok(Payload::new(frame_kind(&parts.headers), body)?)
 }
 
 pub(super) fn deadline(text: &str) -> Result<Duration, ApiError> {

@@ -18,7 +18,7 @@ use super::listed::{self, Asked};
 use super::reply::{ByInstance, ByTerminal, json};
 use super::request::{self, Known, Options};
 use super::topic_route::TopicRoute;
-use super::{Call, answer, in_time};
+use super::{Call, in_time};
 
 /// Answers a request about topics.
 pub(super) async fn serve<B, L, T>(
@@ -38,7 +38,7 @@ where
         TopicRoute::Push { topic } => {
             let topic = request::topic(topic)?;
             let options = Options::read(parts, Known::PushToTopic, call.config)?;
-            let payload = answer::payload(call, parts, body).await?;
+            let payload = request::payload(parts, body, call.config.push_bytes).await?;
             let to = Audience::Topics {
                 topics: vec![topic],
                 except: options.except,

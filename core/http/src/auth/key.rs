@@ -38,10 +38,10 @@ impl JwtKey {
     pub const SECRET_MIN_BYTES: usize = 32;
 
     /// Bits of an RSA key, at least (RFC 7518, section 3.3).
-    pub const RSA_MIN_BITS: usize = 2048;
+    pub const RSA_MIN_BITS: usize = rsa::MIN_BITS;
 
     /// Bits of an RSA key, at most: the library for signatures takes no longer ones.
-    pub const RSA_MAX_BITS: usize = 8192;
+    pub const RSA_MAX_BITS: usize = rsa::MAX_BITS;
 
     /// The keys, each with the only algorithm that it is for.
     ///

@@ -4,7 +4,12 @@
 use jsonwebtoken::{DecodingKey, DecodingKeyKind};
 
 use super::error::JwtError;
-use super::key::JwtKey;
+
+/// Bits of a key, at least (RFC 7518, section 3.3).
+pub(super) const MIN_BITS: usize = 2048;
+
+/// Bits of a key, at most: the library for signatures takes no longer ones.
+pub(super) const MAX_BITS: usize = 8192;
 
 /// Refuses an RSA key no signature of which would count.
 ///
@@ -16,7 +21,7 @@ pub(super) fn check(key: &DecodingKey) -> Result<(), JwtError> {
         DecodingKeyKind::SecretOrDer(der) => bits(modulus(der).ok_or(JwtError::Unsupported)?),
         DecodingKeyKind::RsaModulusExponent { n, .. } => bits(n),
     };
-    let (least, most) = (JwtKey::RSA_MIN_BITS, JwtKey::RSA_MAX_BITS);
+    let (least, most) = (MIN_BITS, MAX_BITS);
     match (least..=most).contains(&bits) {
         true => Ok(()),
         false => Err(JwtError::RsaSize { bits, least, most }),
