@@ -26,7 +26,7 @@ use crate::{Codec, Farewell, Following, Frames, Said};
 use message::{Command, Publication, Push, Reply};
 pub use relayed::Relay;
 pub use session::{
-    Answered, Deed, LoginRefused, Names, Question, Session, Settings, SubscriptionEnd, Told,
+    Answered, Errand, LoginRefused, Names, Question, Session, Settings, SubscriptionEnd, Told,
     TopicMembers,
 };
 

@@ -18,7 +18,7 @@ use switchboard_core::message::Push;
 use switchboard_core::pace::ActPace;
 use switchboard_protocol::Family;
 use switchboard_protocol::centrifuge::{
-    Answered, Deed, LoginRefused, Question, Session, SubscriptionEnd, Told,
+    Answered, Errand, LoginRefused, Question, Session, SubscriptionEnd, Told,
 };
 
 use super::logins::{carrying, end_of, no_request, refused, ttl};
@@ -137,16 +137,16 @@ impl<T: Transport> Pump<T> {
             } else if conversation.unread > UNREAD_MAX {
                 return Poll::Pending;
             }
-            let deed = if let Some(under_way) = &mut conversation.under_way {
+            let errand = if let Some(under_way) = &mut conversation.under_way {
                 let concluded = ready!(under_way.as_mut().poll(cx));
                 conversation.under_way = None;
-                let Some(deed) = self.conclude(concluded) else {
+                let Some(errand) = self.conclude(concluded) else {
                     continue;
                 };
-                deed
+                errand
             } else {
-                match conversation.session.next_deed() {
-                    Some(deed) => deed,
+                match conversation.session.next_errand() {
+                    Some(errand) => errand,
                     None if conversation.session.is_busy() => return Poll::Pending,
                     None => {
                         conversation.patience = Patience::Whole;
@@ -154,31 +154,33 @@ impl<T: Transport> Pump<T> {
                     }
                 }
             };
-            if let Some(step) = self.execute(cx, deed) {
+            if let Some(step) = self.execute(cx, errand) {
                 return step.map(Some);
             }
         }
     }
 
     /// Returns what it comes to, if the terminal waits for that.
-    fn execute(&mut self, cx: &mut Context<'_>, deed: Deed) -> Option<Poll<Step>> {
-        match deed {
-            Deed::Tell(frame) => self.answer(frame),
-            Deed::Message(payload) => return Some(self.hold_message(cx, payload)),
-            Deed::Topic(wish) => return Some(self.hold_wish(cx, wish)),
-            Deed::LogIn(token) => self.log_in(&token),
-            Deed::Refresh(token, user) => self.refresh(token, user),
-            Deed::JudgeSubscription(token, user, topic) => self.judge(token, user, topic),
-            Deed::Publish(topic, payload) => return self.publish(cx, publication(topic, payload)),
-            Deed::PublishDurably(topic, payload, retention) => {
+    fn execute(&mut self, cx: &mut Context<'_>, errand: Errand) -> Option<Poll<Step>> {
+        match errand {
+            Errand::Tell(frame) => self.answer(frame),
+            Errand::Message(payload) => return Some(self.hold_message(cx, payload)),
+            Errand::Topic(wish) => return Some(self.hold_wish(cx, wish)),
+            Errand::LogIn(token) => self.log_in(&token),
+            Errand::Refresh(token, user) => self.refresh(token, user),
+            Errand::JudgeSubscription(token, user, topic) => self.judge(token, user, topic),
+            Errand::Publish(topic, payload) => {
+                return self.publish(cx, publication(topic, payload));
+            }
+            Errand::PublishDurably(topic, payload, retention) => {
                 return self.publish(cx, record(topic, payload, retention));
             }
-            Deed::Ask(question) => {
+            Errand::Ask(question) => {
                 let inbox = self.context.reports.inbox().clone();
                 let questions = Rc::clone(&self.context.questions);
                 self.begin_to_ask(async move { questions.ask(&inbox, question).await });
             }
-            Deed::Close(code) => {
+            Errand::Close(code) => {
                 self.end(cx, Closure::Violation(code));
                 return Some(Poll::Pending);
             }
@@ -297,7 +299,7 @@ impl<T: Transport> Pump<T> {
         if self.publishes_too_often() {
             return self
                 .conclude(Concluded::Answered(Answered::Overloaded))
-                .and_then(|deed| self.execute(cx, deed));
+                .and_then(|errand| self.execute(cx, errand));
         }
         // One that is handed in is waited for until its own deadline, as it may be a record all the same. What stands behind
         // one of which nobody could say is not handed in.
@@ -305,7 +307,7 @@ impl<T: Transport> Pump<T> {
         if is_worn && publication.durable.is_some() {
             return self
                 .conclude(Concluded::Answered(Answered::Overloaded))
-                .and_then(|deed| self.execute(cx, deed));
+                .and_then(|errand| self.execute(cx, errand));
         }
         let inbox = self.context.reports.inbox().clone();
         let sleep = self.context.logins.sleep;
@@ -355,7 +357,7 @@ impl<T: Transport> Pump<T> {
     }
 
     /// Returns what is to be done then.
-    fn conclude(&mut self, concluded: Concluded) -> Option<Deed> {
+    fn conclude(&mut self, concluded: Concluded) -> Option<Errand> {
         let conversation = self.conversation.as_mut()?;
         let session = &mut conversation.session;
         match concluded {
@@ -371,10 +373,10 @@ impl<T: Transport> Pump<T> {
                 None
             }
             Concluded::LoggedIn(Err(error)) | Concluded::Refreshed(Err(error)) => {
-                session.not_logged_in(refused(&error)).map(Deed::Tell)
+                session.not_logged_in(refused(&error)).map(Errand::Tell)
             }
             Concluded::Entered => None,
-            Concluded::Refreshed(Ok(login)) => session.refreshed(ttl(&login)).map(Deed::Tell),
+            Concluded::Refreshed(Ok(login)) => session.refreshed(ttl(&login)).map(Errand::Tell),
             Concluded::Answered(answered) => {
                 conversation.patience = match &answered {
                     // It says nothing of who was asked before.

@@ -11,11 +11,11 @@ use super::super::message::{
     ClientInfo, Empty, PresenceResult, PresenceStatsResult, Reply, SubRefreshResult,
     SubscribeRequest,
 };
-use super::{Asked, Deed, LoginRefused, Question, Session, Settings, SubscriptionEnd};
+use super::{Asked, Errand, LoginRefused, Question, Session, Settings, SubscriptionEnd};
 use crate::namespaces::{TopicAct, Whom};
 
 impl Session {
-    pub(super) fn publish(&mut self, id: u32, topic: TopicId, data: Vec<u8>) -> Deed {
+    pub(super) fn publish(&mut self, id: u32, topic: TopicId, data: Vec<u8>) -> Errand {
         if self.forbids(&topic, TopicAct::Publish).is_some() {
             return self.refuse(id, ErrorCode::PermissionDenied);
         }
@@ -29,9 +29,9 @@ impl Session {
         match namespaces.is_recovered(&topic) {
             true => {
                 let retention = namespaces.retention(&topic, *retention);
-                Deed::PublishDurably(topic, payload, retention)
+                Errand::PublishDurably(topic, payload, retention)
             }
-            false => Deed::Publish(topic, payload),
+            false => Errand::Publish(topic, payload),
         }
     }
 
@@ -42,12 +42,12 @@ impl Session {
     }
 
     /// It asks who the members of a topic are.
-    pub(super) fn ask_of_members(&mut self, id: u32, topic: TopicId, asked: Asked) -> Deed {
+    pub(super) fn ask_of_members(&mut self, id: u32, topic: TopicId, asked: Asked) -> Errand {
         if let Some(error) = self.forbids(&topic, TopicAct::Presence) {
             return self.refuse(id, error);
         }
         self.asked = Some(asked);
-        Deed::Ask(Question::Members(topic))
+        Errand::Ask(Question::Members(topic))
     }
 
     /// Why it may not do that in this topic, unless it may.
@@ -67,7 +67,7 @@ impl Session {
         id: u32,
         topic: TopicId,
         mut request: SubscribeRequest,
-    ) -> Option<Deed> {
+    ) -> Option<Errand> {
         let user = self.member()?.user.clone();
         let judged = topic.clone();
         let token = std::mem::take(&mut request.token);
@@ -76,11 +76,11 @@ impl Session {
             topic,
             request: Box::new(request),
         });
-        Some(Deed::JudgeSubscription(token, user, judged))
+        Some(Errand::JudgeSubscription(token, user, judged))
     }
 
     /// It has a new token for a topic.
-    pub(super) fn renew(&mut self, id: u32, topic: TopicId, token: String) -> Option<Deed> {
+    pub(super) fn renew(&mut self, id: u32, topic: TopicId, token: String) -> Option<Errand> {
         if !self.subscriptions.has(&topic) {
             return Some(self.refuse(id, ErrorCode::PermissionDenied));
         }
@@ -90,14 +90,14 @@ impl Session {
         let user = self.member()?.user.clone();
         let judged = topic.clone();
         self.asked = Some(Asked::SubRefresh { id, topic });
-        Some(Deed::JudgeSubscription(token, user, judged))
+        Some(Errand::JudgeSubscription(token, user, judged))
     }
 
     /// It is known whether a token for a topic counts, and until when. Returns what is to be done then.
     pub fn subscription_judged(
         &mut self,
         judged: Result<Option<SubscriptionEnd>, LoginRefused>,
-    ) -> Option<Deed> {
+    ) -> Option<Errand> {
         let (id, topic, brought) = match self.asked.take()? {
             Asked::Subscription { id, topic, request } => (id, topic, Some(request)),
             Asked::SubRefresh { id, topic } => (id, topic, None),
@@ -127,9 +127,9 @@ impl Session {
         if let Some(request) = brought {
             self.brings(&topic, &request);
             self.subscriptions.asks(topic.clone(), id, &request);
-            return Some(Deed::Topic(self.wish_to_join(&topic, TopicJoin::Allowed)));
+            return Some(Errand::Topic(self.wish_to_join(&topic, TopicJoin::Allowed)));
         }
-        Some(Deed::Tell(self.encoding.encode(&Reply {
+        Some(Errand::Tell(self.encoding.encode(&Reply {
             id,
             sub_refresh: Some(SubRefreshResult {
                 expires: end.is_some(),

@@ -6,7 +6,7 @@
 //!              +-> Refused
 //! ```
 //!
-//! It waits for nothing itself: what it cannot know is a [`Deed`] of its holder's, and the answer is handed in.
+//! It waits for nothing itself: what it cannot know is an [`Errand`] of its holder's, and the answer is handed in.
 //! Commands are served one after the other, in their order.
 
 mod acts;
@@ -214,7 +214,7 @@ enum HistoryOrder {
 
 /// What is to be done for a session, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Deed {
+pub enum Errand {
     /// The terminal is to be told this.
     Tell(Payload),
     /// Who has this token? Answered by [`Session::logged_in`] or [`Session::not_logged_in`]. It is empty if the
@@ -375,17 +375,17 @@ impl Session {
     }
 
     /// What is to be done next. `None`: nothing, until it says more, is answered, or is told something.
-    pub fn next_deed(&mut self) -> Option<Deed> {
+    pub fn next_errand(&mut self) -> Option<Errand> {
         loop {
             if let Some(topic) = self.subscriptions.next_expired() {
-                return Some(Deed::Topic(TopicWish::Lapse(topic)));
+                return Some(Errand::Topic(TopicWish::Lapse(topic)));
             }
             if let Some(code) = self.closing {
                 self.commands.clear();
-                return Some(Deed::Close(code));
+                return Some(Errand::Close(code));
             }
             if let Some(wish) = self.wishes.pop_front() {
-                return Some(Deed::Topic(wish));
+                return Some(Errand::Topic(wish));
             }
             let waits = matches!(self.stage, Stage::LoggingIn { .. } | Stage::Joining { .. });
             if waits || self.asked.is_some() || self.waiting.is_full() {
@@ -396,8 +396,8 @@ impl Session {
                 self.commands = VecDeque::new();
                 return None;
             };
-            if let Some(deed) = self.serve(command) {
-                return Some(deed);
+            if let Some(errand) = self.serve(command) {
+                return Some(errand);
             }
         }
     }
@@ -733,7 +733,7 @@ impl Session {
     }
 
     /// Serves a command. `None`: nothing is to be done for it.
-    fn serve(&mut self, command: Command) -> Option<Deed> {
+    fn serve(&mut self, command: Command) -> Option<Errand> {
         let id = command.id;
         match &self.stage {
             Stage::Refused => return None,
@@ -752,7 +752,7 @@ impl Session {
                 Encoding::Json | Encoding::OneWay => Payload::text(send.data.into()).ok(),
                 Encoding::Protobuf => Some(Payload::binary(send.data.into())),
             };
-            return message.map(Deed::Message);
+            return message.map(Errand::Message);
         }
         if id == 0 {
             return match command == Command::default() {
@@ -763,12 +763,12 @@ impl Session {
         self.request(id, command)
     }
 
-    fn violation(&mut self) -> Option<Deed> {
+    fn violation(&mut self) -> Option<Errand> {
         self.close(CloseCode::ProtocolError);
         None
     }
 
-    fn pong(&mut self) -> Option<Deed> {
+    fn pong(&mut self) -> Option<Errand> {
         match &mut self.pings {
             Pings::Frames { open: 0 } | Pings::OfTransport => self.violation(),
             Pings::Frames { open } => {
@@ -779,7 +779,7 @@ impl Session {
         }
     }
 
-    fn connect(&mut self, id: u32, connect: ConnectRequest) -> Deed {
+    fn connect(&mut self, id: u32, connect: ConnectRequest) -> Errand {
         let ConnectRequest { token, subs } = connect;
         let by_token = !token.is_empty();
         let brought = subs.into_iter();
@@ -789,7 +789,7 @@ impl Session {
             brought: brought.collect(),
             by_token,
         };
-        Deed::LogIn(token)
+        Errand::LogIn(token)
     }
 }
 

@@ -11,7 +11,7 @@ use super::super::message::{
     Command, Empty, HistoryRequest, HistoryResult, PresenceStatsResult, Reply,
 };
 use super::acts::{presence, published};
-use super::{Answered, Asked, Deed, HistoryOrder, Question, Session};
+use super::{Answered, Asked, Errand, HistoryOrder, Question, Session};
 use crate::namespaces::TopicAct;
 
 /// Bytes of the name of a channel, at most.
@@ -32,14 +32,14 @@ enum Channel {
 
 impl Session {
     /// Serves a command that is to be answered. `None`: nothing is to be done for it.
-    pub(super) fn request(&mut self, id: u32, command: Command) -> Option<Deed> {
+    pub(super) fn request(&mut self, id: u32, command: Command) -> Option<Errand> {
         if let Some(refresh) = command.refresh {
             if refresh.token.is_empty() {
                 return self.violation();
             }
             let user = self.member()?.user.clone();
             self.asked = Some(Asked::Refresh { id });
-            return Some(Deed::Refresh(refresh.token, user));
+            return Some(Errand::Refresh(refresh.token, user));
         }
         match channel_of(&command) {
             Some("") => return self.violation(),
@@ -85,11 +85,11 @@ impl Session {
         }
     }
 
-    pub(super) fn refuse(&self, id: u32, error: ErrorCode) -> Deed {
-        Deed::Tell(self.refusal(id, error))
+    pub(super) fn refuse(&self, id: u32, error: ErrorCode) -> Errand {
+        Errand::Tell(self.refusal(id, error))
     }
 
-    fn about_own(&mut self, id: u32, command: &Command) -> Option<Deed> {
+    fn about_own(&mut self, id: u32, command: &Command) -> Option<Errand> {
         let asked = if command.presence.is_some() {
             Asked::Presence { id }
         } else if command.presence_stats.is_some() {
@@ -102,10 +102,10 @@ impl Session {
         };
         let user = self.member()?.user.clone();
         self.asked = Some(asked);
-        Some(Deed::Ask(Question::Connections(user)))
+        Some(Errand::Ask(Question::Connections(user)))
     }
 
-    fn about_history(&mut self, id: u32, of: LogOf, request: &HistoryRequest) -> Deed {
+    fn about_history(&mut self, id: u32, of: LogOf, request: &HistoryRequest) -> Errand {
         if request.reverse {
             if request.since.is_some() {
                 // A log is read in one direction: what comes before a position would be all of it.
@@ -122,11 +122,11 @@ impl Session {
         let order = HistoryOrder::OldestFirst(limit);
         let asked = of.clone();
         self.asked = Some(Asked::History { id, of, order });
-        Deed::Ask(Question::Log(asked, query))
+        Errand::Ask(Question::Log(asked, query))
     }
 
     /// What a terminal may not do with the channels to which the server subscribes it.
-    fn about_served(&self, id: u32, command: &Command) -> Deed {
+    fn about_served(&self, id: u32, command: &Command) -> Errand {
         let error = if command.subscribe.is_some() {
             ErrorCode::AlreadySubscribed
         } else if command.unsubscribe.is_some() || command.publish.is_some() {
@@ -138,14 +138,14 @@ impl Session {
     }
 
     /// What a terminal may do with a channel to which nobody like it can be subscribed.
-    fn about_closed(&self, id: u32, command: &Command, error: ErrorCode) -> Deed {
+    fn about_closed(&self, id: u32, command: &Command, error: ErrorCode) -> Errand {
         match command.unsubscribe.is_some() {
-            true => Deed::Tell(self.unsubscribed(id)),
+            true => Errand::Tell(self.unsubscribed(id)),
             false => self.refuse(id, error),
         }
     }
 
-    fn about_topic(&mut self, id: u32, command: Command, topic: TopicId) -> Option<Deed> {
+    fn about_topic(&mut self, id: u32, command: Command, topic: TopicId) -> Option<Errand> {
         if let Some(request) = command.subscribe {
             return self.subscribe(id, topic, *request);
         }
@@ -167,7 +167,7 @@ impl Session {
         })
     }
 
-    fn history_of_topic(&mut self, id: u32, topic: TopicId, request: &HistoryRequest) -> Deed {
+    fn history_of_topic(&mut self, id: u32, topic: TopicId, request: &HistoryRequest) -> Errand {
         match self.forbids(&topic, TopicAct::History) {
             Some(error) => self.refuse(id, error),
             None => self.about_history(id, topic.into(), request),
@@ -183,7 +183,7 @@ impl Session {
     }
 
     /// A question is answered. Returns what is to be done then.
-    pub fn answered(&mut self, answered: Answered) -> Option<Deed> {
+    pub fn answered(&mut self, answered: Answered) -> Option<Errand> {
         let asked = self.asked.take()?;
         if let (Asked::History { id, of, order }, Answered::Log(page)) = (&asked, &answered)
             && let HistoryOrder::NewestFirst(records) = *order
@@ -241,11 +241,11 @@ impl Session {
                 return Some(self.refuse(asked.id(), error));
             }
         };
-        Some(Deed::Tell(self.encoding.encode(&reply)))
+        Some(Errand::Tell(self.encoding.encode(&reply)))
     }
 
     /// Asks for so many of the last records of a log.
-    fn ask_newest(&mut self, id: u32, of: LogOf, records: u32) -> Deed {
+    fn ask_newest(&mut self, id: u32, of: LogOf, records: u32) -> Errand {
         let query = LogQuery {
             history: records,
             limit: records.max(1),
@@ -254,7 +254,7 @@ impl Session {
         let order = HistoryOrder::NewestFirst(records);
         let asked = of.clone();
         self.asked = Some(Asked::History { id, of, order });
-        Deed::Ask(Question::Log(asked, query))
+        Errand::Ask(Question::Log(asked, query))
     }
 
     fn history(&self, id: u32, order: HistoryOrder, page: LogPage) -> Reply {

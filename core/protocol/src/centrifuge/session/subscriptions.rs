@@ -15,7 +15,7 @@ use super::super::message::{
 };
 use super::members::WatchedTopics;
 use super::recovery::FollowedLog;
-use super::{Deed, Session, SubscriptionEnd, Told};
+use super::{Errand, Session, SubscriptionEnd, Told};
 use crate::namespaces::TopicAct;
 
 /// Topics by their names.
@@ -210,9 +210,9 @@ impl Session {
         id: u32,
         topic: TopicId,
         request: SubscribeRequest,
-    ) -> Option<Deed> {
+    ) -> Option<Errand> {
         if self.subscriptions.topics.contains_key(&topic) {
-            return Some(Deed::Tell(self.refusal(id, ErrorCode::AlreadySubscribed)));
+            return Some(Errand::Tell(self.refusal(id, ErrorCode::AlreadySubscribed)));
         }
         if !request.token.is_empty() {
             return self.subscribe_by(id, topic, request);
@@ -223,17 +223,17 @@ impl Session {
             None => TopicJoin::Allowed,
             Some(_) => TopicJoin::ByRight,
         };
-        Some(Deed::Topic(self.wish_to_join(&topic, join)))
+        Some(Errand::Topic(self.wish_to_join(&topic, join)))
     }
 
-    pub(super) fn unsubscribe(&mut self, id: u32, topic: TopicId) -> Deed {
+    pub(super) fn unsubscribe(&mut self, id: u32, topic: TopicId) -> Errand {
         match self.subscriptions.topics.get(&topic).copied() {
             Some(Subscription::ByItself) => {
                 (self.subscriptions.topics).insert(topic.clone(), Subscription::Leaving(id));
-                Deed::Topic(TopicWish::Leave(topic))
+                Errand::Topic(TopicWish::Leave(topic))
             }
             Some(Subscription::ByServer) => {
-                Deed::Tell(self.refusal(id, ErrorCode::PermissionDenied))
+                Errand::Tell(self.refusal(id, ErrorCode::PermissionDenied))
             }
             // It would have waited.
             Some(
@@ -242,7 +242,7 @@ impl Session {
                 | Subscription::Expired
                 | Subscription::Lost,
             )
-            | None => Deed::Tell(self.unsubscribed(id)),
+            | None => Errand::Tell(self.unsubscribed(id)),
         }
     }
 

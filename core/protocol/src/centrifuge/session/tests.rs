@@ -65,15 +65,15 @@ fn says(session: &mut Session, text: &str) {
 }
 
 /// All that is to be done.
-fn deeds(session: &mut Session) -> Vec<Deed> {
-    let next = || match session.next_deed() {
+fn errands(session: &mut Session) -> Vec<Errand> {
+    let next = || match session.next_errand() {
         // It is said again and again.
-        Some(deed @ Deed::Close(_)) => Some((deed, true)),
-        deed => Some((deed?, false)),
+        Some(errand @ Errand::Close(_)) => Some((errand, true)),
+        errand => Some((errand?, false)),
     };
     let mut all = Vec::new();
-    for (deed, is_last) in std::iter::from_fn(next) {
-        all.push(deed);
+    for (errand, is_last) in std::iter::from_fn(next) {
+        all.push(errand);
         if is_last {
             break;
         }
@@ -100,9 +100,9 @@ fn record(offset: u64) -> LoggedPush {
     }
 }
 
-fn told_by(deed: Option<Deed>) -> Value {
-    match deed {
-        Some(Deed::Tell(frame)) => value(&frame),
+fn told_by(errand: Option<Errand>) -> Value {
+    match errand {
+        Some(Errand::Tell(frame)) => value(&frame),
         other => panic!("{other:?}"),
     }
 }
@@ -110,8 +110,8 @@ fn told_by(deed: Option<Deed>) -> Value {
 /// What the terminal is told, as the only thing that is done.
 fn answered(session: &mut Session, text: &str) -> Value {
     says(session, text);
-    match &*deeds(session) {
-        [Deed::Tell(frame)] => value(frame),
+    match &*errands(session) {
+        [Errand::Tell(frame)] => value(frame),
         other => panic!("{other:?}"),
     }
 }
@@ -129,7 +129,7 @@ fn live() -> Session {
 fn live_with(namespaces: &[&str]) -> Session {
     let mut session = Session::new(Encoding::Json, settings(namespaces), None);
     says(&mut session, r#"{"id":1,"connect":{"token":"t"}}"#);
-    assert_eq!(deeds(&mut session), [Deed::LogIn("t".to_owned())]);
+    assert_eq!(errands(&mut session), [Errand::LogIn("t".to_owned())]);
     session.logged_in(ann(), None, vec![topic("news")]);
     told(&mut session, &hello(at(5, Recovery::Anew)));
     session
@@ -142,11 +142,11 @@ fn a_terminal_is_served_when_it_has_said_who_it_is_and_is_greeted() {
         &mut session,
         "{\"id\":1,\"connect\":{\"token\":\"t\"}}\n{\"id\":2,\"rpc\":{\"data\":1}}",
     );
-    assert_eq!(deeds(&mut session), [Deed::LogIn("t".to_owned())]);
+    assert_eq!(errands(&mut session), [Errand::LogIn("t".to_owned())]);
     assert!(session.is_busy(), "a command waits");
     let follow = session.logged_in(ann(), Some(60), Vec::new());
     assert_eq!(follow, Follow::default());
-    assert_eq!(deeds(&mut session), []);
+    assert_eq!(errands(&mut session), []);
     let reply = told(&mut session, &hello(at(5, Recovery::Anew)));
     let expected = json!({"id": 1, "connect": {
         "client": client().to_string(), "version": VERSION, "expires": true, "ttl": 60, "ping": 25, "pong": true,
@@ -156,7 +156,7 @@ fn a_terminal_is_served_when_it_has_said_who_it_is_and_is_greeted() {
         },
     }});
     assert_eq!(reply, expected);
-    let [Deed::Tell(frame)] = &*deeds(&mut session) else {
+    let [Errand::Tell(frame)] = &*errands(&mut session) else {
         panic!("the command that waited is answered");
     };
     assert_eq!(value(frame)["error"]["code"], 108);
@@ -175,7 +175,7 @@ fn what_comes_with_a_login_takes_no_more_memory_than_it_has_bytes_until_that_is_
     let many = [rpc; super::super::COMMANDS_MAX - 1];
     let connect = r##"{"id":1,"connect":{"subs":{"#ann":{},"a":{},"#bob":{"recover":true}}}}"##;
     let mut session = said(&[&[connect], &many[..]].concat());
-    deeds(&mut session);
+    errands(&mut session);
     assert_eq!(session.commands.len(), 0);
     assert!(session.is_busy());
     let Stage::LoggingIn { brought, .. } = &session.stage else {
@@ -183,14 +183,17 @@ fn what_comes_with_a_login_takes_no_more_memory_than_it_has_bytes_until_that_is_
     };
     assert_eq!(brought.len(), 1);
     session.logged_in(ann(), None, Vec::new());
-    assert_eq!(deeds(&mut session), []);
+    assert_eq!(errands(&mut session), []);
     assert_eq!(session.commands.len(), 0);
     told(&mut session, &hello(at(5, Recovery::Anew)));
-    assert_eq!(deeds(&mut session).len(), many.len());
+    assert_eq!(errands(&mut session).len(), many.len());
     assert!(!session.is_busy());
     // What is no command ends the connection before that.
     let mut session = said(&[connect, "no JSON"]);
-    assert_eq!(deeds(&mut session), [Deed::Close(CloseCode::ProtocolError)]);
+    assert_eq!(
+        errands(&mut session),
+        [Errand::Close(CloseCode::ProtocolError)]
+    );
 }
 
 /// It may be subscribed to two: of the others it would get nothing.
@@ -198,7 +201,7 @@ fn what_comes_with_a_login_takes_no_more_memory_than_it_has_bytes_until_that_is_
 fn a_terminal_is_told_of_the_topics_alone_that_it_joins_by_its_token() {
     let mut session = fresh();
     says(&mut session, r#"{"id":1,"connect":{}}"#);
-    deeds(&mut session);
+    errands(&mut session);
     let named: Vec<_> = ["c", "b", "a", "d"].map(topic).into();
     session.logged_in(ann(), None, named);
     let reply = told(&mut session, &hello(at(5, Recovery::Anew)));
@@ -246,7 +249,7 @@ fn a_terminal_recovers_if_nothing_is_missing() {
         let sub_asked = json!({"recover": true, "offset": 5, "epoch": epoch});
         let asked = json!({"id": 3, "connect": {"subs": {"#ann": sub_asked}}});
         says(&mut session, &asked.to_string());
-        deeds(&mut session);
+        errands(&mut session);
         let follow = session.logged_in(ann(), None, Vec::new());
         assert_eq!(follow.behind, Some(behind));
         let reply = told(&mut session, &hello(log));
@@ -258,7 +261,7 @@ fn a_terminal_recovers_if_nothing_is_missing() {
 fn a_terminal_learns_later_where_it_stands_if_nobody_could_say() {
     let mut session = fresh();
     says(&mut session, r#"{"id":1,"connect":{}}"#);
-    assert_eq!(deeds(&mut session), [Deed::LogIn(String::new())]);
+    assert_eq!(errands(&mut session), [Errand::LogIn(String::new())]);
     session.logged_in(ann(), None, Vec::new());
     let reply = told(&mut session, &hello(HelloLog::Unknown));
     assert_eq!(reply["connect"]["subs"]["#ann"], json!({"epoch": "1"}));
@@ -288,12 +291,12 @@ fn a_terminal_that_is_not_believed_is_told_so_or_closed_and_not_heard_any_more()
             &mut session,
             "{\"id\":1,\"connect\":{}}\n{\"id\":2,\"rpc\":{\"data\":1}}",
         );
-        deeds(&mut session);
+        errands(&mut session);
         let frame = session.not_logged_in(refused);
         let reply = frame.map(|frame| value(&frame));
         says(&mut session, "no JSON");
-        let closed = match &*deeds(&mut session) {
-            [Deed::Close(code)] => session.farewell(*code),
+        let closed = match &*errands(&mut session) {
+            [Errand::Close(code)] => session.farewell(*code),
             other => panic!("{other:?}"),
         };
         let number = closed.1.number;
@@ -314,7 +317,7 @@ fn a_terminal_that_is_not_believed_is_told_so_or_closed_and_not_heard_any_more()
 /// H36
 #[test]
 fn what_is_out_of_order_ends_the_connection() {
-    let closed = [Deed::Close(CloseCode::ProtocolError)];
+    let closed = [Errand::Close(CloseCode::ProtocolError)];
     for first in [
         "no JSON",
         "{}",
@@ -324,7 +327,7 @@ fn what_is_out_of_order_ends_the_connection() {
     ] {
         let mut session = fresh();
         says(&mut session, first);
-        assert_eq!(deeds(&mut session), closed, "{first}");
+        assert_eq!(errands(&mut session), closed, "{first}");
     }
     for later in [
         r#"{"id":2,"connect":{}}"#,
@@ -335,7 +338,7 @@ fn what_is_out_of_order_ends_the_connection() {
     ] {
         let mut session = live();
         says(&mut session, later);
-        assert_eq!(deeds(&mut session), closed, "{later}");
+        assert_eq!(errands(&mut session), closed, "{later}");
     }
 }
 
@@ -343,7 +346,7 @@ fn what_is_out_of_order_ends_the_connection() {
 fn a_terminal_whose_transport_pings_it_is_told_of_no_ping_and_says_no_pong() {
     let mut session = fresh().pinged_by_transport();
     says(&mut session, r#"{"id":1,"connect":{"token":"t"}}"#);
-    deeds(&mut session);
+    errands(&mut session);
     session.logged_in(ann(), None, Vec::new());
     let connected = told(&mut session, &hello(at(5, Recovery::Anew)))["connect"].take();
     assert_eq!(
@@ -352,7 +355,10 @@ fn a_terminal_whose_transport_pings_it_is_told_of_no_ping_and_says_no_pong() {
     );
     assert_eq!(session.ping(WallTime::from_millis(0)), None);
     says(&mut session, "{}");
-    assert_eq!(deeds(&mut session), [Deed::Close(CloseCode::ProtocolError)]);
+    assert_eq!(
+        errands(&mut session),
+        [Errand::Close(CloseCode::ProtocolError)]
+    );
 }
 
 #[test]
@@ -361,9 +367,12 @@ fn a_pong_answers_one_ping() {
     let ping = session.ping(WallTime::from_millis(0)).expect("a ping");
     assert_eq!(ping.bytes(), "{}");
     says(&mut session, "{}");
-    assert_eq!(deeds(&mut session), []);
+    assert_eq!(errands(&mut session), []);
     says(&mut session, "{}");
-    assert_eq!(deeds(&mut session), [Deed::Close(CloseCode::ProtocolError)]);
+    assert_eq!(
+        errands(&mut session),
+        [Errand::Close(CloseCode::ProtocolError)]
+    );
 }
 
 /// What a terminal says that names itself comes on other connections: it need not answer pings.
@@ -379,7 +388,7 @@ fn a_terminal_is_told_how_to_name_itself() {
     ] {
         let mut session = Session::new(Encoding::Json, settings(&[]), names);
         says(&mut session, r#"{"id":1,"connect":{}}"#);
-        deeds(&mut session);
+        errands(&mut session);
         session.logged_in(ann(), None, Vec::new());
         let reply = told(&mut session, &hello(HelloLog::NotAsked));
         let connect = &reply["connect"];
@@ -396,7 +405,7 @@ fn who_only_listens_is_told_pushes_and_says_who_it_is() {
         &mut session,
         r##"{"token":"t","subs":{"#ann":{"recover":true,"offset":5}}}"##,
     );
-    assert_eq!(deeds(&mut session), [Deed::LogIn("t".to_owned())]);
+    assert_eq!(errands(&mut session), [Errand::LogIn("t".to_owned())]);
     let follow = session.logged_in(ann(), None, Vec::new());
     assert_eq!(follow.behind, Some(5));
     let connected = told(&mut session, &hello(at(7, Recovery::Resumed)));
@@ -404,7 +413,7 @@ fn who_only_listens_is_told_pushes_and_says_who_it_is() {
     assert_eq!(connected["connect"]["pong"], Value::Null);
     assert_eq!(connected["connect"]["subs"]["#ann"]["recovered"], true);
     says(&mut session, "whatever it is");
-    assert_eq!(deeds(&mut session), []);
+    assert_eq!(errands(&mut session), []);
     let ping = session.ping(WallTime::from_millis(0)).expect("a ping");
     assert_eq!(value(&ping), json!({}));
     let farewell = session.farewell(CloseCode::Kicked).0.expect("it is told");
@@ -414,7 +423,7 @@ fn who_only_listens_is_told_pushes_and_says_who_it_is() {
     );
     let mut late = one_way();
     says(&mut late, "");
-    deeds(&mut late);
+    errands(&mut late);
     let (told, _) = late.farewell(CloseCode::NotAuthenticated);
     let told = value(&told.expect("it is told"));
     assert_eq!(told["disconnect"]["code"], 3004);
@@ -425,9 +434,9 @@ fn who_only_listens_is_told_pushes_and_says_who_it_is() {
     ] {
         let mut session = one_way();
         says(&mut session, "");
-        assert_eq!(deeds(&mut session), [Deed::LogIn(String::new())]);
+        assert_eq!(errands(&mut session), [Errand::LogIn(String::new())]);
         assert_eq!(session.not_logged_in(refused), None);
-        assert_eq!(deeds(&mut session), [Deed::Close(code)]);
+        assert_eq!(errands(&mut session), [Errand::Close(code)]);
     }
 }
 
@@ -437,14 +446,14 @@ fn a_terminal_renews_its_token() {
     says(&mut session, r#"{"id":4,"refresh":{"token":"new"}}"#);
     says(&mut session, r#"{"id":5,"rpc":{}}"#);
     assert_eq!(
-        deeds(&mut session),
-        [Deed::Refresh("new".to_owned(), ann())]
+        errands(&mut session),
+        [Errand::Refresh("new".to_owned(), ann())]
     );
     let reply = value(&session.refreshed(Some(9)).expect("an answer"));
     let expected = json!({"client": client().to_string(), "version": VERSION,
         "expires": true, "ttl": 9});
     assert_eq!(reply, json!({"id": 4, "refresh": expected}));
-    assert_eq!(deeds(&mut session).len(), 1, "what came behind it");
+    assert_eq!(errands(&mut session).len(), 1, "what came behind it");
 }
 
 /// An error would be the end for a client.
@@ -452,10 +461,10 @@ fn a_terminal_renews_its_token() {
 fn a_terminal_that_renews_an_expired_token_is_to_connect_anew() {
     let mut session = live();
     says(&mut session, r#"{"id":6,"refresh":{"token":"old"}}"#);
-    deeds(&mut session);
+    errands(&mut session);
     assert_eq!(session.not_logged_in(LoginRefused::Expired), None);
-    let closed = Deed::Close(CloseCode::TokenExpired);
-    assert_eq!(deeds(&mut session), [closed]);
+    let closed = Errand::Close(CloseCode::TokenExpired);
+    assert_eq!(errands(&mut session), [closed]);
 }
 
 #[test]
@@ -469,7 +478,7 @@ fn a_terminal_is_told_when_its_token_expires_if_it_has_sent_one() {
             &mut session,
             &json!({"id": 1, "connect": connect}).to_string(),
         );
-        deeds(&mut session);
+        errands(&mut session);
         session.logged_in(ann(), Some(60), Vec::new());
         let reply = told(&mut session, &hello(at(5, Recovery::Anew)));
         assert_eq!(reply["connect"]["expires"], expires);
@@ -482,8 +491,8 @@ fn a_terminal_joins_a_topic_and_leaves_it() {
     let chat = topic("chat");
     says(&mut session, r#"{"id":2,"subscribe":{"channel":"chat"}}"#);
     assert_eq!(
-        deeds(&mut session),
-        [Deed::Topic(TopicWish::Join(chat.clone()))]
+        errands(&mut session),
+        [Errand::Topic(TopicWish::Join(chat.clone()))]
     );
     let again = r#"{"id":3,"subscribe":{"channel":"chat"}}"#;
     let joined = Outgoing::Joined {
@@ -499,8 +508,8 @@ fn a_terminal_joins_a_topic_and_leaves_it() {
     assert_eq!(error_of(&mut session, again), 105);
     says(&mut session, r#"{"id":5,"unsubscribe":{"channel":"chat"}}"#);
     assert_eq!(
-        deeds(&mut session),
-        [Deed::Topic(TopicWish::Leave(chat.clone()))]
+        errands(&mut session),
+        [Errand::Topic(TopicWish::Leave(chat.clone()))]
     );
     let left = Outgoing::Left(chat);
     assert_eq!(
@@ -520,8 +529,8 @@ fn what_is_said_at_once_of_a_topic_is_answered_in_its_order() {
     let mut session = live();
     let chat = topic("chat");
     let (join, leave) = (
-        Deed::Topic(TopicWish::Join(chat.clone())),
-        Deed::Topic(TopicWish::Leave(chat.clone())),
+        Errand::Topic(TopicWish::Join(chat.clone())),
+        Errand::Topic(TopicWish::Leave(chat.clone())),
     );
     let joined = Outgoing::Joined {
         topic: chat.clone(),
@@ -536,16 +545,16 @@ fn what_is_said_at_once_of_a_topic_is_answered_in_its_order() {
          {\"id\":5,\"subscribe\":{\"channel\":\"chat\"}}\n\
          {\"id\":6,\"subscribe\":{\"channel\":\"other\"}}",
     );
-    let other = Deed::Topic(TopicWish::Join(topic("other")));
-    assert_eq!(deeds(&mut session), [join.clone(), other]);
+    let other = Errand::Topic(TopicWish::Join(topic("other")));
+    assert_eq!(errands(&mut session), [join.clone(), other]);
     assert!(!session.is_busy(), "what waits holds up nothing else");
     assert_eq!(told(&mut session, &joined)["id"], 2);
-    assert_eq!(deeds(&mut session), [leave]);
+    assert_eq!(errands(&mut session), [leave]);
     assert_eq!(told(&mut session, &Outgoing::Left(chat))["id"], 3);
-    assert_eq!(deeds(&mut session), [join]);
+    assert_eq!(errands(&mut session), [join]);
     assert_eq!(told(&mut session, &joined)["id"], 4);
-    let refused = deeds(&mut session);
-    let [Deed::Tell(refusal)] = &*refused else {
+    let refused = errands(&mut session);
+    let [Errand::Tell(refusal)] = &*refused else {
         panic!("{refused:?}");
     };
     let refusal = value(refusal);
@@ -561,7 +570,7 @@ fn what_waits_for_an_answer_is_bounded() {
     for id in 2..200 {
         let command = json!({"id": id, "subscribe": {"channel": "chat"}});
         says(&mut session, &command.to_string());
-        deeds(&mut session);
+        errands(&mut session);
         if session.is_busy() {
             assert_eq!(id, 130);
             return;
@@ -580,7 +589,7 @@ fn a_terminal_that_does_not_become_a_member_is_told_why() {
     ] {
         let mut session = live();
         says(&mut session, r#"{"id":2,"subscribe":{"channel":"chat"}}"#);
-        deeds(&mut session);
+        errands(&mut session);
         let refused = Outgoing::NotJoined(topic("chat"), why);
         let reply = told(&mut session, &refused);
         assert_eq!(
@@ -589,7 +598,7 @@ fn a_terminal_that_does_not_become_a_member_is_told_why() {
         );
         // It may ask again.
         says(&mut session, r#"{"id":3,"subscribe":{"channel":"chat"}}"#);
-        assert_eq!(deeds(&mut session).len(), 1);
+        assert_eq!(errands(&mut session).len(), 1);
     }
 }
 
@@ -598,7 +607,7 @@ fn a_terminal_that_does_not_become_a_member_is_told_why() {
 fn a_subscription_that_is_taken_back_while_it_is_asked_for_is_refused() {
     let mut session = live();
     says(&mut session, r#"{"id":2,"subscribe":{"channel":"chat"}}"#);
-    deeds(&mut session);
+    errands(&mut session);
     let reply = told(&mut session, &Outgoing::Left(topic("chat")));
     assert_eq!(
         (&reply["id"], &reply["error"]["code"]),
@@ -658,12 +667,12 @@ fn members_publish_and_see_who_is_there_where_that_is_allowed() {
     subscribed(&mut session, "chat:1");
     says(&mut session, publish);
     let payload = Payload::from(r#"{"a":1}"#.to_owned());
-    let expected = Deed::Publish(topic("chat:1"), payload);
-    assert_eq!(deeds(&mut session), [expected]);
+    let expected = Errand::Publish(topic("chat:1"), payload);
+    assert_eq!(errands(&mut session), [expected]);
     let reply = told_by(session.answered(Answered::Published));
     assert_eq!(reply, json!({"id": 2, "publish": {}}));
     says(&mut session, publish);
-    deeds(&mut session);
+    errands(&mut session);
     let reply = told_by(session.answered(Answered::Overloaded));
     assert_eq!(
         (&reply["error"]["code"], &reply["error"]["temporary"]),
@@ -688,16 +697,16 @@ fn members_publish_and_see_who_is_there_where_that_is_allowed() {
             clients: 2,
         })
     };
-    let asked = [Deed::Ask(Question::Members(topic("chat:1")))];
+    let asked = [Errand::Ask(Question::Members(topic("chat:1")))];
     says(&mut session, presence);
-    assert_eq!(deeds(&mut session), asked);
+    assert_eq!(errands(&mut session), asked);
     let reply = told_by(session.answered(members()));
     let info = |client: &str| json!({"user": "ann", "client": client});
     let [one, two] = [client(), ConnectionId::new(Uuid::from_u128(8))].map(|id| id.to_string());
     let expected = json!({(&one): info(&one), (&two): info(&two)});
     assert_eq!(reply["presence"]["presence"], expected);
     says(&mut session, stats);
-    assert_eq!(deeds(&mut session), asked);
+    assert_eq!(errands(&mut session), asked);
     let reply = told_by(session.answered(members()));
     assert_eq!(
         reply["presence_stats"],
@@ -711,7 +720,7 @@ fn members_publish_and_see_who_is_there_where_that_is_allowed() {
         (presence, Answered::Unknown, 100),
     ] {
         says(&mut session, command);
-        deeds(&mut session);
+        errands(&mut session);
         let error = told_by(session.answered(answered))["error"].take();
         assert_eq!(error["code"], code);
     }
@@ -719,8 +728,8 @@ fn members_publish_and_see_who_is_there_where_that_is_allowed() {
     says(&mut session, r#"{"id":5,"subscribe":{"channel":"open:1"}}"#);
     let open = topic("open:1");
     assert_eq!(
-        deeds(&mut session),
-        [Deed::Topic(TopicWish::JoinAllowed(open))]
+        errands(&mut session),
+        [Errand::Topic(TopicWish::JoinAllowed(open))]
     );
     subscribed(&mut session, "open:1");
     for (command, code) in [
@@ -750,22 +759,28 @@ fn whoever_is_connected_does_what_anybody_may_do() {
         for act in acts {
             let request = json!({"id": 2, act: {"channel": name, "data": 1}}).to_string();
             says(&mut session, &request);
-            let all = deeds(&mut session);
-            let [deed] = &all[..] else {
+            let all = errands(&mut session);
+            let [errand] = &all[..] else {
                 panic!("{name}: {all:?}");
             };
-            let is_done = match deed {
-                Deed::Publish(to, _) => act == "publish" && *to == topic(name) && name == "write:1",
+            let is_done = match errand {
+                Errand::Publish(to, _) => {
+                    act == "publish" && *to == topic(name) && name == "write:1"
+                }
                 // What is read anywhere is a record.
-                Deed::PublishDurably(to, _, _) => act == "publish" && *to == topic(name),
-                Deed::Ask(Question::Members(of)) => {
+                Errand::PublishDurably(to, _, _) => act == "publish" && *to == topic(name),
+                Errand::Ask(Question::Members(of)) => {
                     act.starts_with("presence") && *of == topic(name)
                 }
-                Deed::Ask(Question::Log(of, _)) => act == "history" && *of == topic(name).into(),
-                Deed::Tell(_) => false,
+                Errand::Ask(Question::Log(of, _)) => act == "history" && *of == topic(name).into(),
+                Errand::Tell(_) => false,
                 other => panic!("{name}: {other:?}"),
             };
-            assert_eq!(is_done, allowed.contains(&act), "{act} of {name}: {deed:?}");
+            assert_eq!(
+                is_done,
+                allowed.contains(&act),
+                "{act} of {name}: {errand:?}"
+            );
             if is_done {
                 session.answered(Answered::Unknown);
             }
@@ -773,10 +788,10 @@ fn whoever_is_connected_does_what_anybody_may_do() {
         // None of it makes it a member.
         let subscribe = json!({"id": 3, "subscribe": {"channel": name}}).to_string();
         says(&mut session, &subscribe);
-        let wished = deeds(&mut session);
+        let wished = errands(&mut session);
         let is_by_right = match &wished[..] {
-            [Deed::Topic(TopicWish::Join(_))] => true,
-            [Deed::Topic(TopicWish::Follow(follow))] => follow.join == TopicJoin::ByRight,
+            [Errand::Topic(TopicWish::Join(_))] => true,
+            [Errand::Topic(TopicWish::Follow(follow))] => follow.join == TopicJoin::ByRight,
             _ => false,
         };
         assert!(is_by_right, "{name}: {wished:?}");
@@ -787,7 +802,7 @@ fn whoever_is_connected_does_what_anybody_may_do() {
 fn a_token_for_a_topic_allows_it_until_it_runs_out() {
     let subscribe = r#"{"id":2,"subscribe":{"channel":"chat","token":"t"}}"#;
     let judged = || {
-        [Deed::JudgeSubscription(
+        [Errand::JudgeSubscription(
             "t".to_owned(),
             ann(),
             topic("chat"),
@@ -801,7 +816,7 @@ fn a_token_for_a_topic_allows_it_until_it_runs_out() {
     ] {
         let mut session = live();
         says(&mut session, subscribe);
-        assert_eq!(deeds(&mut session), judged());
+        assert_eq!(errands(&mut session), judged());
         let reply = told_by(session.subscription_judged(Err(refused)));
         assert_eq!(reply["error"]["code"], code);
     }
@@ -811,11 +826,11 @@ fn a_token_for_a_topic_allows_it_until_it_runs_out() {
     };
     let mut session = live();
     says(&mut session, subscribe);
-    deeds(&mut session);
+    errands(&mut session);
     let join = session.subscription_judged(Ok(Some(end(60))));
     assert_eq!(
         join,
-        Some(Deed::Topic(TopicWish::JoinAllowed(topic("chat"))))
+        Some(Errand::Topic(TopicWish::JoinAllowed(topic("chat"))))
     );
     let joined = Outgoing::Joined {
         topic: topic("chat"),
@@ -832,7 +847,7 @@ fn a_token_for_a_topic_allows_it_until_it_runs_out() {
         &mut session,
         r#"{"id":3,"sub_refresh":{"channel":"chat","token":"t"}}"#,
     );
-    assert_eq!(deeds(&mut session), judged());
+    assert_eq!(errands(&mut session), judged());
     let reply = told_by(session.subscription_judged(Ok(Some(end(120)))));
     assert_eq!(
         reply,
@@ -840,12 +855,12 @@ fn a_token_for_a_topic_allows_it_until_it_runs_out() {
     );
 
     session.ping(WallTime::from_millis(144_000));
-    assert_eq!(deeds(&mut session), [], "its client may renew it");
+    assert_eq!(errands(&mut session), [], "its client may renew it");
     session.ping(WallTime::from_millis(145_000));
     assert!(session.is_due());
     assert_eq!(
-        deeds(&mut session),
-        [Deed::Topic(TopicWish::Lapse(topic("chat")))]
+        errands(&mut session),
+        [Errand::Topic(TopicWish::Lapse(topic("chat")))]
     );
     assert!(!session.is_due());
     let push = told(&mut session, &Outgoing::Left(topic("chat")));
@@ -859,12 +874,12 @@ fn a_token_that_runs_out_before_its_topic_is_joined_ends_what_comes_of_it() {
     let mut session = live();
     let subscribe = r#"{"id":2,"subscribe":{"channel":"chat","token":"t"}}"#;
     says(&mut session, subscribe);
-    deeds(&mut session);
+    errands(&mut session);
     let at = WallTime::from_millis(1000);
     session.subscription_judged(Ok(Some(SubscriptionEnd { at, ttl: 1 })));
     let later = WallTime::from_millis(1_000_000);
     session.ping(later);
-    assert_eq!(deeds(&mut session), []);
+    assert_eq!(errands(&mut session), []);
     let joined = Outgoing::Joined {
         topic: topic("chat"),
         degraded: false,
@@ -873,15 +888,15 @@ fn a_token_that_runs_out_before_its_topic_is_joined_ends_what_comes_of_it() {
     let reply = told(&mut session, &joined);
     assert_eq!(reply["subscribe"], json!({"expires": true, "ttl": 1}));
     session.ping(later);
-    let lapse = [Deed::Topic(TopicWish::Lapse(topic("chat")))];
-    assert_eq!(deeds(&mut session), lapse);
+    let lapse = [Errand::Topic(TopicWish::Lapse(topic("chat")))];
+    assert_eq!(errands(&mut session), lapse);
 }
 
 #[test]
 fn a_token_that_is_renewed_in_the_moment_of_its_end_counts() {
     let mut session = live();
     says(&mut session, r#"{"id":2,"subscribe":{"channel":"chat"}}"#);
-    deeds(&mut session);
+    errands(&mut session);
     subscribed(&mut session, "chat");
     let end = |seconds: u64| {
         Ok(Some(SubscriptionEnd {
@@ -891,14 +906,14 @@ fn a_token_that_is_renewed_in_the_moment_of_its_end_counts() {
     };
     let renew = r#"{"id":4,"sub_refresh":{"channel":"chat","token":"t"}}"#;
     says(&mut session, renew);
-    deeds(&mut session);
+    errands(&mut session);
     session.subscription_judged(end(1));
     says(&mut session, renew);
-    deeds(&mut session);
+    errands(&mut session);
     session.ping(WallTime::from_millis(100_000));
     let renewed = told_by(session.subscription_judged(end(1000)));
     assert_eq!(renewed["sub_refresh"]["expires"], true);
-    assert_eq!(deeds(&mut session), []);
+    assert_eq!(errands(&mut session), []);
 }
 
 /// What the application does with a terminal does not end with a token that was judged meanwhile.
@@ -916,31 +931,31 @@ fn a_topic_that_the_application_joins_is_not_one_by_a_token() {
         log: None,
     };
     let runs_out = WallTime::from_millis(1_000_000);
-    let code = |deed| told_by(deed)["error"]["code"].take();
+    let code = |errand| told_by(errand)["error"]["code"].take();
 
     // While the token is judged.
     let mut session = live();
     says(&mut session, subscribe);
-    deeds(&mut session);
+    errands(&mut session);
     told(&mut session, &joined);
     assert_eq!(code(session.subscription_judged(Ok(end))), 105);
     session.ping(runs_out);
-    assert_eq!(deeds(&mut session), []);
+    assert_eq!(errands(&mut session), []);
     // And removes it while another one is.
     says(&mut session, renew);
-    deeds(&mut session);
+    errands(&mut session);
     told(&mut session, &Outgoing::Left(topic("chat")));
     assert_eq!(code(session.subscription_judged(Ok(end))), 103);
 
     // Behind it: the instance knows by what the terminal is a member.
     says(&mut session, subscribe);
-    deeds(&mut session);
+    errands(&mut session);
     session.subscription_judged(Ok(end));
     told(&mut session, &joined);
     assert_eq!(session.told(&joined), Told::Nothing);
     session.ping(runs_out);
-    let lapse = [Deed::Topic(TopicWish::Lapse(topic("chat")))];
-    assert_eq!(deeds(&mut session), lapse);
+    let lapse = [Errand::Topic(TopicWish::Lapse(topic("chat")))];
+    assert_eq!(errands(&mut session), lapse);
     assert_eq!(session.told(&joined), Told::Nothing);
     let again = r#"{"id":4,"subscribe":{"channel":"chat"}}"#;
     assert_eq!(error_of(&mut session, again), 105);
@@ -987,7 +1002,10 @@ fn nobody_is_subscribed_to_what_cannot_be() {
     }
     let mut session = live();
     says(&mut session, r#"{"id":2,"subscribe":{"channel":""}}"#);
-    assert_eq!(deeds(&mut session), [Deed::Close(CloseCode::ProtocolError)]);
+    assert_eq!(
+        errands(&mut session),
+        [Errand::Close(CloseCode::ProtocolError)]
+    );
 }
 
 #[test]
@@ -1027,8 +1045,8 @@ fn history_is_read_as_it_is_asked_for() {
             limit,
         };
         assert_eq!(
-            deeds(&mut session),
-            [Deed::Ask(Question::Log(ann().into(), query))],
+            errands(&mut session),
+            [Errand::Ask(Question::Log(ann().into(), query))],
             "{request}"
         );
     }
@@ -1052,7 +1070,7 @@ fn history_is_answered_in_either_direction() {
             &mut session,
             &json!({"id": 2, "history": asked}).to_string(),
         );
-        deeds(&mut session);
+        errands(&mut session);
         let reply = told_by(session.answered(Answered::Log(page.clone())));
         let data: Vec<_> = (reply["history"]["publications"]
             .as_array()
@@ -1065,7 +1083,7 @@ fn history_is_answered_in_either_direction() {
     }
     let mut session = live();
     says(&mut session, r##"{"id":2,"history":{"channel":"#ann"}}"##);
-    deeds(&mut session);
+    errands(&mut session);
     let unknown = LogPage {
         after: None,
         ..page
@@ -1080,7 +1098,7 @@ fn the_newest_records_are_asked_for_until_they_fit_an_answer() {
     let mut session = live();
     let asked = r##"{"id":2,"history":{"channel":"#ann","limit":100,"reverse":true}}"##;
     says(&mut session, asked);
-    deeds(&mut session);
+    errands(&mut session);
     let page = |records: &[u64]| LogPage {
         head: position(9),
         base: position(1),
@@ -1093,7 +1111,7 @@ fn the_newest_records_are_asked_for_until_they_fit_an_answer() {
         limit: 50,
         ..LogQuery::default()
     };
-    assert_eq!(cut, Some(Deed::Ask(Question::Log(ann().into(), query))));
+    assert_eq!(cut, Some(Errand::Ask(Question::Log(ann().into(), query))));
     let reply = told_by(session.answered(Answered::Log(page(&[7, 8, 9]))));
     let publications = reply["history"]["publications"].as_array();
     let offsets = publications
@@ -1112,7 +1130,7 @@ fn a_login_that_ends_with_its_connection_is_answered() {
     let mut session = fresh();
     assert_eq!(session.farewell(CloseCode::NotAuthenticated).1.number, 3502);
     says(&mut session, r#"{"id":1,"connect":{"token":"t"}}"#);
-    deeds(&mut session);
+    errands(&mut session);
     let answered = |session: &Session, code| {
         let (frame, farewell) = session.farewell(code);
         let reply = value(&frame.expect("it is told something"));
@@ -1156,7 +1174,7 @@ fn in_protobuf_a_push_without_a_position_repeats_that_of_the_last_record() {
     session.hear(&Payload::binary(Bytes::from_static(
         b"\x04\x08\x01\x22\x00",
     )));
-    deeds(&mut session);
+    errands(&mut session);
     session.logged_in(ann(), None, Vec::new());
     session.told(&hello(at(5, Recovery::Anew)));
     assert!(session.is_sent(None, 6));
@@ -1197,34 +1215,34 @@ proptest! {
                 Encoding::Protobuf => b"\x04\x08\x01\x22\x00",
             };
             session.hear(&Payload::binary(Bytes::copy_from_slice(connect)));
-            deeds(&mut session);
+            errands(&mut session);
             session.logged_in(ann(), None, Vec::new());
             session.told(&hello(at(5, Recovery::Anew)));
         }
         for frame in frames {
             session.hear(&Payload::binary(frame.into()));
-            for deed in deeds(&mut session) {
-                match deed {
-                    Deed::Tell(frame) if is_json => {
+            for errand in errands(&mut session) {
+                match errand {
+                    Errand::Tell(frame) if is_json => {
                         value(&frame);
                     }
-                    Deed::LogIn(_) => {
+                    Errand::LogIn(_) => {
                         session.logged_in(ann(), None, Vec::new());
                         session.told(&hello(HelloLog::Unknown));
                     }
-                    Deed::Refresh(..) => {
+                    Errand::Refresh(..) => {
                         session.refreshed(None);
                     }
-                    Deed::Ask(..) => {
+                    Errand::Ask(..) => {
                         session.answered(Answered::Unknown);
                     }
-                    Deed::Publish(..) | Deed::PublishDurably(..) => {
+                    Errand::Publish(..) | Errand::PublishDurably(..) => {
                         session.answered(Answered::Published);
                     }
-                    Deed::JudgeSubscription(..) => {
+                    Errand::JudgeSubscription(..) => {
                         session.subscription_judged(Ok(None));
                     }
-                    Deed::Tell(_) | Deed::Message(_) | Deed::Topic(_) | Deed::Close(_) => {}
+                    Errand::Tell(_) | Errand::Message(_) | Errand::Topic(_) | Errand::Close(_) => {}
                 }
             }
         }

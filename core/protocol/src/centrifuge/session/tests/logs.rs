@@ -28,7 +28,7 @@ fn logging_in(encoding: Encoding, subs: &str) -> Session {
     let mut session = Session::new(encoding, rules, None);
     let connect = format!(r#"{{"id":1,"connect":{{"token":"t","subs":{{{subs}}}}}}}"#);
     hears(&mut session, &connect);
-    assert_eq!(deeds(&mut session), [Deed::LogIn("t".to_owned())]);
+    assert_eq!(errands(&mut session), [Errand::LogIn("t".to_owned())]);
     session
 }
 
@@ -40,13 +40,13 @@ fn served(encoding: Encoding) -> Session {
     session
 }
 
-fn follows(name: &str, join: TopicJoin, behind: Option<u64>) -> Deed {
+fn follows(name: &str, join: TopicJoin, behind: Option<u64>) -> Errand {
     let ask = Follow {
         behind,
         ..Follow::default()
     };
     let topic = topic(name);
-    Deed::Topic(TopicWish::Follow(TopicFollow { topic, join, ask }.into()))
+    Errand::Topic(TopicWish::Follow(TopicFollow { topic, join, ask }.into()))
 }
 
 fn joined(name: &str, log: Option<HelloLog>) -> Outgoing {
@@ -145,7 +145,7 @@ fn a_terminal_goes_on_behind_the_offset_that_it_brings() {
             let mut session = served(encoding);
             hears(&mut session, &subscribe(2, brought));
             let asked = follows("room:1", TopicJoin::ByRight, behind);
-            assert_eq!(deeds(&mut session), [asked]);
+            assert_eq!(errands(&mut session), [asked]);
             let (offset, was_recovering, recovered) = told;
             let expected = reply(
                 &session,
@@ -175,21 +175,21 @@ fn a_client_that_wants_to_be_refused_is_refused_if_something_is_missing() {
             let mut session = served(encoding);
             let brought = format!(r#","flag":3,"recover":true,{brought}"#);
             hears(&mut session, &subscribe(2, &brought));
-            deeds(&mut session);
+            errands(&mut session);
             let told = session.told(&joined("room:1", Some(log)));
             let refusal = session.refusal(2, ErrorCode::UnrecoverablePosition);
             assert_eq!(told == Told::Frame(refusal), is_refused, "{told:?}");
             let room = topic("room:1");
             assert_eq!(session.is_sent(Some(&room), 7), !is_refused);
-            let leaves = is_refused.then(|| Deed::Topic(TopicWish::Lapse(room.clone())));
-            assert_eq!(deeds(&mut session), Vec::from_iter(leaves));
+            let leaves = is_refused.then(|| Errand::Topic(TopicWish::Lapse(room.clone())));
+            assert_eq!(errands(&mut session), Vec::from_iter(leaves));
             // It may ask again.
             let left = session.told(&Outgoing::Left(room));
             hears(&mut session, &subscribe(3, ""));
             if is_refused {
                 assert_eq!(left, Told::Nothing);
                 let asked = follows("room:1", TopicJoin::ByRight, None);
-                assert_eq!(deeds(&mut session), [asked]);
+                assert_eq!(errands(&mut session), [asked]);
             }
         }
     }
@@ -206,23 +206,23 @@ fn what_a_subscription_brings_is_forgotten_with_the_refusal_of_its_token() {
         LoginRefused::Unavailable,
     ] {
         hears(&mut session, &subscribe(2, brings));
-        let judge = Deed::JudgeSubscription("t".to_owned(), ann(), topic("room:1"));
-        assert_eq!(deeds(&mut session), [judge]);
+        let judge = Errand::JudgeSubscription("t".to_owned(), ann(), topic("room:1"));
+        assert_eq!(errands(&mut session), [judge]);
         assert!(session.subscription_judged(Err(refused)).is_some());
         assert!(session.subscriptions.logs.is_empty());
     }
     // The application has it join meanwhile, and it does not go on where only the client says that it was.
     hears(&mut session, &subscribe(3, brings));
-    deeds(&mut session);
+    errands(&mut session);
     session.told(&joined("room:1", None));
     let refused = session.subscription_judged(Ok(None));
     let error = session.refusal(3, ErrorCode::AlreadySubscribed);
-    assert_eq!(refused, Some(Deed::Tell(error)));
+    assert_eq!(refused, Some(Errand::Tell(error)));
     let asked = follows("room:1", TopicJoin::AsMember, None);
-    assert_eq!(deeds(&mut session), [asked]);
+    assert_eq!(errands(&mut session), [asked]);
     session.told(&Outgoing::Left(topic("room:1")));
     hears(&mut session, &subscribe(4, brings));
-    deeds(&mut session);
+    errands(&mut session);
     let accepted = session.subscription_judged(Ok(None));
     let asked = follows("room:1", TopicJoin::Allowed, Some(4));
     assert_eq!(accepted, Some(asked));
@@ -250,7 +250,7 @@ fn a_topic_without_a_history_is_not_followed() {
     let text = r#"{"id":2,"subscribe":{"channel":"chat","recover":true,"offset":4}}"#;
     hears(&mut session, text);
     let wish = TopicWish::Join(topic("chat"));
-    assert_eq!(deeds(&mut session), [Deed::Topic(wish)]);
+    assert_eq!(errands(&mut session), [Errand::Topic(wish)]);
     // It may have missed something.
     let stand = SubscribeResult {
         was_recovering: true,
@@ -267,7 +267,7 @@ fn a_terminal_that_has_missed_something_subscribes_again_and_is_sent_nothing_mea
         let room = topic("room:1");
         let mut session = served(encoding);
         hears(&mut session, &subscribe(2, ""));
-        deeds(&mut session);
+        errands(&mut session);
         session.told(&joined("room:1", Some(at(7, Recovery::Anew))));
         assert!(session.is_sent(Some(&room), 8));
         let gap = news("room:1", LogNews::Gap(position(12)));
@@ -279,11 +279,11 @@ fn a_terminal_that_has_missed_something_subscribes_again_and_is_sent_nothing_mea
         assert_eq!(session.told(&gap), Told::Nothing);
         let again = subscribe(3, r#","recover":true,"offset":8,"epoch":"1""#);
         hears(&mut session, &again);
-        let lapses = Deed::Topic(TopicWish::Lapse(room.clone()));
-        assert_eq!(deeds(&mut session), [lapses]);
+        let lapses = Errand::Topic(TopicWish::Lapse(room.clone()));
+        assert_eq!(errands(&mut session), [lapses]);
         assert_eq!(session.told(&Outgoing::Left(room.clone())), Told::Nothing);
         let asked = follows("room:1", TopicJoin::ByRight, Some(8));
-        assert_eq!(deeds(&mut session), [asked]);
+        assert_eq!(errands(&mut session), [asked]);
         let expected = reply(&session, 3, subscribed_at(12, true, false));
         let log = Some(at(12, Recovery::Lost));
         assert_eq!(session.told(&joined("room:1", log)), expected);
@@ -296,11 +296,11 @@ fn a_membership_by_the_application_does_not_end_where_something_is_missing() {
     for encoding in ENCODINGS {
         let mut session = served(encoding);
         hears(&mut session, &subscribe(2, ""));
-        deeds(&mut session);
+        errands(&mut session);
         session.told(&joined("room:1", Some(at(7, Recovery::Anew))));
         session.told(&news("room:1", LogNews::Gap(position(12))));
-        let lapses = Deed::Topic(TopicWish::Lapse(topic("room:1")));
-        assert_eq!(deeds(&mut session), [lapses]);
+        let lapses = Errand::Topic(TopicWish::Lapse(topic("room:1")));
+        assert_eq!(errands(&mut session), [lapses]);
         // It has made it a member meanwhile.
         let still = session.told(&joined("room:1", None));
         assert_eq!(still, Told::Close(CloseCode::PositionLost));
@@ -311,11 +311,11 @@ fn a_membership_by_the_application_does_not_end_where_something_is_missing() {
 fn what_the_log_has_lost_behind_a_terminal_is_no_gap() {
     let mut session = served(Encoding::Json);
     hears(&mut session, &subscribe(2, ""));
-    deeds(&mut session);
+    errands(&mut session);
     session.told(&joined("room:1", Some(at(7, Recovery::Anew))));
     let back = news("room:1", LogNews::Back(position(6)));
     assert_eq!(session.told(&back), Told::Nothing);
-    assert_eq!(deeds(&mut session), []);
+    assert_eq!(errands(&mut session), []);
 }
 
 fn page(after: Option<u64>) -> LogPage {
@@ -363,7 +363,7 @@ fn a_terminal_is_told_at_its_login_where_it_stands_in_the_logs_of_topics() {
             }
             session.logged_in(ann(), None, joins.to_vec());
             let asked = follows("room:1", TopicJoin::AsMember, behind);
-            assert_eq!(deeds(&mut session), [asked]);
+            assert_eq!(errands(&mut session), [asked]);
             let Told::Frame(frame) = session.told(&hello(at(5, Recovery::Anew))) else {
                 panic!("a reply");
             };
@@ -426,7 +426,7 @@ fn what_was_found_at_the_login_and_is_lost_since_has_the_terminal_come_back() {
         let mut session = logging_in(Encoding::Json, "");
         session.found(room.clone(), page(Some(9)));
         session.logged_in(ann(), None, vec![room.clone()]);
-        deeds(&mut session);
+        errands(&mut session);
         session.told(&hello(at(5, Recovery::Anew)));
         let told = session.told(&lost);
         assert_eq!(told, Told::Close(CloseCode::PositionLost));
@@ -451,7 +451,7 @@ fn a_topic_that_the_application_joins_is_followed_from_where_the_terminal_was() 
             );
             assert_eq!(session.told(&joined("room:1", None)), Told::Frame(at_once));
             let asked = follows("room:1", TopicJoin::AsMember, behind);
-            assert_eq!(deeds(&mut session), [asked]);
+            assert_eq!(errands(&mut session), [asked]);
             let unknown = joined("room:1", Some(HelloLog::Unknown));
             assert_eq!(session.told(&unknown), Told::Nothing);
             let attached = Attached {
@@ -486,20 +486,20 @@ fn what_is_published_where_there_is_a_history_is_a_record_or_an_error() {
     for encoding in ENCODINGS {
         let mut session = served(encoding);
         hears(&mut session, &subscribe(2, ""));
-        deeds(&mut session);
+        errands(&mut session);
         session.told(&joined("room:1", Some(at(7, Recovery::Anew))));
         let publish = r#"{"id":3,"publish":{"channel":"room:1","data":[1]}}"#;
         for (answered, is_error) in [(Answered::Published, false), (Answered::Unknown, true)] {
             hears(&mut session, publish);
             let payload = Payload::from("[1]".to_owned());
-            let published = Deed::PublishDurably(topic("room:1"), payload, None);
-            assert_eq!(deeds(&mut session), [published]);
+            let published = Errand::PublishDurably(topic("room:1"), payload, None);
+            assert_eq!(errands(&mut session), [published]);
             let reply = session.answered(answered);
             let expected = match is_error {
                 false => session.encoding.encode(&acts::published(3)),
                 true => session.refusal(3, ErrorCode::Internal),
             };
-            assert_eq!(reply, Some(Deed::Tell(expected)));
+            assert_eq!(reply, Some(Errand::Tell(expected)));
         }
     }
 }
@@ -511,7 +511,7 @@ fn the_log_keeps_what_its_namespace_says() {
         &mut session,
         r#"{"id":2,"publish":{"channel":"few:1","data":1}}"#,
     );
-    let [Deed::PublishDurably(_, _, Some(kept))] = deeds(&mut session)[..] else {
+    let [Errand::PublishDurably(_, _, Some(kept))] = errands(&mut session)[..] else {
         panic!("it is a record");
     };
     let expected = Retention {
@@ -529,13 +529,13 @@ fn members_read_the_history_of_a_topic_and_others_do_not() {
         let refused = |session: &mut Session, text: &str, error| {
             hears(session, text);
             let expected = session.refusal(3, error);
-            assert_eq!(deeds(session), [Deed::Tell(expected)]);
+            assert_eq!(errands(session), [Errand::Tell(expected)]);
         };
         refused(&mut session, history, ErrorCode::PermissionDenied);
         let of_chat = r#"{"id":3,"history":{"channel":"chat","limit":2}}"#;
         refused(&mut session, of_chat, ErrorCode::NotAvailable);
         hears(&mut session, &subscribe(2, ""));
-        deeds(&mut session);
+        errands(&mut session);
         session.told(&joined("room:1", Some(at(7, Recovery::Anew))));
         hears(&mut session, history);
         let query = LogQuery {
@@ -544,7 +544,7 @@ fn members_read_the_history_of_a_topic_and_others_do_not() {
             ..LogQuery::default()
         };
         let question = Question::Log(topic("room:1").into(), query);
-        assert_eq!(deeds(&mut session), [Deed::Ask(question)]);
+        assert_eq!(errands(&mut session), [Errand::Ask(question)]);
         let found = LogPage {
             records: vec![record(5), record(6)],
             ..page(Some(4))
@@ -563,7 +563,7 @@ fn members_read_the_history_of_a_topic_and_others_do_not() {
             ..Reply::default()
         });
         let answer = session.answered(Answered::Log(found));
-        assert_eq!(answer, Some(Deed::Tell(expected)));
+        assert_eq!(answer, Some(Errand::Tell(expected)));
         let both = r#"{"id":3,"history":{"channel":"room:1","since":{"offset":4},"reverse":true}}"#;
         refused(&mut session, both, ErrorCode::NotAvailable);
     }
@@ -589,13 +589,13 @@ fn a_member_is_told_who_comes_and_leaves_and_of_itself_first() {
         let mut session = served(encoding);
         let user = |name: &str| UserId::new(name).expect("a user");
         hears(&mut session, r#"{"id":2,"subscribe":{"channel":"hall:1"}}"#);
-        deeds(&mut session);
+        errands(&mut session);
         session.told(&joined("hall:1", None));
         let wish = TopicWish::WatchAsMember(topic("hall:1"));
-        assert_eq!(deeds(&mut session), [Deed::Topic(wish)]);
+        assert_eq!(errands(&mut session), [Errand::Topic(wish)]);
         // It is told again that it is a member.
         session.told(&joined("hall:1", None));
-        assert_eq!(deeds(&mut session), []);
+        assert_eq!(errands(&mut session), []);
         let info = |name: &str, client: &str| {
             let (user, client) = (name.to_owned(), client.to_owned());
             Some(MemberNews {
@@ -647,10 +647,10 @@ fn a_member_is_told_who_comes_and_leaves_and_of_itself_first() {
 fn a_terminal_that_is_not_told_who_is_there_stays_subscribed() {
     let names: Vec<_> = (1..=17).map(|n| format!("hall:{n}")).collect();
     let mut session = served(Encoding::Json);
-    let watch = |name: &str| Deed::Topic(TopicWish::WatchAsMember(topic(name)));
+    let watch = |name: &str| Errand::Topic(TopicWish::WatchAsMember(topic(name)));
     for name in &names {
         session.told(&joined(name, None));
-        assert_eq!(deeds(&mut session), [watch(name)]);
+        assert_eq!(errands(&mut session), [watch(name)]);
     }
     let (late, refused) = (&names[15], &names[16]);
     for (name, why) in [(late, NotJoined::TooFast), (refused, NotJoined::TooMany)] {
@@ -658,12 +658,12 @@ fn a_terminal_that_is_not_told_who_is_there_stays_subscribed() {
         assert_eq!(session.told(&not_watched), Told::Nothing);
         assert!(session.subscriptions.is_by_server(&topic(name)));
     }
-    assert_eq!(deeds(&mut session), []);
+    assert_eq!(errands(&mut session), []);
     session.ping(WallTime::from_millis(0));
     assert!(session.is_due());
-    assert_eq!(deeds(&mut session), [watch(late)]);
+    assert_eq!(errands(&mut session), [watch(late)]);
     session.ping(WallTime::from_millis(0));
-    assert_eq!(deeds(&mut session), []);
+    assert_eq!(errands(&mut session), []);
 }
 
 #[test]
@@ -671,19 +671,19 @@ fn a_late_word_of_members_refuses_no_subscription() {
     let hall = r#""subscribe":{"channel":"hall:1"}}"#;
     let mut session = served(Encoding::Json);
     hears(&mut session, &format!(r#"{{"id":2,{hall}"#));
-    deeds(&mut session);
+    errands(&mut session);
     session.told(&joined("hall:1", None));
-    deeds(&mut session);
+    errands(&mut session);
     // The application takes it out, and it comes back before its question is answered.
     session.told(&Outgoing::Left(topic("hall:1")));
     hears(&mut session, &format!(r#"{{"id":3,{hall}"#));
-    deeds(&mut session);
+    errands(&mut session);
     let late = Outgoing::NotWatched(topic("hall:1"), NotJoined::NotAllowed);
     assert_eq!(session.told(&late), Told::Nothing);
     let expected = reply(&session, 3, SubscribeResult::default());
     assert_eq!(session.told(&joined("hall:1", None)), expected);
     let asks = TopicWish::WatchAsMember(topic("hall:1"));
-    assert_eq!(deeds(&mut session), [Deed::Topic(asks)]);
+    assert_eq!(errands(&mut session), [Errand::Topic(asks)]);
 }
 
 /// A client that takes a zero for an offset goes on where it was.
@@ -692,7 +692,7 @@ fn in_protobuf_a_push_without_a_position_repeats_that_of_the_last_record_of_its_
     let protocol = crate::Protocol::CentrifugeProtobuf;
     let mut session = served(Encoding::Protobuf);
     hears(&mut session, &subscribe(2, ""));
-    deeds(&mut session);
+    errands(&mut session);
     session.told(&joined("room:1", Some(at(7, Recovery::Anew))));
     assert!(session.is_sent(Some(&topic("room:1")), 8));
     let plain = |name| {
