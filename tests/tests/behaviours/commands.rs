@@ -10,6 +10,7 @@ use switchboard_tests::behaviour::{Behaviour, COMMAND_LINE, INSTANCES, ONE, PROC
 use switchboard_tests::behaviours;
 use switchboard_tests::cluster::Cluster;
 use switchboard_tests::command_line::{run, run_with};
+use switchboard_tests::http::Request;
 use switchboard_tests::matrix::Cell;
 use switchboard_tests::patience::eventually;
 use switchboard_tests::server::Server;
@@ -33,6 +34,11 @@ pub(crate) const LIST: &[Behaviour] = behaviours![
     (INSTANCES, a_kick_ends_one_connection_or_all),
     (INSTANCES, a_log_is_printed_and_removed),
     (ONE, a_push_waits_for_confirmations_if_it_is_told_to),
+    (ONE, a_durable_push_says_what_the_log_keeps_of_it),
+    (
+        PROCESSES.single_redis(),
+        a_durable_push_goes_out_without_redis_if_it_may
+    ),
     (INSTANCES, a_topic_is_joined_pushed_to_listed_and_left),
     (INSTANCES, the_instances_are_listed),
     (ONE, the_json_of_the_api_is_printed_as_it_came),
@@ -241,6 +247,90 @@ fn a_push_waits_for_confirmations_if_it_is_told_to(cell: Cell) {
     let plain = [["push"].as_slice(), &acked].concat();
     let output = ask(cell, &cluster, &plain);
     assert_eq!(output.status.code(), WRONG_USAGE, "{output:?}");
+}
+
+/// The last push says for the whole log.
+fn a_durable_push_says_what_the_log_keeps_of_it(cell: Cell) {
+    let cluster = cell.start(1);
+    let kept = |of: &str| cluster[0].api().log(of, "").records.len();
+    for retain in [None, Some("1h"), Some("1h,2")] {
+        let retain = retain.map(|what| ["--retain", what]);
+        let push = ["push", "--durable", "ann", "hello"];
+        let output = ask(
+            cell,
+            &cluster,
+            &[&push, retain.as_slice().as_flattened()].concat(),
+        );
+        assert_eq!(output.status.code(), DONE, "{output:?}");
+    }
+    assert_eq!(kept("ann"), 2);
+    let push = [
+        "topic",
+        "push",
+        "--durable",
+        "--retain",
+        "1",
+        "news",
+        "hello",
+    ];
+    for _ in 0..2 {
+        let output = ask(cell, &cluster, &push);
+        assert_eq!(output.status.code(), DONE, "{output:?}");
+    }
+    let log = ask(cell, &cluster, &["topic", "log", "news"]);
+    assert_eq!(printed(&log).matches("hello").count(), 1, "{log:?}");
+
+    // What is no time and no number the server does not take, and of a plain push nothing is kept.
+    let wrong = [
+        "push",
+        "--durable",
+        "--retain",
+        "for ever & a day",
+        "ann",
+        "hello",
+    ];
+    let output = ask(cell, &cluster, &wrong);
+    assert_eq!(output.status.code(), REFUSED, "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("bad_retain"), "{said}");
+    for of_log in [["--retain", "1h"], ["--log", "optional"]] {
+        let output = ask(
+            cell,
+            &cluster,
+            &[&["push", "ann", "hello"], &of_log[..]].concat(),
+        );
+        assert_eq!(output.status.code(), WRONG_USAGE, "{output:?}");
+    }
+}
+
+/// Without a link to Redis there is no log, and who is connected may be told all the same.
+fn a_durable_push_goes_out_without_redis_if_it_may(cell: Cell) {
+    let mut cluster = cell.start(1);
+    let mut ann = cluster[0].terminal("ann");
+    cluster.redis_mut().stop();
+    eventually("the server knows it", || {
+        let request = Request::new("POST", "/v1/users/bob/push?durable=true").body("x");
+        cluster[0].api().send(request).status == 503
+    });
+    let durable = ["push", "--durable", "ann", "hello"];
+    let output = ask(cell, &cluster, &durable);
+    assert_eq!(output.status.code(), REFUSED, "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("directory_away"), "{said}");
+
+    let output = ask(
+        cell,
+        &cluster,
+        &[&durable[..], &["--log", "optional"]].concat(),
+    );
+    assert_eq!(output.status.code(), IN_DOUBT, "{output:?}");
+    let text = printed(&output);
+    assert!(text.starts_with("written 1,"), "{text}");
+    assert!(
+        text.ends_with("\nnot in the log: it went out as a plain push\n"),
+        "{text}"
+    );
+    ann.expect_text("hello");
 }
 
 /// What is pushed durably is shown, and is gone when it is removed.

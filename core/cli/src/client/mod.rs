@@ -119,20 +119,36 @@ struct InLog {
         requires = "durable"
     )]
     durability: Durability,
+    /// What the log keeps from a durable push on: a time (1h), a number of records (50), or both (1h,50)
+    #[arg(long, value_name = "WHAT", requires = "durable")]
+    retain: Option<String>,
+    /// Whether a durable push needs the log: without Redis it is refused, or goes out as a plain one
+    #[arg(
+        long = "log",
+        id = "log",
+        value_enum,
+        value_name = "WHETHER",
+        default_value_t,
+        requires = "durable"
+    )]
+    without_log: WithoutLog,
 }
 
 impl InLog {
     /// As the API is asked for it, behind other parameters.
     fn parameters(&self) -> String {
-        match self.durable {
-            false => String::new(),
-            true => [
-                "&durable=true",
-                self.until.parameter(),
-                self.durability.parameter(),
-            ]
-            .concat(),
+        if !self.durable {
+            return String::new();
         }
+        let retain = (self.retain.as_ref()).map(|what| format!("&retain={}", encoded(what)));
+        [
+            "&durable=true",
+            self.until.parameter(),
+            self.durability.parameter(),
+            self.without_log.parameter(),
+            &retain.unwrap_or_default(),
+        ]
+        .concat()
     }
 }
 
@@ -172,6 +188,26 @@ impl Durability {
         match self {
             Self::Primary => "",
             Self::Replica => "&durability=replica",
+        }
+    }
+}
+
+/// Whether a durable push needs the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum WithoutLog {
+    /// It is refused while there is no link to Redis
+    #[default]
+    Required,
+    /// It goes out as a plain push then
+    Optional,
+}
+
+impl WithoutLog {
+    /// As the API is asked for it.
+    const fn parameter(self) -> &'static str {
+        match self {
+            Self::Required => "",
+            Self::Optional => "&log=optional",
         }
     }
 }
@@ -232,7 +268,7 @@ pub(super) fn push(push: &Push) -> Result<ExitCode, Failure> {
             false => "nobody was reached: nothing was written".to_owned(),
         };
         print_receipt(receipt, &nobody);
-        print_in_log(receipt.logged.as_deref(), receipt.replicated);
+        print_in_log(&push.in_log, receipt.logged.as_deref(), receipt.replicated);
     })
 }
 
@@ -392,10 +428,12 @@ fn if_any(name: &str, count: u64) -> String {
     }
 }
 
-/// Prints what the receipt of a durable push says about its record.
-fn print_in_log(logged: Option<&str>, replicated: Option<bool>) {
-    if let Some(logged) = logged {
-        say(&in_log(logged));
+/// Prints what the receipt of a push says about its record, if it was to be one.
+fn print_in_log(asked: &InLog, logged: Option<&str>, replicated: Option<bool>) {
+    match logged {
+        Some(logged) => say(&in_log(logged)),
+        None if asked.durable => say("not in the log: it went out as a plain push"),
+        None => {}
     }
     match replicated {
         Some(true) => say("a replica of Redis has it"),

@@ -151,7 +151,7 @@ fn push_to(push: &TopicPush) -> Result<ExitCode, Failure> {
     ask_until(until, &push.asking, &call, |receipt: &TopicReceipt, _| {
         if receipt.instances.is_empty() {
             say(&format!("no member of {} is known", push.topic));
-            print_in_log(receipt.logged.as_deref(), receipt.replicated);
+            print_in_log(&push.in_log, receipt.logged.as_deref(), receipt.replicated);
             return;
         }
         let TopicReceipt {
@@ -175,7 +175,7 @@ fn push_to(push: &TopicPush) -> Result<ExitCode, Failure> {
             ]);
         }
         table.print();
-        print_in_log(receipt.logged.as_deref(), receipt.replicated);
+        print_in_log(&push.in_log, receipt.logged.as_deref(), receipt.replicated);
     })
 }
 
