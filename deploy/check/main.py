@@ -218,6 +218,8 @@ def metrics_are_those_of_a_real_server():
 
         def work():
             servers[0].push("ann", "a push")
+            servers[0].push("ann", "a record", "?durable=true")
+            servers[0].push_to_topic("news", "a push")
             terminal.recv(1 << 16)
 
         work()

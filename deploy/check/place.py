@@ -184,8 +184,14 @@ class Server:
             read += part
         return stream
 
-    def push(self, user, text):
-        status, body = get(self.api, f"/v1/users/{user}/push", KEY, text.encode())
+    def push(self, user, text, query=""):
+        return self.post(f"/v1/users/{user}/push{query}", text)
+
+    def push_to_topic(self, topic, text):
+        return self.post(f"/v1/topics/{topic}/push", text)
+
+    def post(self, path, text):
+        status, body = get(self.api, path, KEY, text.encode())
         assert status == 200, body
         return json.loads(body)
 
