@@ -1,15 +1,18 @@
 // Processor time for a delivery to a room, on two servers of each system with a Redis between them, in turns: the
 // systems run at the same time, and one at a time is pushed to. Arguments: --rooms N, --members N, --pushes N, --turns N.
 
+import { fork } from "node:child_process";
+import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { mkdtemp } from "node:fs/promises";
 import http from "node:http";
 import os from "node:os";
 import path from "node:path";
+import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 
 import { Redis, sleep } from "../recovery/processes.mjs";
-import { nchan, socketio, switchboard } from "./contestants.mjs";
+import * as systems from "./contestants.mjs";
 
 const { values } = parseArgs({
   options: {
@@ -47,25 +50,44 @@ function post(port, target) {
   });
 }
 
-async function start(system) {
+/** The terminals of a system, which connect if they are asked to. */
+class Terminals {
+  constructor(name) {
+    this.child = fork(fileURLToPath(new URL("terminals.mjs", import.meta.url)), [name]);
+    this.child.on("exit", (code) => { throw new Error(`the terminals of ${name} have ended: ${code}`); });
+  }
+
+  /** Connects these, each to a server and a room. Returns how many deliveries have come to all. */
+  async connect(terminals) {
+    this.child.send({ connect: terminals });
+    const [received] = await once(this.child, "message");
+    return received;
+  }
+
+  received = () => this.connect([]);
+}
+
+async function start(name) {
+  const system = systems[name];
   const folder = await mkdtemp(path.join(os.tmpdir(), "rooms-"));
   const redis = await Redis.start(folder, false);
   const servers = [await system.server(folder, 0, redis.url), await system.server(folder, 1, redis.url)];
-  const state = { system, redis, servers, received: 0, deliveries: [], redisTimes: [] };
+  const terminals = new Terminals(name);
+  const state = { system, redis, servers, terminals, deliveries: [], redisTimes: [] };
   const room = (number) => `room-${number % rooms}`;
   const all = Array.from({ length: rooms * members }, (_, number) => number);
   while (all.length > 0) {
     // Every other member of a room is at the same server.
-    const some = all.splice(0, 100).map((number) => system.connect(servers[Math.floor(number / rooms) % 2], room(number), number, () => { state.received += 1; }));
-    await Promise.all(some);
+    const server = (number) => ({ terminals: servers[Math.floor(number / rooms) % 2].terminals });
+    await terminals.connect(all.splice(0, 100).map((number) => [server(number), room(number), number]));
   }
   console.error(`${system.name}: ${rooms * members} members are connected`);
   return state;
 }
 
 async function turn(state, counts) {
-  const { system, servers, redis } = state;
-  const before = { received: state.received, servers: servers.map(({ program }) => spent(program)), redis: spent(redis.primary.program) };
+  const { system, servers, redis, terminals } = state;
+  const before = { received: await terminals.received(), servers: servers.map(({ program }) => spent(program)), redis: spent(redis.primary.program) };
   let next = 0;
   await Promise.all(Array.from({ length: PUBLISHERS }, async () => {
     while (next < pushes) {
@@ -75,12 +97,13 @@ async function turn(state, counts) {
     }
   }));
   const expected = before.received + pushes * members;
-  for (let tries = 0; state.received < expected; tries += 1) {
-    if (tries > 3000) throw new Error(`${system.name}: ${expected - state.received} of ${pushes * members} deliveries are missing`);
+  for (let tries = 0, missing; (missing = expected - await terminals.received()) > 0; tries += 1) {
+    if (tries > 3000) throw new Error(`${system.name}: ${missing} of ${pushes * members} deliveries are missing`);
     await sleep(10);
   }
   await sleep(200);
-  if (state.received > expected) throw new Error(`${system.name}: ${state.received - expected} deliveries too many`);
+  const tooMany = await terminals.received() - expected;
+  if (tooMany > 0) throw new Error(`${system.name}: ${tooMany} deliveries too many`);
   if (!counts) return;
   const took = servers.map(({ program }, index) => spent(program) - before.servers[index]).reduce((a, b) => a + b);
   state.deliveries.push(took / (pushes * members));
@@ -90,7 +113,7 @@ async function turn(state, counts) {
 const median = (all) => [...all].sort((a, b) => a - b)[Math.floor(all.length / 2)];
 
 const states = [];
-for (const system of [switchboard, socketio, nchan]) states.push(await start(system));
+for (const name of ["switchboard", "socketio", "nchan"]) states.push(await start(name));
 for (let number = 0; number <= turns; number += 1) {
   // The first turn fills caches.
   for (const state of states) await turn(state, number > 0);
