@@ -37,9 +37,7 @@ function spent({ child: { pid } }) {
   return times.reduce((a, b) => a + b);
 }
 
-const agent = new http.Agent({ keepAlive: true, maxSockets: PUBLISHERS });
-
-function post(port, target) {
+function post(agent, port, target) {
   return new Promise((resolve, reject) => {
     const request = http.request({ port, host: "127.0.0.1", path: target, method: "POST", agent, headers: { "Content-Type": "text/plain" } }, (response) => {
       response.resume();
@@ -89,13 +87,16 @@ async function turn(state, counts) {
   const { system, servers, redis, terminals } = state;
   const before = { received: await terminals.received(), servers: servers.map(({ program }) => spent(program)), redis: spent(redis.primary.program) };
   let next = 0;
+  // A server ends connections on which nothing comes, as they would between turns.
+  const agent = new http.Agent({ keepAlive: true, maxSockets: PUBLISHERS });
   await Promise.all(Array.from({ length: PUBLISHERS }, async () => {
     while (next < pushes) {
       const number = next;
       next += 1;
-      await post(servers[number % 2].api, system.push(`room-${number % rooms}`));
+      await post(agent, servers[number % 2].api, system.push(`room-${number % rooms}`));
     }
   }));
+  agent.destroy();
   const expected = before.received + pushes * members;
   for (let tries = 0, missing; (missing = expected - await terminals.received()) > 0; tries += 1) {
     if (tries > 3000) throw new Error(`${system.name}: ${missing} of ${pushes * members} deliveries are missing`);
