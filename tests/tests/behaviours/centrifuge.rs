@@ -47,6 +47,7 @@ pub(crate) const LIST: &[Behaviour] = behaviours![
         pushes_of_the_application_are_not_crowded_out_by_publications
     ),
     (ONE, a_client_that_publishes_too_often_is_told_so),
+    (ONE, a_client_that_asks_of_topics_too_often_is_told_so),
     (INSTANCES, what_a_client_has_missed_follows_anywhere),
     (ONE, a_client_whose_position_is_lost_is_told_so),
     (ONE.in_redis(), a_record_that_nobody_can_read_is_left_out),
@@ -511,6 +512,32 @@ fn a_client_that_publishes_too_often_is_told_so(cell: Cell) {
             let codes = ids.map(|id| hasty.reply(id)["error"]["code"].as_u64());
             codes.contains(&Some(111))
         });
+    }
+}
+
+/// To read the log of a topic that nobody has written to begins it: whoever may read the log of any topic begins as many
+/// as whoever may join any. Of its own user a client may ask as often as it likes.
+fn a_client_that_asks_of_topics_too_often_is_told_so(cell: Cell) {
+    let cluster = start(cell, 1, |s| {
+        s.with("namespaces", vec!["wall:=history_any+presence_any"])
+            .with("topic_joins", 5)
+    });
+    for encoding in Encoding::ALL {
+        let (mut hasty, _) = connect(&cluster[0], encoding, "ann");
+        let mut codes = |act: &str, channel: &dyn Fn(usize) -> String| {
+            let ask = |number| hasty.ask(act, json!({"channel": channel(number)}));
+            let ids: Vec<_> = (0..20).map(ask).collect();
+            let codes = ids
+                .into_iter()
+                .map(|id| hasty.reply(id)["error"]["code"].as_u64());
+            codes.collect::<Vec<_>>()
+        };
+        for act in ["history", "presence"] {
+            eventually("it is refused", || {
+                codes(act, &|number| format!("wall:{number}")).contains(&Some(111))
+            });
+        }
+        assert_eq!(codes("history", &|_| "#ann".to_owned()), [None; 20]);
     }
 }
 

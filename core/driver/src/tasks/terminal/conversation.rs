@@ -59,6 +59,8 @@ pub(super) struct Conversation {
     topic_tokens: TokenPace,
     /// The pace at which it publishes.
     publications: ActPace,
+    /// The pace at which it asks about topics: a log that is read begins, as that of a topic that is joined.
+    questions: ActPace,
     /// How long it waits for what it asks.
     patience: Patience,
 }
@@ -97,6 +99,7 @@ impl Conversation {
             tokens: TokenPace::default(),
             topic_tokens: TokenPace::default(),
             publications: ActPace::NEW,
+            questions: ActPace::NEW,
             patience: Patience::Whole,
         })
     }
@@ -176,6 +179,11 @@ impl<T: Transport> Pump<T> {
                 return self.publish(cx, record(topic, payload, retention));
             }
             Errand::Ask(question) => {
+                if question.is_about_topic() && self.asks_too_often() {
+                    return self
+                        .conclude(Concluded::Answered(Answered::Overloaded))
+                        .and_then(|errand| self.execute(cx, errand));
+                }
                 let inbox = self.context.reports.inbox().clone();
                 let questions = Rc::clone(&self.context.questions);
                 self.begin_to_ask(async move { questions.ask(&inbox, question).await });
@@ -321,6 +329,12 @@ impl<T: Transport> Pump<T> {
         let most = self.context.topic_publications;
         let conversation = self.conversation.as_mut();
         conversation.is_some_and(|it| it.publications.is_exceeded(clock::now().mono, most))
+    }
+
+    fn asks_too_often(&mut self) -> bool {
+        let most = self.context.topic_joins;
+        let conversation = self.conversation.as_mut();
+        conversation.is_some_and(|it| it.questions.is_exceeded(clock::now().mono, most))
     }
 
     fn judge(&mut self, token: String, user: UserId, topic: TopicId) {

@@ -254,6 +254,16 @@ pub enum Question {
     Members(TopicId),
 }
 
+impl Question {
+    /// Whether it is about a topic, and not about the terminal's own user.
+    pub const fn is_about_topic(&self) -> bool {
+        match self {
+            Self::Connections(_) | Self::Log(Channel::User(_), _) => false,
+            Self::Log(Channel::Topic(_), _) | Self::Stand(..) | Self::Members(_) => true,
+        }
+    }
+}
+
 /// The answer to a question, or to a publication.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answered {
