@@ -26,7 +26,8 @@ use crate::vocabulary::delivery::Ticket;
 use crate::vocabulary::terminal::LifeStage;
 use crate::vocabulary::timer::DeliverTimer;
 
-/// How many members of topics are served at once, at most.
+/// How many members of topics one push serves at once, at most. The walks of a durable push to several topics, which come one
+/// after the other, have equal shares of it, and one member at least.
 const AT_ONCE: u64 = 128;
 
 /// For how long walks leave two thirds of their pace to other pushes when one has come.
@@ -58,8 +59,8 @@ impl Deliveries {
         key: InboundKey,
     ) {
         let now = cx.now.mono;
-        let at_once = self.is_served_at_once(key);
         let is_full = self.has_no_room(cx.config, key);
+        let at_once = self.is_served_at_once(key, is_full);
         let Some(inbound) = self.inbound.get_mut(key) else {
             cx.bug("a broadcast ended before it began");
             return;
@@ -76,7 +77,7 @@ impl Deliveries {
                 cx.stats.repeats += counts.all().written;
                 if broadcasting.awaits_confirmations() && (at_once || !is_full) {
                     broadcasting.ask_again(counts);
-                    self.begin_walk(cx, follow, terminals, key);
+                    self.begin_walk(cx, follow, terminals, key, is_full);
                     return self.answer_if_complete(cx, key);
                 }
                 broadcasting.skip(counts.all());
@@ -91,16 +92,25 @@ impl Deliveries {
             }
             None => {
                 self.repeats.begin_broadcast(now, walk);
-                self.begin_walk(cx, follow, terminals, key);
+                self.begin_walk(cx, follow, terminals, key, is_full);
                 return self.answer_if_complete(cx, key);
             }
         }
         // A follower of the log is not served by this delivery, and may not have been by an earlier one: a push may have
         // become another record since.
-        if let Some(channel) = log {
+        if let Some(channel) = log.filter(|_| !self.is_walked_over(key)) {
             follow.compare(&channel);
         }
         self.answer_if_complete(cx, key);
+    }
+
+    /// Whether a walk that is not over brings the same record to all who follow the log.
+    fn is_walked_over(&self, key: InboundKey) -> bool {
+        let walk = self.walking(key);
+        self.broadcasts.iter().any(|other| {
+            let both = walk.zip(self.walking(*other));
+            both.is_some_and(|(walk, other)| other.brings_the_record_of(walk))
+        })
     }
 
     /// Whether as many walks wait as may, with those of whoever pushes in this one.
@@ -150,8 +160,9 @@ impl Deliveries {
         self.pushed_by(key) == PushedBy::Terminal
     }
 
-    /// Whether a walk has few terminals and waits for no other.
-    fn is_served_at_once(&self, key: InboundKey) -> bool {
+    /// Whether a walk has few terminals and waits for no other. Where no walk has room it may have more than its share: its
+    /// members are not lost on that.
+    fn is_served_at_once(&self, key: InboundKey, is_full: bool) -> bool {
         let Some(InboundProgress::Walk(broadcasting)) =
             self.inbound.get(key).map(|inbound| &inbound.progress)
         else {
@@ -160,7 +171,11 @@ impl Deliveries {
         match broadcasting.route {
             WalkRoute::Everyone => false,
             WalkRoute::Members { .. } => {
-                broadcasting.unvisited <= AT_ONCE
+                let walks = match is_full {
+                    true => 1,
+                    false => broadcasting.walks_of_its_push(),
+                };
+                broadcasting.unvisited <= (AT_ONCE / walks).max(1)
                     && !self.waits_for_another(self.place_in_order(key), key)
             }
         }
@@ -173,8 +188,9 @@ impl Deliveries {
         follow: &mut Followers,
         terminals: &mut Terminals,
         key: InboundKey,
+        is_full: bool,
     ) {
-        if self.is_served_at_once(key) {
+        if self.is_served_at_once(key, is_full) {
             while self.broadcast_one(cx, follow, terminals, key) {}
             return;
         }

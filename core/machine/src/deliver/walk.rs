@@ -249,6 +249,12 @@ impl Broadcasting {
         records.is_some_and(|(own, other)| own.channel == other.channel)
     }
 
+    /// Whether it brings the record of another one to whoever follows the log.
+    pub(super) fn brings_the_record_of(&self, other: &Self) -> bool {
+        let place = |walk: &Self| walk.record.as_ref().map(|record| record.record.place);
+        self.visits_others() && self.is_of_the_log_of(other) && place(self) == place(other)
+    }
+
     /// Whether both are records of one log, and this one most likely stands before the other in it. That its offset is lower
     /// says so unless a failover came between, and then followers read. A repeat that asks for confirmations goes before none.
     pub(super) fn goes_before(&self, other: &Self) -> bool {
@@ -284,6 +290,14 @@ impl Broadcasting {
                 });
                 first.map(|(age, connection, _, deed)| (age, connection, deed))
             }
+        }
+    }
+
+    /// How many walks its push has at each instance, at most: one for each of its topics.
+    pub(super) fn walks_of_its_push(&self) -> u64 {
+        match self.record.as_ref().map(|record| &record.breadth) {
+            Some(Breadth::SeveralTopics(marks)) => marks.len().max(1) as u64,
+            Some(Breadth::OneTopic) | None => 1,
         }
     }
 

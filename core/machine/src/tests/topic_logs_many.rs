@@ -80,6 +80,22 @@ fn a_large_topic_is_served_in_steps() {
     assert_eq!(cluster.instances[0].stats().log_reads, reads);
 }
 
+/// Those to whom the walk has not come get the record by it, and do not read the log for it all at once.
+#[test]
+fn a_record_that_is_delivered_again_while_its_walk_goes_on_costs_no_read() {
+    let mut cluster = Cluster::new(&slow_walks(), 2);
+    let ids = many(&mut cluster);
+    let reads = cluster.instances[0].stats().log_reads;
+    for instance in [1, 1, 0] {
+        cluster.hand_in(instance, durable_push("news", "1", 1, Durable::default()));
+        cluster.pass(SECOND / 50);
+    }
+    assert_ne!(cluster.instances[0].tables().broadcasts, 0);
+    cluster.pass(SECOND);
+    expect_records(&cluster, &ids, &["1"]);
+    assert_eq!(cluster.instances[0].stats().log_reads, reads);
+}
+
 /// What a terminal has published stands before what the application pushes then, and goes before it.
 #[test]
 fn records_keep_their_order_on_a_large_topic_whoever_has_pushed_them() {

@@ -9,7 +9,7 @@ use crate::config::{Config, SlowConsumer};
 use crate::event::{Event, Follow};
 use crate::id::{CallId, ConnectionId, ConnectionKey};
 use crate::message::Audience;
-use crate::testing::cluster::{Cluster, Server, user};
+use crate::testing::cluster::{Cluster, Server, frame, user};
 use crate::topic::TopicWish;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -115,6 +115,60 @@ fn a_push_to_several_logs_of_many_members_is_remembered_whole_and_pushes_nothing
     cluster.push(1, user("bob"), "again", 5);
     let remembered = cluster.instances[0].tables().remembered;
     assert!(remembered < 50, "{remembered}");
+}
+
+/// Other pushes wait for few members only, in however many topics these are. Each gets what is pushed to its topic in order.
+#[test]
+fn a_push_to_several_logs_of_few_members_is_served_in_steps_if_they_are_many_together() {
+    let names = ["a", "b", "c", "d"];
+    for (members, in_steps) in [(30, false), (100, true)] {
+        let mut cluster = pair();
+        let ids: Vec<_> = (names.iter())
+            .flat_map(|name| members_of_several(&mut cluster, members, &[name]))
+            .collect();
+        cluster.pass(SECOND);
+        let served = |cluster: &Cluster| {
+            let served = ids.iter().filter(|(_, id)| !cluster.texts(*id).is_empty());
+            served.count()
+        };
+        let calls =
+            [1, 2].map(|number| cluster.hand_in(1, several(&names, &number.to_string(), number)));
+        cluster.settle_down();
+        assert_eq!(served(&cluster) < ids.len(), in_steps, "{members} members");
+        cluster.pass(SECOND);
+        for (_, id) in &ids {
+            assert_eq!(cluster.texts(*id), ["1", "2"]);
+        }
+        for call in calls {
+            assert_eq!(cluster.receipt(call).counts.written, ids.len() as u64);
+        }
+        assert_eq!(cluster.instances[0].tables().broadcasts, 0);
+    }
+}
+
+/// Where pushes have no room for their walks, those to few members are served all the same.
+#[test]
+fn a_push_to_several_logs_of_few_members_is_served_where_no_walk_has_room() {
+    let config = Config {
+        broadcasts: 1,
+        broadcast_rate: 200,
+        ..Config::default()
+    };
+    let names = ["a", "b", "c", "d"];
+    let mut cluster = Cluster::new(&config, 2);
+    let ids: Vec<_> = (names.iter())
+        .flat_map(|name| members_of_several(&mut cluster, 100, &[name]))
+        .collect();
+    cluster.pass(SECOND);
+    cluster.hand_in(0, frame(Audience::Everyone, "before", 1));
+    cluster.pass(SECOND / 10);
+    let call = cluster.hand_in(1, several(&names, "one", 2));
+    cluster.pass(SECOND * 10);
+    let counts = &cluster.receipt(call).counts;
+    assert_eq!((counts.written, counts.failed()), (400, 0), "{counts:?}");
+    for (_, id) in &ids {
+        assert!(cluster.texts(*id).contains(&"one".to_owned()));
+    }
 }
 
 /// What waits behind the word that a terminal is a member is dropped with all else when the terminal is closed for being slow,
