@@ -494,6 +494,36 @@ fn a_terminal_joins_what_is_kept_and_was_missed_when_its_row_is_written_again() 
     assert_eq!(last(&cluster).as_deref(), Some("joined c"));
 }
 
+/// A directory that has lost what it kept, as one that was restarted empty, takes no membership from those who are connected:
+/// its silence does not end one. Who was missed by a leave hears of it by the next one.
+#[test]
+fn a_terminal_leaves_what_its_user_has_left_when_it_hears_of_it() {
+    let config = Config::default();
+    let mut cluster = Cluster::new(&config, 2);
+    let (_, ann) = cluster.connect(1, "ann");
+    let keep = |cluster: &mut Cluster, id, action| {
+        let push = Push {
+            action,
+            ..frame(user("ann"), "", id).durable()
+        };
+        cluster.call_push(0, push);
+    };
+    keep(&mut cluster, 1, Action::Join(topic("news")));
+    cluster.pass(config.sweep * 2);
+    // Its instance hears nothing of this.
+    let operation = Operation::KeepTopic {
+        key: UserId::new("ann").expect("a user").into(),
+        topic: topic("news"),
+        keeping: Keeping::Dropped,
+    };
+    let ended = cluster.directory.execute(cluster.now.mono, &operation);
+    assert!(ended.is_ok(), "{ended:?}");
+    cluster.pass(config.sweep * 3);
+    assert_eq!(told(&cluster, ann), ["hello", "joined news"]);
+    keep(&mut cluster, 2, Action::Leave(topic("news")));
+    assert_eq!(told(&cluster, ann)[2..], ["left news"]);
+}
+
 /// A terminal that connects while its user becomes a member is one, whichever comes first.
 #[test]
 fn a_terminal_that_connects_while_its_user_joins_is_a_member() {
