@@ -10,7 +10,8 @@ use switchboard_core::time::Instant;
 
 use super::allowance::concerns;
 use super::lateness::{SLACK, stood_still};
-use super::own_lease::OwnLease;
+use super::missing_rows::MissingRows;
+use super::own_lease::{OwnLease, StepOutcome};
 use crate::boundary::{Intake, Output, TripOutline};
 use crate::checker::{Checker, Watch};
 use crate::ledger::{Excuse, FaultKind, Part, Scope};
@@ -20,7 +21,8 @@ use crate::observed::{Life, Observed, Quiescence, Topic};
 const SLOWEST: u32 = 6;
 
 /// After a claim an instance writes its rows again at its share of the cluster's pace, and is done when it
-/// has written them; and it sweeps all its rows once in the time of a sweep.
+/// has written them; until those are written that may be missing its lease says so; and it sweeps all its rows once in the
+/// time of a sweep.
 #[derive(Clone, Debug, Default)]
 pub struct DirectoryRate {
     hosts: BTreeMap<usize, Writer>,
@@ -32,12 +34,14 @@ pub struct DirectoryRate {
 #[derive(Clone, Debug, Default)]
 struct Writer {
     lease: OwnLease,
+    missing: MissingRows,
     rows: BTreeMap<RowName, WrittenRow>,
     /// Round trips that write rows, and when they were asked.
     trips: BTreeMap<OpId, (Instant, Vec<RowName>)>,
     /// The epoch of the last claim.
     epoch: Option<Epoch>,
     settling: Option<Resettling>,
+    retries: Retries,
     /// Other instances with a lease in the last view.
     alive: Vec<InstanceId>,
     /// When that was told, and of how many others the instance knew until then: a claim that the same round
@@ -67,6 +71,8 @@ impl RowName {
 
 #[derive(Clone, Copy, Debug)]
 struct WrittenRow {
+    /// When it was first asked for.
+    since: Instant,
     at: Instant,
     epoch: Epoch,
     outcome: RowOutcome,
@@ -83,8 +89,17 @@ enum RowOutcome {
     Unknown,
     /// It was given up.
     GivenUp,
+    /// The directory has refused it.
+    Refused,
     /// The directory has said that it is written while the lease was held.
     Acknowledged,
+}
+
+/// Refused rows that are tried again at one moment.
+#[derive(Clone, Copy, Debug, Default)]
+struct Retries {
+    at: Option<Instant>,
+    rows: usize,
 }
 
 /// All rows are being written again.
@@ -175,6 +190,15 @@ impl Checker for DirectoryRate {
                     writer.note_fewest(&self.draining);
                 }
             }
+            Observed::Executed(executed) => {
+                let life = executed.life;
+                if watch.scene().lives(life)
+                    && let Some(writer) = self.hosts.get_mut(&life.host)
+                    && let Some(since) = writer.missing.executed(executed)
+                {
+                    writer.judge_missing(watch, life, since);
+                }
+            }
             Observed::Tick => self.look(watch),
             _ => {}
         }
@@ -223,6 +247,19 @@ fn said_of_others(watch: &Watch<'_>, host: usize) -> usize {
     spoken.collect::<BTreeSet<_>>().len()
 }
 
+impl Retries {
+    /// Counts one more. Returns whether there are no more at one moment than in a step of an instance that knows of no
+    /// other.
+    fn take(&mut self, now: Instant, config: &Config) -> bool {
+        if self.at != Some(now) {
+            self.rows = 0;
+        }
+        self.at = Some(now);
+        self.rows += 1;
+        self.rows <= rows_per_step(config, 0)
+    }
+}
+
 fn steps(rows: usize, per_step: usize) -> u32 {
     u32::try_from(rows.div_ceil(per_step)).unwrap_or(u32::MAX)
 }
@@ -255,13 +292,22 @@ impl Writer {
                 let lease = watch.scene().config().lease;
                 self.lease
                     .answered(now, lease, op, in_time, granted, refused);
+                if let Some(step) = self.lease.step.filter(|step| step.op == op)
+                    && step.outcome == StepOutcome::Granted
+                {
+                    self.missing
+                        .granted(now, (step.at, step.step.claims()), lease);
+                }
                 let held = (self.lease.granted).is_some_and(|(asked, _)| now < asked + lease);
                 let (_, names) = self.trips.remove(&op).unwrap_or((now, Vec::new()));
+                let all_refused = refused.trailing_ones() as usize >= names.len().min(64);
                 for name in names {
                     if let Some(row) = self.rows.get_mut(&name) {
                         let present = Some(row.epoch) == self.epoch;
                         row.outcome = if in_time && refused == 0 && held && present {
                             RowOutcome::Acknowledged
+                        } else if all_refused && in_time {
+                            RowOutcome::Refused
                         } else {
                             RowOutcome::Unknown
                         };
@@ -324,6 +370,7 @@ impl Writer {
                 row.outcome == RowOutcome::GivenUp && row.settled && row.epoch == epoch
             });
             let again = stood.is_some_and(|row| row.epoch < epoch) || given_up;
+            let retried = former.is_some_and(|row| row.outcome == RowOutcome::Refused);
             let swept = stood.is_some_and(|row| row.epoch == epoch);
             if let Some(settling) = self.settling.as_mut().filter(|_| again) {
                 settling.again += 1;
@@ -338,6 +385,10 @@ impl Writer {
                     ));
                 }
             }
+            // Settling comes to refused rows as well.
+            if retried && self.settling.is_none() && !self.retries.take(now, config) {
+                judged = Err("tries too many refused rows again".to_owned());
+            }
             // That of a topic is written once more for one who joins it while the lease may have run out.
             if swept && self.settling.is_some() && !name.is_topic() {
                 judged = Err("settles a row that stands".to_owned());
@@ -349,6 +400,7 @@ impl Writer {
                 }
             }
             let row = WrittenRow {
+                since: former.map_or(now, |row| row.since),
                 at: now,
                 epoch,
                 outcome: RowOutcome::Unknown,
@@ -414,6 +466,7 @@ impl Writer {
                 });
             }
             Log::Settled { .. } => {
+                self.missing.settled();
                 if let Some(settling) = self.settling.take() {
                     self.judge_end(watch, life.host, &settling);
                     watch.held();
@@ -432,6 +485,36 @@ impl Writer {
             | Log::Isolated
             | Log::Rejoined
             | Log::Unproven { .. } => {}
+        }
+    }
+
+    /// Its lease says that no row is missing, and those may be of terminals that were accepted since.
+    fn judge_missing(&self, watch: &mut Watch<'_>, life: Life, since: Instant) {
+        let Some(claimed) = self.settling.map(|settling| settling.since) else {
+            return;
+        };
+        let scene = watch.scene();
+        let under_way = |name: &RowName| {
+            let mut trips = self.trips.values();
+            trips.any(|(_, names)| names.contains(name))
+        };
+        let missing = self.rows.iter().find(|(name, row)| {
+            let RowName::Connection(connection) = name else {
+                return false;
+            };
+            let session = scene.session_of(*connection);
+            let wanted = session.is_some_and(|session| scene.sessions()[session].is_open());
+            let old = row.since >= since && row.since < claimed;
+            wanted && old && (Some(row.epoch) != self.epoch || under_way(name))
+        });
+        match missing {
+            None => watch.held(),
+            Some((name, _)) => {
+                let host = life.host + 1;
+                watch.violated(format!(
+                    "i{host} says that no row is missing before that of {name:?} is back"
+                ));
+            }
         }
     }
 

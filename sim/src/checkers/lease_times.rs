@@ -153,6 +153,14 @@ impl Checker for LeaseTimes {
 
     fn at_quiescence(&mut self, _: Quiescence, watch: &mut Watch<'_>) {
         self.look(watch);
+        for (host, terms) in &self.terms {
+            let runs = watch.scene().host(*host).is_some_and(|host| host.runs());
+            let lacks = |lease: &Lease| lease.state == LeaseState::Settling;
+            if runs && terms.written.as_ref().is_some_and(lacks) {
+                let host = host + 1;
+                watch.violated(format!("i{host} still says that rows are missing"));
+            }
+        }
     }
 }
 

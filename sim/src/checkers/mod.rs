@@ -30,6 +30,7 @@ mod log_complete;
 mod log_durable;
 mod log_read;
 mod looked_up_again;
+mod missing_rows;
 mod no_creation;
 mod no_duplicate;
 mod no_false_gap;
@@ -157,7 +158,7 @@ pub fn cheap() -> Vec<Box<dyn Checker>> {
         Box::new(ReplicatedTrue::default()),
         Box::new(TopicMembers::default()),
         Box::new(JoinsEnd::default()),
-        Box::new(TopicRows),
+        Box::<TopicRows>::default(),
         Box::new(PresenceTrue::default()),
         Box::new(NoDoubleLeave::default()),
     ]

@@ -18,7 +18,7 @@ pub(super) struct OwnLease {
 /// What was asked for last.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LeaseAttempt {
-    op: OpId,
+    pub(super) op: OpId,
     place: usize,
     pub(super) step: LeaseStep,
     pub(super) at: Instant,

@@ -1,9 +1,10 @@
 //! `topic-rows`: after the faults the directory says of topics what is so, and at rest nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use switchboard_core::directory::Operation;
 use switchboard_core::id::{InstanceId, TopicId};
+use switchboard_core::time::Instant;
 
 use super::allowance::differs;
 use crate::checker::{Checker, Scene, Watch};
@@ -11,9 +12,13 @@ use crate::ledger::{Excuse, FaultKind, Scope};
 use crate::observed::{Change, Observed, Quiescence, Topic};
 
 /// Where the schedule expects it, the instances that the directory names for a topic are those that have told
-/// a terminal there that it is a member. And nothing is written but when that changes, as long as nothing is wrong.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct TopicRows;
+/// a terminal there that it is a member. And nothing is written but when that changes, and once in the time of a sweep,
+/// as long as nothing is wrong.
+#[derive(Clone, Debug, Default)]
+pub struct TopicRows {
+    /// When a row was last written although it said so already.
+    swept: BTreeMap<(TopicId, InstanceId), Instant>,
+}
 
 impl Checker for TopicRows {
     fn name(&self) -> &'static str {
@@ -31,10 +36,13 @@ impl Checker for TopicRows {
         let Change::Topic { before, after } = executed.change else {
             return;
         };
-        let instance = match &executed.operation {
-            Operation::EnterTopic { instance, .. } | Operation::LeaveTopic { instance, .. } => {
-                *instance
+        let (instance, topic) = match &executed.operation {
+            Operation::EnterTopic {
+                instance, topic, ..
             }
+            | Operation::LeaveTopic {
+                instance, topic, ..
+            } => (*instance, topic),
             Operation::Register { .. }
             | Operation::Unregister { .. }
             | Operation::RemoveRow { .. }
@@ -54,6 +62,7 @@ impl Checker for TopicRows {
         }
         match differs(watch, executed.life).or_else(|| evicted(watch, instance)) {
             Some(excuse) => watch.excused(excuse),
+            None if self.is_sweep(watch, topic, instance) => watch.held(),
             None => watch.violated(format!(
                 "i{} asks for what is so already, and nothing was wrong: {:?}",
                 executed.life.host + 1,
@@ -86,6 +95,17 @@ impl Checker for TopicRows {
         } else if !rows.is_empty() || quiescence == Quiescence::AtRest {
             watch.held();
         }
+    }
+}
+
+impl TopicRows {
+    /// Whether it may be the sweep that has come to a row. It comes to all connections first, which takes a part of its
+    /// time.
+    fn is_sweep(&mut self, watch: &Watch<'_>, topic: &TopicId, instance: InstanceId) -> bool {
+        let now = watch.now();
+        let sweep = watch.scene().config().sweep;
+        let last = self.swept.insert((topic.clone(), instance), now);
+        now >= Instant::START + sweep / 8 && last.is_none_or(|last| now >= last + sweep / 2)
     }
 }
 
