@@ -156,7 +156,6 @@ impl Limits {
     fn answered(&mut self, watch: &mut Watch<'_>, hand_in: HandIn, receipt: &Receipt) {
         let push = hand_in.push;
         let published = &watch.scene().pushes()[push];
-        let publisher = published.times()[hand_in.time].life;
         let config = watch.scene().config();
         let bytes = published.payload().map_or(0, |payload| payload.len());
         let fits = bytes <= config.push_bytes && published.users().len() <= config.push_users;
@@ -180,7 +179,7 @@ impl Limits {
                     (Follows::Written, LOOK)
                 }
                 (Outcome::Overflow, policy) => {
-                    judge(watch, could_be_full(watch, publisher, session), || {
+                    judge(watch, could_be_full(watch, hand_in, session), || {
                         format!(
                             "the queue of session {session} cannot have been full at push {push}"
                         )
@@ -419,12 +418,17 @@ fn lane(watch: &Watch<'_>, life: Life, user: &UserId) -> usize {
 /// Bytes of the frame that announces a record to its followers, at most.
 const ANNOUNCED: usize = 128;
 
-/// Whether enough came for a terminal to fill its queue, as a publisher has just told: pushes that
-/// can have waited there lately. What answers its messages takes no room.
-fn could_be_full(watch: &Watch<'_>, publisher: Life, session: usize) -> bool {
+/// Whether enough came for a terminal to fill its queue, as the answer to a push has just told: pushes that
+/// can have waited there lately, or when the push came for the first time, whose outcome its repeats are told. What
+/// answers the terminal's messages takes no room.
+fn could_be_full(watch: &Watch<'_>, hand_in: HandIn, session: usize) -> bool {
     let scene = watch.scene();
     let (this, config) = (&scene.sessions()[session], scene.config());
+    let times = scene.pushes()[hand_in.push].times();
+    let publisher = times[hand_in.time].life;
+    let earlier = times[..hand_in.time].iter().map(|time| time.at).min();
     let lately = watch.now().before(TOLD_AFTER);
+    let lately = earlier.map_or(lately, |earlier| lately.min(earlier));
     let hosts = [Some(publisher.host), this.life().map(|life| life.host)];
     // What an instance that stands still, or a link, has held back comes all at once.
     let held_back = watch.excuse(lately, watch.now(), |excuse| match excuse.scope {

@@ -293,11 +293,12 @@ fn has_read_all(watch: &Watch<'_>, path: &Path, since: Instant) -> bool {
     let was_greeted = this.greeted().is_some_and(|(at, _)| at <= since);
     let follows = match &path.channel {
         Channel::User(_) => true,
-        // Since it was told where it begins it has been a member.
+        // It has been a member that follows, and has been told so.
         Channel::Topic(topic) => {
             let standing = this.standing(topic);
             let is_told = standing.told().is_some_and(|(at, _)| at <= since);
-            is_told && path.since <= since && !standing.has_left_since(path.since)
+            let follows = standing.follows().is_some_and(|begun| begun <= since);
+            is_told && follows && path.since <= since
         }
     };
     this.is_open() && lives && reads && was_greeted && follows

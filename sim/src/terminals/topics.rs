@@ -12,7 +12,7 @@ use super::{Session, Terminals};
 use crate::context::Context;
 use crate::directory::Directory;
 use crate::fingerprint::{Fingerprint, Print};
-use crate::observed::Observed;
+use crate::observed::{LogWord, Observed};
 use crate::schedule::{Moment, TopicAct};
 
 /// What a session has to do with one topic, as its client and its instance have said it.
@@ -24,6 +24,9 @@ pub struct Standing {
     until: Option<Instant>,
     /// Since when its instance says that it is one, and whether that says `degraded`.
     told: Option<(Instant, bool)>,
+    /// Since when its instance says where it stands in the topic's log, without having said since then that it has
+    /// left.
+    follows: Option<Instant>,
     /// When it last began to leave, or was said to have left.
     left: Option<Instant>,
     /// Wishes to leave that its instance has not taken in.
@@ -47,6 +50,15 @@ impl Standing {
         }
     }
 
+    /// Since when its instance says where it stands in the topic's log. `None`: it does not, or the client has begun to
+    /// leave.
+    pub const fn follows(&self) -> Option<Instant> {
+        match self.leaving {
+            0 => self.follows,
+            _ => None,
+        }
+    }
+
     /// Whether it has begun to leave, or was said to have left, since a moment.
     pub fn has_left_since(&self, since: Instant) -> bool {
         self.left.is_some_and(|left| left >= since)
@@ -54,6 +66,13 @@ impl Standing {
 
     fn may_join(&mut self) {
         self.may_be = true;
+    }
+
+    /// The client begins to leave, or its instance takes that in, or says that it has left.
+    fn leaves(&mut self, now: Instant) {
+        self.told = None;
+        self.follows = None;
+        self.left = Some(now);
     }
 
     fn ends(&mut self, now: Instant) {
@@ -146,8 +165,7 @@ impl Terminals {
             TopicWish::Leave(topic) | TopicWish::Lapse(topic) => {
                 let standing = this.topics.entry(topic.clone()).or_default();
                 standing.leaving += 1;
-                standing.told = None;
-                standing.left = Some(cx.now);
+                standing.leaves(cx.now);
             }
         }
         let at = self.upwards(cx, session);
@@ -201,8 +219,7 @@ impl Terminals {
                 let standing = this.topics.entry(topic.clone()).or_default();
                 standing.leaving = standing.leaving.saturating_sub(1);
                 standing.unanswered += 1;
-                standing.told = None;
-                standing.left = Some(cx.now);
+                standing.leaves(cx.now);
                 standing.ends(cx.now);
             }
         }
@@ -211,6 +228,10 @@ impl Terminals {
     /// An instance says something to a terminal that has to do with topics.
     pub(super) fn hear_of_topics(&mut self, now: Instant, session: usize, outgoing: &Outgoing) {
         let this = &mut self.sessions[session];
+        if let Some((Some(topic), LogWord::Attached(_))) = LogWord::of(outgoing) {
+            let standing = this.topics.entry(topic.clone()).or_default();
+            standing.follows = standing.follows.or(Some(now));
+        }
         match outgoing {
             Outgoing::Hello { .. } => {
                 for topic in this.rights.iter().flat_map(|rights| &rights.joins) {
@@ -230,8 +251,7 @@ impl Terminals {
             }
             Outgoing::Left(topic) => {
                 let standing = this.topics.entry(topic.clone()).or_default();
-                standing.told = None;
-                standing.left = Some(now);
+                standing.leaves(now);
                 match standing.unanswered {
                     0 => standing.ends(now),
                     _ => standing.unanswered -= 1,

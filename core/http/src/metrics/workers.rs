@@ -142,7 +142,7 @@ const COUNTERS: [CounterRow; 47] = [
     ),
     CounterRow(
         "log_check_misses",
-        "Followers that a check found elsewhere",
+        "Followers that a check found elsewhere than at the head of their log",
         |s| s.log_check_misses,
     ),
     CounterRow("directory_trips", "Round trips to the directory", |s| {

@@ -104,7 +104,7 @@ pub struct Stats {
     pub log_steps_back: u64,
     /// Heads of logs that were compared with where followers stand.
     pub log_checks: u64,
-    /// Followers that were found elsewhere, while nothing was read for them.
+    /// Followers that were found elsewhere, while nothing was read for them. The record may have been on its way.
     pub log_check_misses: u64,
     /// Events for keys that are out of date.
     pub stale_events: u64,
