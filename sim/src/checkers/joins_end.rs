@@ -91,7 +91,11 @@ impl Checker for JoinsEnd {
         let told = self.told.get(&(*session, topic.clone()));
         let is_told = match by {
             By::Terminal => told.is_some_and(|told| told >= since),
-            By::Application => standing.told().is_some(),
+            // Somebody else may take back in one turn what was answered in it, before the directory knows.
+            By::Application => {
+                let refused = self.refused.get(&(*session, topic.clone()));
+                standing.told().is_some() || refused.is_some_and(|refused| refused >= since)
+            }
         };
         // What it wants may cross what an application does.
         let crossed = match by {
