@@ -285,13 +285,13 @@ impl Writer {
             Intake::TripAnswered {
                 op,
                 in_time,
+                lost,
                 granted,
                 refused,
-                ..
             } => {
                 let lease = watch.scene().config().lease;
                 self.lease
-                    .answered(now, lease, op, in_time, granted, refused);
+                    .answered(now, lease, op, in_time && !lost, granted, refused);
                 if let Some(step) = self.lease.step.filter(|step| step.op == op)
                     && step.outcome == StepOutcome::Granted
                 {

@@ -216,8 +216,9 @@ impl Terms {
             } => {
                 let lasts = watch.scene().config().lease;
                 let done = granted || released;
-                self.lease.answered(now, lasts, op, in_time, done, refused);
-                if vanished && in_time && self.knows_of_lease(op) {
+                self.lease
+                    .answered(now, lasts, op, in_time && !lost, done, refused);
+                if vanished && in_time && !lost && self.knows_of_lease(op) {
                     self.gone = self.gone.or(Some(now));
                 }
                 if self.lease.granted.is_some_and(|(_, at)| at == now) {

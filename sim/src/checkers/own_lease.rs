@@ -36,7 +36,7 @@ pub(super) enum StepOutcome {
     Lost,
     /// It refused it then.
     Refused(Instant),
-    /// The round trip was given up.
+    /// The round trip was given up, or its link was.
     Unknown,
 }
 
@@ -54,13 +54,14 @@ impl OwnLease {
         }
     }
 
-    /// A round trip is answered. `lasts`: a lease, which is lost if its renewal is asked for when it has expired.
+    /// A round trip is answered. `known`: what has become of it, as it was in time, and its link is not given up for what
+    /// else it was answered. `lasts`: a lease, which is lost if its renewal is asked for when it has expired.
     pub(super) fn answered(
         &mut self,
         now: Instant,
         lasts: Duration,
         op: OpId,
-        in_time: bool,
+        known: bool,
         done: bool,
         refused: u64,
     ) {
@@ -68,7 +69,7 @@ impl OwnLease {
             return;
         };
         let held = (self.granted).is_some_and(|(asked, _)| step.at < asked + lasts);
-        step.outcome = if !in_time {
+        step.outcome = if !known {
             StepOutcome::Unknown
         } else if refused & 1 << step.place.min(63) != 0 {
             StepOutcome::Refused(now)

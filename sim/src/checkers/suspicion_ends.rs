@@ -157,13 +157,13 @@ impl Suspicion {
             Intake::TripAnswered {
                 op,
                 in_time,
+                lost,
                 granted,
                 refused,
-                ..
             } => {
                 let before = self.lease.granted;
                 self.lease
-                    .answered(now, lasts, op, in_time, granted, refused);
+                    .answered(now, lasts, op, in_time && !lost, granted, refused);
                 let regained = self.lease.granted != before;
                 if regained && self.isolated && !self.draining {
                     self.rejoins.get_or_insert(now);
