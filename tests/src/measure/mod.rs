@@ -13,6 +13,13 @@ pub fn median(all: &[f64]) -> f64 {
     quantile(all, 0.5)
 }
 
+/// Says whether a figure is within its bound, as `--check` asks, and returns that.
+pub fn is_within(holds: bool, bound: &str) -> bool {
+    let verdict = if holds { "within" } else { "ABOVE" };
+    println!("  {verdict} the bound of {bound}");
+    holds
+}
+
 /// The one that this share of all is below.
 pub fn quantile(all: &[f64], share: f64) -> f64 {
     let mut sorted = all.to_vec();

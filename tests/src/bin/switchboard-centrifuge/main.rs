@@ -6,7 +6,9 @@ use std::time::Duration;
 use clap::Parser;
 use switchboard_tests::adapter::Adapter;
 use switchboard_tests::http::Request;
-use switchboard_tests::measure::{Crowd, ONE_BY_ONE, Speaks, Testbed, median, serve_herd_if_asked};
+use switchboard_tests::measure::{
+    Crowd, ONE_BY_ONE, Speaks, Testbed, is_within, median, serve_herd_if_asked,
+};
 
 /// Measures what terminals of Centrifuge's protocol cost in JSON, beside plain ones in the same run.
 ///
@@ -57,12 +59,6 @@ fn main() -> ExitCode {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     }
-}
-
-fn is_within(holds: bool, bound: &str) -> bool {
-    let verdict = if holds { "within" } else { "ABOVE" };
-    println!("  {verdict} the bound of {bound}");
-    holds
 }
 
 /// Returns how many bytes more a terminal takes than a plain one.

@@ -13,7 +13,15 @@ const RECORDS: usize = 4;
 /// For how long repeats of pushes are told, which takes memory as well.
 const REPEATS: Duration = Duration::from_secs(10);
 
-pub(crate) fn measure(adapter: Adapter, terminals: usize) {
+/// What a log and who follows it cost.
+pub(crate) struct MemoryCost {
+    /// Bytes of an idle follower beside those of a plain terminal.
+    pub(crate) more: i64,
+    /// Bytes in Redis of a user with one record of 200 B.
+    pub(crate) in_redis: u64,
+}
+
+pub(crate) fn measure(adapter: Adapter, terminals: usize) -> MemoryCost {
     println!("resident memory of both servers for an idle terminal, of {terminals}:");
     let plain = idle(adapter, terminals, ("", "false"));
     let follower = idle(adapter, terminals, ("&log=1", "true"));
@@ -27,7 +35,10 @@ pub(crate) fn measure(adapter: Adapter, terminals: usize) {
         "  {RECORDS} more pushes   plain {:+} B, follower, to which they are records, {:+} B",
         plain.1, follower.1
     );
-    in_redis(&Testbed::start(adapter));
+    MemoryCost {
+        more: follower.0 - plain.0,
+        in_redis: in_redis(&Testbed::start(adapter)),
+    }
 }
 
 /// What each of so many terminals adds to servers that have had some already, and then pushes to it that are durable or
@@ -77,8 +88,8 @@ fn push_to_all(place: &Testbed, users: usize, durable: &str) {
     }
 }
 
-/// What Redis keeps of one user.
-fn in_redis(place: &Testbed) {
+/// What Redis keeps of one user. Returns that of one with one record of 200 B.
+fn in_redis(place: &Testbed) -> u64 {
     println!("bytes in Redis for a user, keys and all:");
     let crowd = Crowd::new(place);
     crowd.connect(
@@ -90,6 +101,7 @@ fn in_redis(place: &Testbed) {
     }
     let request = push("logged", vec![b'x'; 200]).query("durable", "true");
     place.servers[0].api().receipt(request);
+    let mut with_a_record = 0;
     for (user, what) in [
         ("pushed", "nobody is connected, no log"),
         ("plain", "one terminal, no log"),
@@ -98,9 +110,12 @@ fn in_redis(place: &Testbed) {
     ] {
         let [rows, meta, records, pushes] =
             ["u", "m", "h", "d"].map(|key| place.key_bytes(&format!("sb:{{p*}}{key}:{user}")));
+        let all = rows + meta + records + pushes;
         println!(
-            "  {what:<42}{} (rows {rows}, position {meta}, records {records}, ids of pushes {pushes})",
-            rows + meta + records + pushes
+            "  {what:<42}{all} (rows {rows}, position {meta}, records {records}, ids of pushes {pushes})"
         );
+        // The last one.
+        with_a_record = all;
     }
+    with_a_record
 }

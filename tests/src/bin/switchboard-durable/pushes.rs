@@ -9,8 +9,16 @@ use switchboard_tests::measure::{Crowd, ONE_BY_ONE, Testbed, median};
 const USERS: usize = 200;
 const PUBLISHERS: usize = 8;
 
+/// What a durable push costs.
+pub(crate) struct PushCost {
+    /// Times the processor time of a plain one.
+    pub(crate) times: f64,
+    /// Scripts that Redis runs meanwhile, for each push.
+    pub(crate) scripts: f64,
+}
+
 /// Plain and durable pushes in turns: the first to terminals that do not follow, the others to those that do.
-pub(crate) fn measure(place: &Testbed, pushes: usize, turns: usize) {
+pub(crate) fn measure(place: &Testbed, pushes: usize, turns: usize) -> PushCost {
     let crowd = Crowd::new(place);
     let plain = (0..USERS).map(|user| format!("user=plain-{user}"));
     let durable = (0..USERS).map(|user| format!("user=durable-{user}&log=1"));
@@ -41,11 +49,13 @@ pub(crate) fn measure(place: &Testbed, pushes: usize, turns: usize) {
         let turns: Vec<_> = turns.iter().map(|micros| format!("{micros:.0}")).collect();
         println!("  {name:<10}{median:.1} us, median of {}", turns.join(", "));
     }
-    println!("  ratio     {:.2}", durable.0 / plain.0);
-    let each = calls as f64 / (pushes * turns) as f64;
+    let times = durable.0 / plain.0;
+    println!("  ratio     {times:.2}");
+    let scripts = calls as f64 / (pushes * turns) as f64;
     println!(
-        "scripts that Redis runs for a durable push: {each:.3}, those of leases and checks with it"
+        "scripts that Redis runs for a durable push: {scripts:.3}, those of leases and checks with it"
     );
+    PushCost { times, scripts }
 }
 
 fn publish(place: &Testbed, kind: &str, pushes: usize) {

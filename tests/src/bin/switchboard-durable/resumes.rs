@@ -39,7 +39,19 @@ struct Phase {
     took: Duration,
 }
 
-pub(crate) fn measure(place: &Testbed, resumes: usize, within: Duration, rate: u32) {
+/// What it took that all returned.
+pub(crate) struct Resumes {
+    /// Until all had their records.
+    pub(crate) took: Duration,
+    /// The p99 of receipts of plain pushes meanwhile, in times its usual value.
+    pub(crate) plain: f64,
+    /// That of durable ones.
+    pub(crate) durable: f64,
+    /// The memory of servers at most, in times that of all of them idle.
+    pub(crate) memory: f64,
+}
+
+pub(crate) fn measure(place: &Testbed, resumes: usize, within: Duration, rate: u32) -> Resumes {
     println!(
         "{resumes} terminals return for {MISSED} records each while {rate} pushes a second flow, every other one durable:"
     );
@@ -109,6 +121,13 @@ pub(crate) fn measure(place: &Testbed, resumes: usize, within: Duration, rate: u
         after >> 20,
         peak as f64 / after as f64
     );
+    let slower = |kind| p99(again.latencies.of(kind)) / p99(usual.latencies.of(kind));
+    Resumes {
+        took: again.took,
+        plain: slower(PushKind::Plain),
+        durable: slower(PushKind::Durable),
+        memory: peak as f64 / after as f64,
+    }
 }
 
 fn report(name: &str, phase: &Phase, usual: &Phase) {
