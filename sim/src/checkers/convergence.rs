@@ -14,7 +14,7 @@ use crate::observed::{Observed, Quiescence, Topic};
 pub struct Convergence;
 
 /// A row is removed within this time, if nothing delays that.
-const REMOVED: Duration = Duration::from_millis(100);
+pub(super) const REMOVED: Duration = Duration::from_millis(100);
 
 impl Checker for Convergence {
     fn name(&self) -> &'static str {

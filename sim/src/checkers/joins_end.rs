@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use switchboard_core::channel::Channel;
 use switchboard_core::frame::Outgoing;
 use switchboard_core::id::TopicId;
 use switchboard_core::message::{Action, Outcome, Receipt};
@@ -11,8 +12,9 @@ use switchboard_core::topic::TopicWish;
 
 use super::allowance::closing;
 use super::connect_ends::{WAYS, not_in_time};
+use super::topic_members::{may_be_member, may_be_told_to_leave};
 use crate::checker::{Checker, Watch};
-use crate::ledger::{Excuse, Part, Scope};
+use crate::ledger::{Excuse, FaultKind, Part, Scope};
 use crate::observed::{HandIn, Observed, Topic};
 
 /// A terminal that wants to join a topic is told within the grace of the hello that it has, or that it has not; a
@@ -42,8 +44,8 @@ struct Wish {
 enum By {
     /// It itself. It waits for so long, and for its hello before.
     Terminal,
-    /// An application, which was told that it has.
-    Application,
+    /// An application, which was told that it has, and has first wanted it then.
+    Application { first: Instant },
 }
 
 /// What a turn takes.
@@ -92,7 +94,7 @@ impl Checker for JoinsEnd {
         let is_told = match by {
             By::Terminal => told.is_some_and(|told| told >= since),
             // Somebody else may take back in one turn what was answered in it, before the directory knows.
-            By::Application => {
+            By::Application { .. } => {
                 let refused = self.refused.get(&(*session, topic.clone()));
                 standing.told().is_some() || refused.is_some_and(|refused| refused >= since)
             }
@@ -100,7 +102,7 @@ impl Checker for JoinsEnd {
         // What it wants may cross what an application does.
         let crossed = match by {
             By::Terminal => *since,
-            By::Application => since.before(WAYS),
+            By::Application { .. } => since.before(WAYS),
         };
         if is_told || standing.has_left_since(crossed) {
             return watch.held();
@@ -111,6 +113,13 @@ impl Checker for JoinsEnd {
         let wakes = (this.life()).and_then(|life| watch.scene().host(life.host));
         let wakes = wakes.map(|host| host.paused_until());
         let within = watch.scene().config().hello_grace * 2 + WAYS;
+        if let By::Application { first } = by
+            && this.greeted().is_some_and(|(at, _)| at >= *first)
+            && may_be_told_to_leave(watch, *session, topic)
+        {
+            // It was taken back before the terminal was greeted, which was told of neither.
+            return watch.held();
+        }
         if let Some(wakes) = wakes.filter(|wakes| *wakes + within > watch.now()) {
             return watch.call_at(wakes + within, what);
         }
@@ -118,11 +127,25 @@ impl Checker for JoinsEnd {
         let unread = |excuse: &Excuse| {
             excuse.kind.part() == Part::Terminal && excuse.scope == Scope::Session(*session)
         };
-        // What it is told stands behind the word of another topic, if it was pushed to while the directory did not know of it.
-        if *by == By::Application && watch.now() < *since + within {
-            let lately = since.before(within);
-            let directory = |excuse: &Excuse| excuse.kind.part() == Part::Directory;
-            if watch.excuse(lately, watch.now(), directory).is_some() {
+        // It is told when its log was read, if it has asked for that; and behind the word of another topic that it joins
+        // meanwhile.
+        if let By::Application { .. } = by
+            && watch.now() < *since + within
+        {
+            let of_topic = Channel::Topic(topic.clone());
+            let scene = watch.scene();
+            let joins = |other: &TopicId| {
+                other != topic
+                    && may_be_member(scene, *session, other, *since)
+                    && this
+                        .standing(other)
+                        .told()
+                        .is_none_or(|(at, _)| at > *since)
+            };
+            let by_itself = this.topics().any(|(other, _)| joins(other));
+            let by_others = (scene.pushes().iter())
+                .any(|push| matches!(push.action(), Action::Join(other) if joins(other)));
+            if !this.asks_of(&of_topic).is_empty() || by_itself || by_others {
                 return watch.call_at(*since + within, what);
             }
         }
@@ -136,6 +159,17 @@ impl Checker for JoinsEnd {
             )),
         }
     }
+}
+
+/// A directory that is slow, if a session has left a topic just before it joined it again: its row is written when it was
+/// removed, and each takes a round trip.
+fn two_trips(watch: &Watch<'_>, session: usize, topic: &TopicId) -> Option<Excuse> {
+    let (scene, now) = (watch.scene(), watch.now());
+    let config = scene.config();
+    let since = now.before(config.hello_grace + config.directory_timeout);
+    let standing = scene.sessions()[session].standing(topic);
+    let lags = || watch.excuse(since, now, |excuse| excuse.kind == FaultKind::RedisLags);
+    standing.has_left_since(since).then(lags).flatten()
 }
 
 impl JoinsEnd {
@@ -161,7 +195,8 @@ impl JoinsEnd {
                 topic, degraded, ..
             } => {
                 if *degraded {
-                    match not_in_time(watch, session) {
+                    let excuse = not_in_time(watch, session);
+                    match excuse.or_else(|| two_trips(watch, session, topic)) {
                         Some(excuse) => watch.excused(excuse),
                         None => watch.violated(format!(
                             "session {session} is a degraded member of {topic:?}, and nothing was wrong"
@@ -204,7 +239,7 @@ impl JoinsEnd {
             let refused = self.refused.get(&(session, topic.clone()));
             let standing = scene.sessions()[session].standing(topic);
             if !standing.has_left_since(first) && refused.is_none_or(|refused| *refused < first) {
-                self.call(watch, session, topic, (By::Application, TURN));
+                self.call(watch, session, topic, (By::Application { first }, TURN));
             }
         }
     }

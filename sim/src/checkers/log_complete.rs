@@ -18,7 +18,6 @@ use crate::context::BEGIN;
 use crate::ledger::{Excuse, FaultKind, Part, Scope};
 use crate::observed::{Executed, Life, Observed, Quiescence, Topic};
 use crate::redis::ChainLink;
-use crate::terminals::Pace;
 
 /// Each record that a terminal is told is the successor of what it holds; and everybody who is connected has
 /// what the log has: soon while all is well, and as soon as the head is compared once more after a fault.
@@ -56,6 +55,8 @@ struct Recheck {
 pub(super) const SOON: Duration = Duration::from_secs(5);
 /// How long the head takes to be read when it is to be compared, and what comes of that.
 const COMPARED: Duration = Duration::from_secs(5);
+/// How long a log is left alone that could not be read, and how long its reading takes then.
+const READ_AGAIN: Duration = Config::LOG_READ_PAUSE_MAX.saturating_add(SOON);
 /// How much sooner than it could heads may be compared once more.
 const MOMENT: Duration = Duration::from_secs(1);
 /// A round of checks that is longer than this is seen by nobody.
@@ -167,7 +168,7 @@ impl LogComplete {
         let heads = self.heads.entry(channel.clone()).or_default();
         heads.clear();
         if !is_unchecked(watch) {
-            let compared = watch.now() + watch.scene().config().log_check;
+            let compared = watch.now() + watch.scene().config().log_check * 2;
             heads.extend(watch.scene().log_head(channel).map(|head| (head, compared)));
         }
     }
@@ -288,7 +289,7 @@ impl LogComplete {
 /// Whether a client has been connected since then, and has read all that came.
 fn has_read_all(watch: &Watch<'_>, path: &Path, since: Instant) -> bool {
     let this = &watch.scene().sessions()[path.session];
-    let reads = this.pace() == Pace::AtOnce && this.has_read_since(since);
+    let reads = this.reads_at_once_since().is_some_and(|at| at <= since);
     let lives = this.life().is_some_and(|life| watch.scene().lives(life));
     let was_greeted = this.greeted().is_some_and(|(at, _)| at <= since);
     let follows = match &path.channel {
@@ -323,22 +324,30 @@ fn within(watch: &Watch<'_>) -> Option<Duration> {
     }
     let compared = match is_unchecked(watch) {
         true => doubt + COMPARED,
+        // A log may come first in one round, and last in the next, if others are followed meanwhile.
+        false if config.log_check > SOON => config.log_check * 2 + COMPARED,
         false => config.log_check + COMPARED,
+    };
+    // Nobody compares the head with where a follower stands that waits to read its log once more.
+    let unread = watch.excuse(now.before(READ_AGAIN), now, |excuse| {
+        matches!(excuse.kind, FaultKind::RedisRefuses | FaultKind::RedisSlow)
+    });
+    let compared = match unread {
+        Some(_) => compared.max(READ_AGAIN),
+        None => compared,
     };
     let calm = watch.excuse(now.before(compared), now, disturbs).is_none();
     calm.then_some(compared)
 }
 
-/// Whether a fault may keep a record from its followers.
+/// Whether a fault may keep a record from its followers. Whom the directory has thrown away is for [`not_found`] to say.
 pub(super) fn disturbs(excuse: &Excuse) -> bool {
     match excuse.kind.part() {
-        Part::Directory | Part::Process | Part::Links => true,
+        Part::Directory => excuse.kind != FaultKind::RedisEvicted,
+        Part::Process | Part::Links => true,
         Part::Life => excuse.kind != FaultKind::Start || excuse.from > BEGIN,
         Part::Terminal => false,
-        Part::NoExcuse => matches!(
-            excuse.kind,
-            FaultKind::RedisLostLog | FaultKind::RedisEvictedTopic
-        ),
+        Part::NoExcuse => excuse.kind == FaultKind::RedisLostLog,
     }
 }
 
@@ -403,9 +412,6 @@ fn same_records(watch: &Watch<'_>, path: &Path, chain: &[ChainLink]) -> Option<S
 
 /// The eviction of a client's row, or of what its instance says of the topic, if that is why it was not found.
 fn not_found(watch: &Watch<'_>, path: &Path) -> Option<Excuse> {
-    if !is_unchecked(watch) {
-        return None;
-    }
     let session = &watch.scene().sessions()[path.session];
     let holder = session.life().map(|life| Scope::Instance(life.host));
     let (kind, scope) = match path.channel.topic() {

@@ -9,6 +9,7 @@ use switchboard_core::id::{TopicId, UserId};
 use switchboard_core::time::Instant;
 use switchboard_core::topic::TopicWish;
 
+use super::topic_members::may_be_told_to_leave;
 use crate::checker::{Checker, Scene, Watch};
 use crate::ledger::{Excuse, FaultKind, Part, Scope};
 use crate::observed::{Observed, Quiescence, Topic};
@@ -254,12 +255,16 @@ impl PresenceTrue {
         let grace = scene.config().presence_grace;
         let now = watch.now();
         let is_there = |since: Instant| {
-            scene.sessions().iter().find(|other| {
+            let mut sessions = scene.sessions().iter().enumerate();
+            let there = sessions.find(|(number, other)| {
                 let told = other.standing(topic).told();
                 // A degraded member may be missed.
                 let told = told.is_some_and(|(at, degraded)| !degraded && at <= since);
-                other.user() == user && other.is_open() && told
-            })
+                // That it has left is told behind what it does not read.
+                let leaves = || may_be_told_to_leave(watch, *number, topic);
+                other.user() == user && other.is_open() && told && !leaves()
+            });
+            there.map(|(_, other)| other)
         };
         let begun = now.before(grace + WITHIN);
         let lately = (self.last_there.get(&(topic.clone(), user.clone())))

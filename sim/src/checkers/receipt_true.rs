@@ -75,6 +75,21 @@ fn doubt(watch: &Watch<'_>, hand_in: HandIn, receipt: &Receipt) -> Option<Excuse
     in_doubt(watch, handed_in.life, handed_in.at, everyone)
         .or_else(|| late(watch, handed_in, None).filter(|_| everyone))
         .or_else(|| looked_up_too_late(watch, handed_in, published, receipt))
+        .or_else(|| waits_for_a_trip(watch, handed_in))
+}
+
+/// A directory that is slow, if so many pushes came to an instance at a time that a lookup waited for one that was under
+/// way before it.
+fn waits_for_a_trip(watch: &Watch<'_>, handed_in: &HandedIn) -> Option<Excuse> {
+    let (scene, now) = (watch.scene(), watch.now());
+    let since = handed_in.at.before(scene.config().directory_timeout);
+    let times = scene.pushes().iter().flat_map(Published::times);
+    let there = times
+        .filter(|time| time.life == handed_in.life && time.at >= since && time.at <= handed_in.at);
+    let lags = || watch.excuse(since, now, |excuse| excuse.kind == FaultKind::RedisLags);
+    (there.count() > Config::TRIPS_IN_FLIGHT)
+        .then(lags)
+        .flatten()
 }
 
 /// Why rows may not have been read once more by the deadline: a terminal was gone, its end took its time, or what
@@ -126,7 +141,8 @@ pub(super) fn in_doubt(
     let from = shaken.before(silence + config.link_timeout * 2);
     watch
         .excuse(from, watch.now(), |excuse| match excuse.kind.part() {
-            Part::Directory => excuse.until >= shaken,
+            // A row that is thrown away makes no doubt: nobody notices.
+            Part::Directory => excuse.until >= shaken && excuse.kind != FaultKind::RedisEvicted,
             // Nobody answers for the terminals of an instance that stands still or cannot be reached.
             Part::Process => {
                 everyone || excuse.kind == FaultKind::LongPause || excuse.scope == publisher

@@ -9,7 +9,6 @@ use switchboard_core::time::Instant;
 use super::log_complete::{SOON, disturbs};
 use crate::checker::{Checker, HostView, Watch};
 use crate::observed::{LogWord, Observed, Topic};
-use crate::terminals::Pace;
 
 /// A terminal that was greeted and follows its log is told where it stands: soon, or when the pause after a read that
 /// has failed is over. Meanwhile no instance waits for more reads than it has followers, beside those under way of
@@ -68,8 +67,9 @@ impl ResumesEnd {
         for (session, since) in &self.waiting {
             let this = &watch.scene().sessions()[*session];
             let lives = this.life().is_some_and(|life| watch.scene().lives(life));
-            let reads = this.pace() == Pace::AtOnce && this.has_read_since(*since);
-            if this.is_open() && lives && reads && *since + patience < now {
+            // What has waited until it read at once comes first.
+            let due = (this.reads_at_once_since()).map(|reads| reads.max(*since) + patience);
+            if this.is_open() && lives && due.is_some_and(|due| due < now) {
                 let since = now.since(*since);
                 return watch.violated(format!(
                     "session {session} follows its log and waits since {since:?} to be told where it stands"

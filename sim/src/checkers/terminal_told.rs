@@ -39,6 +39,8 @@ struct Record {
     sent: Messages,
     /// Those that it has answered.
     answered: Messages,
+    /// It has answered less than it had taken in by then: it had begun to end the connection before the rest came.
+    was_last: bool,
     frames: u64,
     /// It was greeted before it was known where it stands in the log of its user.
     unplaced: bool,
@@ -189,7 +191,10 @@ impl TerminalTold {
             Outgoing::Received(messages) => {
                 let is_new = *messages != told.answered;
                 told.answered = *messages;
-                !is_first && is_new && *messages == told.sent
+                let sent = told.sent;
+                let some = messages.received <= sent.received && messages.dropped <= sent.dropped;
+                let before = std::mem::replace(&mut told.was_last, *messages != sent);
+                !is_first && is_new && some && !before
             }
             // Whether it is so is for `topic-members` to say.
             Outgoing::Joined { .. }

@@ -6,7 +6,8 @@ use switchboard_core::directory::Operation;
 use switchboard_core::id::{InstanceId, TopicId};
 use switchboard_core::time::Instant;
 
-use super::allowance::differs;
+use super::allowance::{differs, not_yet_noticed};
+use super::convergence::REMOVED;
 use crate::checker::{Checker, Scene, Watch};
 use crate::ledger::{Excuse, FaultKind, Scope};
 use crate::observed::{Change, Observed, Quiescence, Topic};
@@ -85,10 +86,15 @@ impl Checker for TopicRows {
             if let Some(excuse) = evicted(watch, *instance) {
                 return watch.excused(excuse);
             }
-            watch.violated(format!(
+            return watch.violated(format!(
                 "{instance:?} has members of {topic:?}, and no row says so"
             ));
-        } else if let Some((topic, instance)) = rows.difference(&members).next() {
+        }
+        let converged = quiescence == Quiescence::Converged;
+        let left_over = rows.difference(&members);
+        let mut left_over = left_over
+            .filter(|(topic, instance)| !(converged && just_left(watch, topic, *instance)));
+        if let Some((topic, instance)) = left_over.next() {
             watch.violated(format!(
                 "{instance:?} has no members of {topic:?}, and a row says so"
             ));
@@ -107,6 +113,20 @@ impl TopicRows {
         let last = self.swept.insert((topic.clone(), instance), now);
         now >= Instant::START + sweep / 8 && last.is_none_or(|last| now >= last + sweep / 2)
     }
+}
+
+/// Whether a member of a topic at an instance has ended or left just now, or has gone without a sign, so that the row
+/// is still to be removed.
+fn just_left(watch: &Watch<'_>, topic: &TopicId, instance: InstanceId) -> bool {
+    let (scene, since) = (watch.scene(), watch.now().before(REMOVED));
+    let mut sessions = scene.sessions().iter().enumerate();
+    sessions.any(|(number, session)| {
+        let is_here = session.life().map(|life| scene.instance_of(life)) == Some(instance);
+        let standing = session.standing(topic);
+        let has_ended = session.ended().is_some_and(|ended| ended >= since);
+        let lately = standing.may_have_been(since) && (has_ended || standing.has_left_since(since));
+        is_here && (lately || !session.is_open() && not_yet_noticed(watch, number).is_some())
+    })
 }
 
 /// What an instance says of topics was thrown away, and until just now it has not said all of it again.

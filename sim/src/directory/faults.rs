@@ -75,6 +75,11 @@ impl Directory {
                 if noise::at_most(*latency) * 2 >= cx.config.directory_timeout {
                     cx.fault_opens(FaultKind::RedisSlow, Scope::All);
                 }
+                cx.fault_ends(FaultKind::RedisLags, None);
+                // There and back, twice.
+                if noise::at_most(*latency) * 4 >= cx.config.hello_grace {
+                    cx.fault_opens(FaultKind::RedisLags, Scope::All);
+                }
             }
         }
         None

@@ -72,6 +72,9 @@ const fn kind(kind: FaultKind) -> &'static str {
         FaultKind::RedisClockBack => "the directory's clock went back",
         FaultKind::RedisScripts => "the directory forgot its scripts, and the link was lost",
         FaultKind::RedisRefuses => "the directory refused to serve",
+        FaultKind::RedisLags => {
+            "the directory took so long that two round trips may exceed a hello's grace"
+        }
         FaultKind::RedisSlow => "the directory was slow",
         FaultKind::RedisAway => "the directory could not be reached from one instance",
         FaultKind::RedisTrip => "a round trip to the directory went wrong",

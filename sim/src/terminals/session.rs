@@ -41,6 +41,8 @@ pub struct Session {
     pub(super) pace: Pace,
     /// Until then it read nothing, if it ever did so.
     pub(super) deaf_until: Option<Instant>,
+    /// When its client last began to read at once, and had not before.
+    pub(super) slow_until: Option<Instant>,
     /// Pushes whose frames are with the operating system, and when the instance was told so of the whole batch.
     pub(super) written: BTreeMap<PushId, Option<Instant>>,
     /// Those of them in whose batch others still wait for the terminal.
@@ -92,6 +94,7 @@ impl Fingerprint for Session {
             silent,
             pace,
             deaf_until: _,
+            slow_until: _,
             written: _,
             in_batch: _,
             key,
@@ -165,6 +168,7 @@ impl Session {
             silent: false,
             pace: Pace::AtOnce,
             deaf_until: None,
+            slow_until: None,
             written: BTreeMap::new(),
             in_batch: Vec::new(),
             key: None,
@@ -298,6 +302,13 @@ impl Session {
     /// Whether its client has read all the time since then, at whatever pace.
     pub fn has_read_since(&self, since: Instant) -> bool {
         self.pace != Pace::Never && self.deaf_until.is_none_or(|until| until < since)
+    }
+
+    /// Since when its client reads at once. `None`: it does not. What has waited until then comes now, one batch after
+    /// the other.
+    pub fn reads_at_once_since(&self) -> Option<Instant> {
+        let since = self.slow_until.unwrap_or(self.began());
+        (self.pace == Pace::AtOnce).then_some(since)
     }
 
     /// Whether a frame of this push is with the operating system.

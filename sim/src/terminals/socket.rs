@@ -97,8 +97,12 @@ impl Terminals {
         pace: Pace,
     ) {
         let this = &mut self.sessions[session];
-        if std::mem::replace(&mut this.pace, pace) == Pace::Never {
+        let before = std::mem::replace(&mut this.pace, pace);
+        if before == Pace::Never {
             this.deaf_until = Some(cx.now);
+        }
+        if before != Pace::AtOnce {
+            this.slow_until = Some(cx.now);
         }
         let (true, Some(life), Some(key)) = (pace != Pace::Never, this.life, this.key) else {
             return;

@@ -46,6 +46,9 @@ pub enum FaultKind {
     RedisRefuses,
     /// The directory was slow.
     RedisSlow,
+    /// The directory answered in time, and so slowly that two round trips, one after the other, may take longer than a
+    /// hello, or the word that a terminal has joined a topic, waits for it.
+    RedisLags,
     /// The directory could not be reached from one instance.
     RedisAway,
     /// One round trip to the directory went wrong.
@@ -110,7 +113,7 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// All kinds of faults.
-    pub const ALL: [Self; 49] = [
+    pub const ALL: [Self; 50] = [
         Self::Kill,
         Self::Start,
         Self::Pause,
@@ -131,6 +134,7 @@ impl FaultKind {
         Self::RedisScripts,
         Self::RedisRefuses,
         Self::RedisSlow,
+        Self::RedisLags,
         Self::RedisAway,
         Self::RedisTrip,
         Self::Cut,
@@ -207,6 +211,7 @@ impl FaultKind {
             | Self::RecycledAddress
             | Self::NotMe
             | Self::RedisEvictedTopic
+            | Self::RedisLags
             | Self::RedisLostLog
             | Self::Stranger
             | Self::AtMoment => Part::NoExcuse,
@@ -225,6 +230,7 @@ impl FaultKind {
             Self::RedisDown
                 | Self::RedisRefuses
                 | Self::RedisSlow
+                | Self::RedisLags
                 | Self::Cut
                 | Self::Clog
                 | Self::DialsRefused
