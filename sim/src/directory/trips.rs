@@ -119,7 +119,13 @@ impl Directory {
                 | TripFault::Refused(_),
             ) => {}
             Some(TripFault::RequestLost) => return,
-            Some(TripFault::Late) => at = at + given_up(cx),
+            Some(TripFault::Late) => {
+                at = at + given_up(cx);
+                // Whatever is sent meanwhile comes later still, the renewal of the lease as well.
+                if at.since(cx.now) * 2 >= cx.config.lease {
+                    cx.fault(FaultKind::RedisSlow, Scope::Instance(life.host), at);
+                }
+            }
             Some(TripFault::Stray) => {
                 let ids = cx.noise_ids(life);
                 at = cx.now + cx.noise.span(STRAY, Purpose::Stray, &ids);
