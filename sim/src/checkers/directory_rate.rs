@@ -288,6 +288,7 @@ impl Writer {
                 lost,
                 granted,
                 refused,
+                ..
             } => {
                 let lease = watch.scene().config().lease;
                 self.lease

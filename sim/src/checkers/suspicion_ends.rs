@@ -160,6 +160,7 @@ impl Suspicion {
                 lost,
                 granted,
                 refused,
+                ..
             } => {
                 let before = self.lease.granted;
                 self.lease
