@@ -76,8 +76,8 @@ impl Directory {
                     cx.fault_opens(FaultKind::RedisSlow, Scope::All);
                 }
                 cx.fault_ends(FaultKind::RedisLags, None);
-                // There and back, twice.
-                if noise::at_most(*latency) * 4 >= cx.config.hello_grace {
+                // There and back, twice; that all four ways are as slow as one may be does not happen.
+                if noise::at_most(*latency) * 3 >= cx.config.hello_grace {
                     cx.fault_opens(FaultKind::RedisLags, Scope::All);
                 }
             }
