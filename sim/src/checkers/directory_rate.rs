@@ -8,7 +8,7 @@ use switchboard_core::config::Config;
 use switchboard_core::id::{ConnectionId, Epoch, InstanceId, OpId, TopicId};
 use switchboard_core::time::Instant;
 
-use super::allowance::concerns;
+use super::allowance::{concerns, may_be_closing};
 use super::lateness::{SLACK, stood_still};
 use super::missing_rows::MissingRows;
 use super::own_lease::{OwnLease, StepOutcome};
@@ -504,7 +504,10 @@ impl Writer {
                 return false;
             };
             let session = scene.session_of(*connection);
-            let wanted = session.is_some_and(|session| scene.sessions()[session].is_open());
+            // The row of one whose end has begun is not written again.
+            let wanted = session.is_some_and(|session| {
+                scene.sessions()[session].is_open() && !may_be_closing(watch, session)
+            });
             let old = row.since >= since && row.since < claimed;
             wanted && old && (Some(row.epoch) != self.epoch || under_way(name))
         });
