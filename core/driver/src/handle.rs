@@ -95,8 +95,9 @@ impl Handle {
     /// # Errors
     ///
     /// If it is refused, or the server has stopped.
-    pub async fn push(&self, push: Push) -> Result<Receipt, CallError> {
-        self.hand_in(push).await?.receipt().await
+    pub fn push(&self, push: Push) -> impl Future<Output = Result<Receipt, CallError>> + use<'_> {
+        let handed_in = self.hand_in(push);
+        async { handed_in.await?.receipt().await }
     }
 
     /// Hands in a push, and does not wait for its receipt. Pushes of a user of which each is handed in when the one
@@ -105,7 +106,7 @@ impl Handle {
     /// # Errors
     ///
     /// If the instance has stopped.
-    pub async fn hand_in(&self, push: Push) -> Result<Handed, CallError> {
+    pub fn hand_in(&self, push: Push) -> impl Future<Output = Result<Handed, CallError>> + use<'_> {
         let first = match &push.to {
             Audience::User(user) | Audience::Connections { user, .. } => Some(user.as_bytes()),
             Audience::Users(users) => users.first().map(UserId::as_bytes),
@@ -113,11 +114,14 @@ impl Handle {
             Audience::Everyone => None,
         };
         let member = self.shared.publisher(first);
-        let (answer, answered) = oneshot::channel();
-        let input = Input::Push(Box::new(push), answer.into());
-        let sent = member.inbox.send(input).await;
-        sent.map_err(|_| CallError::Stopped)?;
-        Ok(Handed(answered))
+        // A future holds what it is made with to its end, and there may be many.
+        let push = Box::new(push);
+        async {
+            let (answer, answered) = oneshot::channel();
+            let sent = member.inbox.send(Input::Push(push, answer.into())).await;
+            sent.map_err(|_| CallError::Stopped)?;
+            Ok(Handed(answered))
+        }
     }
 
     /// The connections of a user, on all instances. While the directory cannot tell, the answer is

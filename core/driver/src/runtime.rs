@@ -3,11 +3,12 @@
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::pin::pin;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_io::{AsyncRead, AsyncWrite};
-use futures_util::future::{Either, select};
+use pin_project_lite::pin_project;
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use std::os::fd::{AsFd, AsRawFd as _};
@@ -87,10 +88,33 @@ pub trait Runtime: Send + Sync + 'static {
     fn dial(address: String) -> impl Future<Output = io::Result<Self::Stream>>;
 }
 
-/// The output of whichever ends first; the other is dropped. The first one is polled first.
-pub async fn race<T>(first: impl Future<Output = T>, second: impl Future<Output = T>) -> T {
-    match select(pin!(first), pin!(second)).await {
-        Either::Left((output, _)) | Either::Right((output, _)) => output,
+/// The output of whichever ends first; the other is dropped with this. The first one is polled first.
+pub fn race<T>(
+    first: impl Future<Output = T>,
+    second: impl Future<Output = T>,
+) -> impl Future<Output = T> {
+    Race { first, second }
+}
+
+pin_project! {
+    // An `async fn` would have room for both twice: for what it is given, and for what it waits for.
+    struct Race<A, B> {
+        #[pin]
+        first: A,
+        #[pin]
+        second: B,
+    }
+}
+
+impl<T, A: Future<Output = T>, B: Future<Output = T>> Future for Race<A, B> {
+    type Output = T;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
+        let race = self.project();
+        match race.first.poll(cx) {
+            Poll::Ready(output) => Poll::Ready(output),
+            Poll::Pending => race.second.poll(cx),
+        }
     }
 }
 

@@ -9,7 +9,6 @@ use futures_util::future::poll_fn;
 use futures_util::{AsyncReadExt as _, AsyncWriteExt as _, FutureExt as _};
 use http_body_util::{BodyExt as _, Either};
 use hyper::service::service_fn;
-use smol_hyper::rt::FuturesIo;
 
 use super::Ingress;
 use super::http::{builder, not_begun, once};
@@ -17,7 +16,7 @@ use crate::api::{ApiBody, MakeSleep, Scope};
 use crate::deadlines::Deadline;
 use crate::permits::{Capacity, Service, SocketPermit};
 use crate::runtime::{Runtime, race};
-use crate::streams::{Answering, Beginning, Begun, Heads, LINGER, Parting};
+use crate::streams::{Answering, Beginning, Begun, Heads, LINGER, Parting, Served};
 use crate::task::Portion;
 
 /// How long a connection to the API may be without a request. Longer than what common clients and
@@ -49,7 +48,7 @@ pub(super) async fn serve<R: Runtime>(
     let sleep: MakeSleep = |time| Box::pin(Deadline::after(time));
     let (stream, heads) = Heads::<R>::new(stream, head_time, idle);
     let mut connection = builder(ingress).serve_connection(
-        FuturesIo::new(Parting::<R, _>::new(stream)),
+        Served::new(Parting::<R, _>::new(stream)),
         service_fn(|request| {
             let answering = heads.answering();
             let answer = service.answer(server, request, scope, sleep);

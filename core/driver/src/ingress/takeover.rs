@@ -15,14 +15,13 @@ use http::header::DATE;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use smol_hyper::rt::FuturesIo;
 
 use super::http::{begun, builder, once};
 use super::{Ingress, refusals};
 use crate::answer::ConnectBody;
 use crate::permits::Service;
 use crate::runtime::{Runtime, race};
-use crate::streams::{Parting, joined};
+use crate::streams::{Parting, Served, joined};
 use crate::transport::{Kernel, Wire};
 
 /// An answer that refuses.
@@ -58,7 +57,7 @@ pub(super) async fn take_over<R: Runtime, T>(
         }
         None
     });
-    // Boxed: `race` holds each argument twice, and after a restart everybody comes at once.
+    // Boxed: whoever waits for this would have its room for as long, and after a restart everybody comes at once.
     race(
         Box::pin(handshake::<R, T>(ingress, service, stream, answer)),
         late,
@@ -82,7 +81,7 @@ async fn handshake<R: Runtime, T>(
         }
         Err(refusal) => Ok::<_, Infallible>(once(*refusal)),
     };
-    let io = FuturesIo::new(Parting::<R, _>::new(stream));
+    let io = Served::new(Parting::<R, _>::new(stream));
     // Boxed: few are at this point at the same time.
     let mut http = Box::new(builder(ingress).serve_connection(io, service_fn(respond)));
     let taken = poll_fn(|cx| {

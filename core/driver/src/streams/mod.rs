@@ -4,6 +4,7 @@ mod beginning;
 mod foreign;
 mod head;
 mod parting;
+mod served;
 mod unreadable;
 
 use bytes::Bytes;
@@ -12,6 +13,7 @@ pub(crate) use beginning::{Beginning, Begun, Over};
 pub(crate) use foreign::Foreign;
 pub(crate) use head::{Answering, Heads};
 pub(crate) use parting::{LINGER, Parting};
+pub(crate) use served::Served;
 
 /// What hyper has read beyond the handshake, and what it has not.
 pub(crate) fn joined(read: Bytes, unread: Bytes) -> Bytes {

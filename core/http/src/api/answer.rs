@@ -26,42 +26,46 @@ use super::{Call, SNAPSHOTS, in_time, topics};
 use crate::metrics::{self, Format};
 
 /// Answers a request, whatever it asks for, and counts it.
-pub(super) async fn serve<B, F, T>(
+pub(super) fn serve<B, F, T>(
     call: Call<'_>,
     request: Request<B>,
     scope: Scope,
     sleep: F,
-) -> Response<Either<Full<Bytes>, Batch<B, F, T>>>
+) -> impl Future<Output = Response<Either<Full<Bytes>, Batch<B, F, T>>>>
 where
     B: Body<Data = Bytes>,
     F: Fn(Duration) -> T,
     T: Future<Output = ()>,
 {
+    // A future holds what it is made with to its end: here it is made with the parts alone.
     let (parts, body) = request.into_parts();
-    let route = Route::at(parts.uri.path());
-    let admitted = admit(call, &parts, route, scope);
-    let response = if route == Route::Pushes {
-        match admitted.and_then(|()| batch::options(call, &parts)) {
-            Ok(options) => batch::answer(call, options, body, sleep).map(Either::Right),
-            Err(error) => refused(&parts, route, &body, &error).map(Either::Left),
-        }
-    } else {
-        let mut body = pin!(body);
-        let timed = Timed {
-            body: body.as_mut(),
-            // Most bodies are there with their head: a timer is made for one that is waited for.
-            timer: async { sleep(LONGEST).await },
+    async move {
+        let route = Route::at(parts.uri.path());
+        let admitted = admit(call, &parts, route, scope);
+        let response = if route == Route::Pushes {
+            match admitted.and_then(|()| batch::options(call, &parts)) {
+                Ok(options) => batch::answer(call, options, body, sleep).map(Either::Right),
+                Err(error) => refused(&parts, route, &body, &error).map(Either::Left),
+            }
+        } else {
+            let mut body = pin!(body);
+            let timed = Timed {
+                body: body.as_mut(),
+                // Most bodies are there with their head: a timer is made for one that is waited for.
+                timer: async { sleep(LONGEST).await },
+            };
+            let answer = match admitted {
+                // Boxed: in one piece they are larger than what an allocator has at hand.
+                Ok(()) => Box::pin(answer(call, &parts, route, timed, &sleep)).await,
+                Err(error) => Err(error),
+            };
+            let response = answer.unwrap_or_else(|error| refused(&parts, route, &*body, &error));
+            response.map(Either::Left)
         };
-        let answer = match admitted {
-            Ok(()) => answer(call, &parts, route, timed, &sleep).await,
-            Err(error) => Err(error),
-        };
-        let response = answer.unwrap_or_else(|error| refused(&parts, route, &*body, &error));
-        response.map(Either::Left)
-    };
-    call.metrics
-        .request(&parts.method, route.label(), response.status());
-    response
+        call.metrics
+            .request(&parts.method, route.label(), response.status());
+        response
+    }
 }
 
 fn refused<B: Body>(
@@ -113,7 +117,7 @@ fn admit(call: Call<'_>, parts: &Parts, route: Route<'_>, scope: Scope) -> Resul
     route.takes(&parts.method)
 }
 
-async fn answer<B, L, T>(
+pub(super) async fn answer<B, L, T>(
     call: Call<'_>,
     parts: &Parts,
     route: Route<'_>,
@@ -170,7 +174,8 @@ where
             let body = body::read(&parts.headers, body, form::largest_of_user(call.config)).await?;
             call.list(form::user(&body)?, parts, sleep).await?
         }
-        Route::Topics(route) => topics::serve(call, parts, route, body, sleep).await?,
+        // Boxed: it is larger than all others, for which there would be as much room.
+        Route::Topics(route) => Box::pin(topics::serve(call, parts, route, body, sleep)).await?,
         Route::Users => call.users(parts, sleep).await?,
         Route::ConnectionsOfUsers => {
             request::no_parameters(parts)?;

@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt as _;
 use http::header::{
     CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
     TRANSFER_ENCODING,
@@ -42,10 +43,7 @@ where
     T: Future<Output = ()>,
 {
     check_codings(headers)?;
-    let late = async {
-        timed.timer.await;
-        Err(ApiError::SlowBody)
-    };
+    let late = timed.timer.map(|()| Err(ApiError::SlowBody));
     race(read_whole(headers, timed.body, limit), late).await
 }
 
@@ -132,7 +130,7 @@ where
 mod tests {
     use std::convert::Infallible;
 
-    use futures_util::{FutureExt as _, stream};
+    use futures_util::stream;
     use http_body::Frame;
     use http_body_util::{Full, StreamBody};
 

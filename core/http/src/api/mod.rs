@@ -29,7 +29,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use futures_util::FutureExt as _;
+use futures_util::{FutureExt as _, TryFutureExt as _};
 use http::request::Parts;
 use http::{Request, Response, StatusCode};
 use http_body::Body;
@@ -108,13 +108,17 @@ impl Api {
     /// Answers a request to the API of this server: for those who have an HTTP server of their own.
     /// What the caller does wrong is an answer too, and so is a body that does not come. `sleep` is
     /// the runtime's timer.
-    pub async fn answer<B, F, T>(
-        &self,
-        server: &Handle,
+    pub fn answer<'a, B, F, T>(
+        &'a self,
+        server: &'a Handle,
         request: Request<B>,
         scope: Scope,
         sleep: F,
-    ) -> Response<Either<Full<Bytes>, impl Body<Data = Bytes, Error = Infallible> + use<B, F, T>>>
+    ) -> impl Future<
+        Output = Response<
+            Either<Full<Bytes>, impl Body<Data = Bytes, Error = Infallible> + use<B, F, T>>,
+        >,
+    >
     where
         B: Body<Data = Bytes>,
         F: Fn(Duration) -> T,
@@ -127,7 +131,7 @@ impl Api {
             config: &server.settings().core,
             metrics: self.metrics.get_or_init(metrics),
         };
-        answer::serve(call, request, scope, sleep).await
+        answer::serve(call, request, scope, sleep)
     }
 }
 
@@ -183,13 +187,13 @@ impl Call<'_> {
         self.config.directory_timeout + PATIENCE
     }
 
-    async fn push<T: Future<Output = ()>>(
+    fn push<T: Future<Output = ()>>(
         self,
         to: Audience,
         action: Action,
         options: Options,
         sleep: impl Fn(Duration) -> T,
-    ) -> Result<Receipt, ApiError> {
+    ) -> impl Future<Output = Result<Receipt, ApiError>> {
         let start = Instant::now();
         let is_for_topics = matches!(to, Audience::Topics { .. });
         let push = Push {
@@ -201,12 +205,12 @@ impl Call<'_> {
             by: PushedBy::Application,
         };
         let late = sleep(push.deadline + PATIENCE);
-        let receipt = in_time(self.server.push(push), late).await?;
-        self.metrics.push(start.elapsed());
-        if is_for_topics {
-            self.metrics.topic_push(&receipt.counts);
-        }
-        Ok(receipt)
+        in_time(self.server.push(push), late).inspect_ok(move |receipt| {
+            self.metrics.push(start.elapsed());
+            if is_for_topics {
+                self.metrics.topic_push(&receipt.counts);
+            }
+        })
     }
 
     async fn kick<T: Future<Output = ()>>(
@@ -237,26 +241,23 @@ impl Call<'_> {
 }
 
 /// What an instance answers, unless a timer expires first.
-async fn in_time<V>(
+fn in_time<V>(
     answer: impl Future<Output = Result<V, CallError>>,
     timer: impl Future<Output = ()>,
-) -> Result<V, ApiError> {
-    let answered = async { Ok(answer.await?) };
-    let silent = async {
-        timer.await;
-        Err(ApiError::Silent)
-    };
-    race(answered, silent).await
+) -> impl Future<Output = Result<V, ApiError>> {
+    race(answer.err_into(), timer.map(|()| Err(ApiError::Silent)))
 }
 
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;
     use std::future::{pending, ready};
+    use std::pin::{Pin, pin};
 
     use switchboard_driver::testing::Silent;
 
-    use super::body::LONGEST;
+    use super::body::{LONGEST, Timed};
+    use super::route::Route;
     use super::*;
     use crate::metrics::Format;
 
@@ -310,6 +311,37 @@ mod tests {
         answer.now_or_never().expect("it does not wait");
         assert!(!timers.borrow().is_empty(), "its answer is waited for");
         assert!(!timers.borrow().contains(&LONGEST));
+    }
+
+    /// Each request has both of these, and an allocator looks long for what is larger.
+    #[test]
+    fn what_answers_a_request_fits_into_what_an_allocator_has_at_hand() {
+        /// Bytes that glibc keeps lists of for each thread, at most.
+        const AT_HAND: usize = 1032;
+        let (server, api) = (Silent::new(1), api());
+        let sleep = |_| -> Pin<Box<dyn Future<Output = ()>>> { Box::pin(pending()) };
+        let ask = request("POST", "/v1/users/ann/push");
+        let whole = api.answer(server.handle(), ask, Scope::Everything, sleep);
+        assert!(size_of_val(&whole) <= AT_HAND, "{}", size_of_val(&whole));
+
+        let call = Call {
+            api: &api,
+            server: server.handle(),
+            config: &server.handle().settings().core,
+            metrics: &Arc::new(Metrics::new(server.handle().name(), api.start)),
+        };
+        let (parts, body) = request("POST", "/v1/users/ann/push").into_parts();
+        let timed = Timed {
+            body: pin!(body),
+            timer: sleep(LONGEST),
+        };
+        let route = Route::at(parts.uri.path());
+        let answered = answer::answer(call, &parts, route, timed, &sleep);
+        assert!(
+            size_of_val(&answered) <= AT_HAND,
+            "{}",
+            size_of_val(&answered)
+        );
     }
 
     /// A caller that finds no room is counted, as one that is refused.

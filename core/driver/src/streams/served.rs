@@ -1,0 +1,65 @@
+//! The stream of a connection as hyper reads and writes it.
+
+use std::cell::RefCell;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use futures_io::{AsyncRead, AsyncWrite};
+use hyper::rt::{Read, ReadBufCursor, Write};
+
+/// What is read at once, at most. It is what `--header-bytes` is without a setting, and more than most requests have.
+const READ: usize = 16 << 10;
+
+thread_local! {
+    /// Streams are handed bytes that have values to read into, and hyper's buffers have none. To write some into them
+    /// before each reading costs more than to copy what has come.
+    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ]);
+}
+
+/// A stream for hyper.
+pub(crate) struct Served<S>(S);
+
+impl<S> Served<S> {
+    pub(crate) const fn new(stream: S) -> Self {
+        Self(stream)
+    }
+
+    /// The stream itself.
+    pub(crate) fn into_inner(self) -> S {
+        self.0
+    }
+}
+
+impl<S: AsyncRead + Unpin> Read for Served<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut into: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        BUFFER.with_borrow_mut(|buffer| {
+            let most = into.remaining().min(READ);
+            let read = ready!(Pin::new(&mut self.0).poll_read(cx, &mut buffer[..most]))?;
+            into.put_slice(&buffer[..read]);
+            Poll::Ready(Ok(()))
+        })
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Write for Served<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_close(cx)
+    }
+}
