@@ -296,10 +296,14 @@ fn not_joined(
     let scene = watch.scene();
     let (this, config) = (&scene.sessions()[session], scene.config());
     let said = watch.now().before(SAID);
-    let unread = watch.excuse(said, watch.now(), |excuse| {
-        excuse.kind == FaultKind::SlowReader && excuse.scope == Scope::Session(session)
+    let holder = this.life().map(|life| Scope::Instance(life.host));
+    // It is said later to whom does not read; and an instance that stands still learns of nobody's end.
+    let late = watch.excuse(said, watch.now(), |excuse| {
+        let unread =
+            excuse.kind == FaultKind::SlowReader && excuse.scope == Scope::Session(session);
+        unread || excuse.kind.part() == Part::Process && Some(excuse.scope) == holder
     });
-    let since = unread.map_or(said, |unread| unread.from.before(SAID));
+    let since = late.map_or(said, |late| late.from.before(SAID));
     // So many may come in a second, and wait for their answer.
     let lately = since.before(Duration::from_secs(1));
     let wishes = wishes.iter().filter(|at| **at >= lately).count();

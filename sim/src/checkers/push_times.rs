@@ -23,8 +23,6 @@ pub struct PushTimes {
     broadcast: BTreeMap<(usize, usize), usize>,
 }
 
-/// For how long a broadcast leaves room for other pushes when one has come.
-const YIELDS_FOR: Duration = Duration::from_millis(100);
 /// The way over a link that is open.
 const WAYS: Duration = Duration::from_millis(300);
 
@@ -128,7 +126,10 @@ fn yielded_steps(scene: Scene<'_>, since: Instant, step: Duration) -> u32 {
         let lately = push.times().iter().filter(|time| time.at >= since);
         lately.count() * push.users().len() * COMES
     });
-    let each = YIELDS_FOR.as_nanos().div_ceil(step.as_nanos().max(1)) + 1;
+    let each = Config::BROADCAST_YIELDS_FOR
+        .as_nanos()
+        .div_ceil(step.as_nanos().max(1))
+        + 1;
     let steps = comes.sum::<usize>() as u128 * each;
     u32::try_from(steps).unwrap_or(u32::MAX)
 }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::process::Stdio;
 
+use switchboard_tests::api::push;
 use switchboard_tests::behaviour::{Behaviour, COMMAND_LINE};
 use switchboard_tests::behaviours;
 use switchboard_tests::command_line::{Demo, run, run_with};
@@ -80,6 +81,16 @@ fn the_demo_pushes_between_two_servers(cell: Cell) {
         terminal.expect_text("members");
     }
     assert_eq!(near.members("news", "").count, 2);
+
+    let follower = Connect::to(demo.terminals[0]).user("ben").query("log", "1");
+    let mut follower = follower.open();
+    near.receipt(push("ben", "before").query("durable", "true"));
+    let held = follower.expect_record("before");
+    drop(follower);
+    near.receipt(push("ben", "meanwhile").query("durable", "true"));
+    let back = Connect::to(demo.terminals[1]).user("ben");
+    back.query("after", &held).open().expect_record("meanwhile");
+    assert_eq!(far.log("ben", "").texts(), ["before", "meanwhile"]);
     // The ports of the first are taken: others are found.
     assert_eq!(Demo::start(adapter).apis.len(), 2);
 }

@@ -8,7 +8,6 @@
 //! no walk of the application waits for one of theirs, unless both are records of one log.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use crate::config::Config;
 use crate::context::Context;
@@ -29,9 +28,6 @@ use crate::vocabulary::timer::DeliverTimer;
 /// How many members of topics one push serves at once, at most. The walks of a durable push to several topics, which come one
 /// after the other, have equal shares of it, and one member at least.
 const AT_ONCE: u64 = 128;
-
-/// For how long walks leave two thirds of their pace to other pushes when one has come.
-const YIELDS_FOR: Duration = Duration::from_millis(100);
 
 /// Terminals that one walk may serve in a step, at most.
 #[derive(Clone, Copy)]
@@ -355,7 +351,7 @@ impl Deliveries {
     /// A push has come that is no walk: those under way leave it room for others like it.
     pub(super) fn yield_to_others(&mut self, now: Instant) {
         if !self.broadcasts.is_empty() {
-            self.yields_until = now + YIELDS_FOR;
+            self.yields_until = now + Config::BROADCAST_YIELDS_FOR;
         }
     }
 

@@ -374,6 +374,8 @@ impl Config {
     /// The time between two steps in which broadcasts are written, unless their rate is lower. Not less than a tick of
     /// the timers: what else there is to do waits for as many terminals as one step serves.
     pub const BROADCAST_STEP: Duration = Duration::from_millis(1);
+    /// For how long what is told to many leaves two thirds of its pace to other pushes when one has come.
+    pub const BROADCAST_YIELDS_FOR: Duration = Duration::from_millis(100);
     /// The time between two readings of the members of a topic for those of them that watch it.
     pub const PRESENCE_PERIOD: Duration = Duration::from_secs(1);
     /// Such a reading waits so long for the directory and for other instances, at most.
