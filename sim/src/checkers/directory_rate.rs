@@ -38,6 +38,9 @@ struct Writer {
     rows: BTreeMap<RowName, WrittenRow>,
     /// Round trips that write rows, and when they were asked.
     trips: BTreeMap<OpId, (Instant, Vec<RowName>)>,
+    /// All round trips without an answer, and when there were so many that others waited.
+    under_way: BTreeSet<OpId>,
+    crowded: Option<Instant>,
     /// The epoch of the last claim.
     epoch: Option<Epoch>,
     settling: Option<Resettling>,
@@ -74,6 +77,8 @@ struct WrittenRow {
     /// When it was first asked for.
     since: Instant,
     at: Instant,
+    /// When it was last refused.
+    refused: Instant,
     epoch: Epoch,
     outcome: RowOutcome,
     /// The settling of its epoch has written it again.
@@ -110,8 +115,9 @@ struct Resettling {
     rows: usize,
     /// Since when it has this pace.
     from: Instant,
-    /// Rows that were known to be written under an earlier epoch, and were written again since then; once more if that
-    /// was given up.
+    /// Rows that were due by then.
+    before: usize,
+    /// Rows that were known to be written under an earlier epoch, and were written again; once more if that was given up.
     again: usize,
     /// How often its pace was halved.
     slowed: u32,
@@ -247,6 +253,15 @@ fn said_of_others(watch: &Watch<'_>, host: usize) -> usize {
     spoken.collect::<BTreeSet<_>>().len()
 }
 
+impl Resettling {
+    /// How many rows may have been written again by now.
+    fn allowed(&self, now: Instant, per_step: usize) -> usize {
+        let steps = now.since(self.from).as_nanos() / Config::SETTLE_STEP.as_nanos() + 1;
+        let steps = usize::try_from(steps).unwrap_or(usize::MAX);
+        self.before.saturating_add(steps.saturating_mul(per_step))
+    }
+}
+
 impl Retries {
     /// Counts one more. Returns whether there are no more at one moment than in a step of an instance that knows of no
     /// other.
@@ -300,6 +315,7 @@ impl Writer {
                         .granted(now, (step.at, step.step.claims()), lease);
                 }
                 let held = (self.lease.granted).is_some_and(|(asked, _)| now < asked + lease);
+                self.under_way.remove(&op);
                 let (_, names) = self.trips.remove(&op).unwrap_or((now, Vec::new()));
                 let all_refused = refused.trailing_ones() as usize >= names.len().min(64);
                 for name in names {
@@ -308,6 +324,7 @@ impl Writer {
                         row.outcome = if in_time && refused == 0 && held && present {
                             RowOutcome::Acknowledged
                         } else if all_refused && in_time {
+                            row.refused = now;
                             RowOutcome::Refused
                         } else {
                             RowOutcome::Unknown
@@ -318,6 +335,7 @@ impl Writer {
             Intake::DirectoryUp | Intake::DirectoryDown => {
                 self.settling = None;
                 self.trips.clear();
+                self.under_way.clear();
                 // Without a link it forgets topics, and says so to nobody.
                 self.rows.retain(|name, _| !name.is_topic());
             }
@@ -348,6 +366,10 @@ impl Writer {
     fn ask(&mut self, watch: &mut Watch<'_>, life: Life, trip: &TripOutline) -> Result<(), String> {
         let now = watch.now();
         self.lease.ask(now, trip);
+        self.under_way.insert(trip.op);
+        if self.under_way.len() >= Config::TRIPS_IN_FLIGHT {
+            self.crowded = Some(now);
+        }
         let connections = trip.registers.iter();
         let connections = connections.map(|(id, epoch)| (RowName::Connection(*id), *epoch));
         let topics = trip.topics.iter().filter(|step| step.enters);
@@ -360,7 +382,7 @@ impl Writer {
         if written.is_empty() {
             return Ok(());
         }
-        self.give_up(watch);
+        self.give_up(watch, life.host);
         let config = watch.scene().config();
         let mut judged = Ok(());
         let mut names = Vec::with_capacity(written.len());
@@ -368,7 +390,14 @@ impl Writer {
             let former = self.rows.get(&name).copied();
             let stood = former.filter(|row| row.outcome == RowOutcome::Acknowledged);
             let given_up = former.is_some_and(|row| {
-                row.outcome == RowOutcome::GivenUp && row.settled && row.epoch == epoch
+                // It may be given up at this very moment.
+                let waited = row.at + config.directory_timeout <= now;
+                let unknown = match row.outcome {
+                    RowOutcome::GivenUp => true,
+                    RowOutcome::Unknown => waited,
+                    RowOutcome::Refused | RowOutcome::Acknowledged => false,
+                };
+                unknown && row.settled && row.epoch == epoch
             });
             let again = stood.is_some_and(|row| row.epoch < epoch) || given_up;
             let retried = former.is_some_and(|row| row.outcome == RowOutcome::Refused);
@@ -377,18 +406,23 @@ impl Writer {
                 settling.again += 1;
                 let others = (settling.fewest).saturating_sub(said_of_others(watch, life.host));
                 let per_step = (rows_per_step(config, others) >> settling.slowed).max(1);
-                let steps = steps(settling.again, per_step).saturating_sub(1);
-                if now < settling.from + Config::SETTLE_STEP * steps {
+                if settling.again > settling.allowed(now, per_step) {
                     judged = Err(format!(
                         "writes {} rows again within {:?}",
                         settling.again,
-                        now.since(settling.from)
+                        now.since(settling.since)
                     ));
                 }
             }
             // Settling comes to refused rows as well.
-            if retried && self.settling.is_none() && !self.retries.take(now, config) {
-                judged = Err("tries too many refused rows again".to_owned());
+            let waits = (self.crowded).is_some_and(|at| now <= at + config.directory_timeout);
+            if retried && self.settling.is_none() && !waits {
+                let soon = |row: WrittenRow| now < row.refused + Config::DIRECTORY_RETRY;
+                if !name.is_topic() && former.is_some_and(soon) {
+                    judged = Err("tries a refused row again too soon".to_owned());
+                } else if !self.retries.take(now, config) {
+                    judged = Err("tries too many refused rows again".to_owned());
+                }
             }
             // That of a topic is written once more for one who joins it while the lease may have run out.
             if swept && self.settling.is_some() && !name.is_topic() {
@@ -403,6 +437,7 @@ impl Writer {
             let row = WrittenRow {
                 since: former.map_or(now, |row| row.since),
                 at: now,
+                refused: Instant::START,
                 epoch,
                 outcome: RowOutcome::Unknown,
                 settled: again && self.settling.is_some(),
@@ -425,7 +460,7 @@ impl Writer {
     }
 
     /// Round trips are given up when it is time. From there on settling has half its pace.
-    fn give_up(&mut self, watch: &Watch<'_>) {
+    fn give_up(&mut self, watch: &Watch<'_>, host: usize) {
         let now = watch.now();
         let timeout = watch.scene().config().directory_timeout;
         let given_up = |(asked, _): &(Instant, Vec<RowName>)| *asked + timeout + SLACK < now;
@@ -442,10 +477,12 @@ impl Writer {
             if let Some(settling) = &mut self.settling
                 && asked + timeout > settling.since + SLACK
             {
+                // What waits for a round trip may leave later.
+                let others = (settling.fewest).saturating_sub(said_of_others(watch, host));
+                let per_step = rows_per_step(watch.scene().config(), others) >> settling.slowed;
+                settling.before = settling.allowed(now, per_step.max(1));
+                settling.from = now;
                 settling.slowed = (settling.slowed + 1).min(SLOWEST);
-                // A batch of the former pace may leave in the turn in which that is seen.
-                settling.from = now.before(Config::SETTLE_STEP);
-                settling.again = 0;
             }
         }
     }
@@ -461,6 +498,7 @@ impl Writer {
                     since: now,
                     rows: *rows + self.topics(),
                     from: now,
+                    before: 0,
                     again: 0,
                     slowed: 0,
                     fewest: before.map_or(alive, |(_, before)| before.min(alive)),

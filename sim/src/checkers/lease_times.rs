@@ -7,7 +7,7 @@ use std::time::Duration;
 use switchboard_core::command::Log;
 use switchboard_core::config::Config;
 use switchboard_core::directory::{Lease, LeaseState, Operation, Reply};
-use switchboard_core::id::{CallId, ConnectionKey, OpId};
+use switchboard_core::id::{CallId, ConnectionKey, Epoch, OpId};
 use switchboard_core::time::Instant;
 use switchboard_core::topic::TopicWish;
 
@@ -70,6 +70,8 @@ struct Terms {
     has_held: bool,
     /// It has said that its lease is lost since that was granted.
     lost: bool,
+    /// The epoch of its last claim.
+    epoch: Option<Epoch>,
     /// What its last claim or renewal has left in the directory.
     written: Option<Lease>,
     /// Since it last claimed, the directory has told it that something else stands there.
@@ -337,7 +339,12 @@ impl Terms {
         match (&executed.operation, &executed.outcome) {
             (Operation::Claim { lease, .. }, Ok(Reply::Claimed { .. }))
             | (Operation::Renew { lease, .. }, Ok(Reply::Renewed)) => {
-                self.written = Some(lease.clone());
+                // What was asked on an earlier link may come late.
+                if Some(lease.epoch) == self.epoch {
+                    self.written = Some(lease.clone());
+                } else {
+                    self.displaced = true;
+                }
             }
             (Operation::Renew { expected, .. }, Ok(Reply::Lost)) => {
                 let Change::Lease {
@@ -476,7 +483,8 @@ impl Terms {
         }
         if let Some((_, step)) = trip.lease {
             self.news = None;
-            if step.claims() {
+            if let LeaseStep::Claim(epoch) = step {
+                self.epoch = Some(epoch);
                 self.displaced = false;
                 self.gone = None;
             }

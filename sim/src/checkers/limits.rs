@@ -240,12 +240,24 @@ fn levels(watch: &mut Watch<'_>, life: Life) {
     });
 }
 
-/// What an instance holds back for followers is no more than it may of each log.
+/// What an instance holds back for followers is no more than it may of each log, and its links are counted right.
 fn held_back(watch: &mut Watch<'_>, life: Life) {
     let host = watch.scene().host(life.host);
     let Some(tables) = host.and_then(|host| host.tables()) else {
         return;
     };
+    // The two count the same in other ways.
+    let levels = host.and_then(|host| host.levels()).into_iter().flatten();
+    let links = levels.filter(|level| level.setting == "links");
+    let links: usize = links.map(|level| level.used).sum();
+    judge(watch, links + tables.strangers == tables.links, || {
+        format!(
+            "i{} has {} links, {} of strangers and {links} others",
+            life.host + 1,
+            tables.links,
+            tables.strangers
+        )
+    });
     let records = tables.held <= tables.channels * Config::RECORDS_HELD;
     let bytes = tables.held_bytes <= tables.channels * Config::BYTES_HELD;
     judge(watch, records && bytes, || {
