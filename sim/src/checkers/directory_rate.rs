@@ -12,7 +12,7 @@ use super::allowance::{concerns, may_be_closing};
 use super::lateness::{SLACK, stood_still};
 use super::missing_rows::MissingRows;
 use super::own_lease::{OwnLease, StepOutcome};
-use crate::boundary::{Intake, Output, TripOutline};
+use crate::boundary::{Intake, LeaseStep, Output, TripOutline};
 use crate::checker::{Checker, Watch};
 use crate::ledger::{Excuse, FaultKind, Part, Scope};
 use crate::observed::{Life, Observed, Quiescence, Topic};
@@ -366,6 +366,9 @@ impl Writer {
     fn ask(&mut self, watch: &mut Watch<'_>, life: Life, trip: &TripOutline) -> Result<(), String> {
         let now = watch.now();
         self.lease.ask(now, trip);
+        if let Some((_, LeaseStep::Claim(epoch))) = trip.lease {
+            self.missing.claims(epoch);
+        }
         self.under_way.insert(trip.op);
         if self.under_way.len() >= Config::TRIPS_IN_FLIGHT {
             self.crowded = Some(now);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use switchboard_core::config::Config;
 use switchboard_core::directory::{Lease, LeaseState, Operation, Reply};
+use switchboard_core::id::Epoch;
 use switchboard_core::time::Instant;
 
 use crate::observed::Executed;
@@ -14,6 +15,8 @@ const OPENING: Duration = Duration::from_secs(20);
 /// What may be missing of one instance.
 #[derive(Clone, Debug, Default)]
 pub(super) struct MissingRows {
+    /// The epoch of its last claim: what an earlier link has asked may come late, and counts for nothing.
+    epoch: Option<Epoch>,
     /// What its last claim or renewal has left in the directory.
     written: Option<Lease>,
     /// What stood there before its last claim, as it knew and as the directory had it.
@@ -25,15 +28,24 @@ pub(super) struct MissingRows {
 }
 
 impl MissingRows {
+    /// It claims a lease.
+    pub(super) const fn claims(&mut self, epoch: Epoch) {
+        self.epoch = Some(epoch);
+    }
+
     /// The directory has executed something for it. Returns since when rows may be missing if its lease says that none
     /// is.
     pub(super) fn executed(&mut self, executed: &Executed) -> Option<Instant> {
         match (&executed.operation, &executed.outcome) {
-            (Operation::Claim { lease, .. }, Ok(Reply::Claimed { replaced })) => {
+            (Operation::Claim { lease, .. }, Ok(Reply::Claimed { replaced }))
+                if Some(lease.epoch) == self.epoch =>
+            {
                 self.before_claim = (self.written.replace(lease.clone()), replaced.clone());
                 None
             }
-            (Operation::Renew { lease, .. }, Ok(Reply::Renewed)) => {
+            (Operation::Renew { lease, .. }, Ok(Reply::Renewed))
+                if Some(lease.epoch) == self.epoch =>
+            {
                 self.written = Some(lease.clone());
                 if lease.state == LeaseState::Settling {
                     return None;
