@@ -17,12 +17,9 @@ use crate::checker::{Checker, Watch};
 use crate::ledger::{Excuse, FaultKind, Part, Scope};
 use crate::observed::{Life, Observed, Quiescence, Topic};
 
-/// How often the pace is halved at most when round trips are given up: as the core has it.
-const SLOWEST: u32 = 6;
-
-/// After a claim an instance writes its rows again at its share of the cluster's pace, and is done when it
-/// has written them; until those are written that may be missing its lease says so; and it sweeps all its rows once in the
-/// time of a sweep.
+/// After a claim an instance writes its rows again at its share of the cluster's pace, and is done when it has written
+/// them; until those are written that may be missing its lease says so; and it sweeps all its rows once in the time of
+/// a sweep.
 #[derive(Clone, Debug, Default)]
 pub struct DirectoryRate {
     hosts: BTreeMap<usize, Writer>,
@@ -485,7 +482,7 @@ impl Writer {
                 let per_step = rows_per_step(watch.scene().config(), others) >> settling.slowed;
                 settling.before = settling.allowed(now, per_step.max(1));
                 settling.from = now;
-                settling.slowed = (settling.slowed + 1).min(SLOWEST);
+                settling.slowed = (settling.slowed + 1).min(Config::SETTLE_HALVINGS);
             }
         }
     }

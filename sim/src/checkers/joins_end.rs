@@ -127,8 +127,8 @@ impl Checker for JoinsEnd {
         let unread = |excuse: &Excuse| {
             excuse.kind.part() == Part::Terminal && excuse.scope == Scope::Session(*session)
         };
-        // It is told when its log was read, if it has asked for that; and behind the word of another topic that it joins
-        // meanwhile.
+        // It is told when its log was read, if it has asked for that; and behind the word of another topic that it
+        // joins meanwhile.
         if let By::Application { .. } = by
             && watch.now() < *since + within
         {
@@ -161,8 +161,8 @@ impl Checker for JoinsEnd {
     }
 }
 
-/// A directory that is slow, if a session has left a topic just before it joined it again: its row is written when it was
-/// removed, and each takes a round trip.
+/// A directory that is slow, if a session has left a topic just before it joined it again: its row is written when it
+/// was removed, and each takes a round trip.
 fn two_trips(watch: &Watch<'_>, session: usize, topic: &TopicId) -> Option<Excuse> {
     let (scene, now) = (watch.scene(), watch.now());
     let config = scene.config();

@@ -168,7 +168,7 @@ impl LogComplete {
         let heads = self.heads.entry(channel.clone()).or_default();
         heads.clear();
         if !is_unchecked(watch) {
-            let compared = watch.now() + watch.scene().config().log_check * 2;
+            let compared = watch.now() + round_of_checks(watch.scene().config());
             heads.extend(watch.scene().log_head(channel).map(|head| (head, compared)));
         }
     }
@@ -324,9 +324,7 @@ fn within(watch: &Watch<'_>) -> Option<Duration> {
     }
     let compared = match is_unchecked(watch) {
         true => doubt + COMPARED,
-        // A log may come first in one round, and last in the next, if others are followed meanwhile.
-        false if config.log_check > SOON => config.log_check * 2 + COMPARED,
-        false => config.log_check + COMPARED,
+        false => round_of_checks(config) + COMPARED,
     };
     // Nobody compares the head with where a follower stands that waits to read its log once more.
     let unread = watch.excuse(now.before(READ_AGAIN), now, |excuse| {
@@ -338,6 +336,12 @@ fn within(watch: &Watch<'_>) -> Option<Duration> {
     };
     let calm = watch.excuse(now.before(compared), now, disturbs).is_none();
     calm.then_some(compared)
+}
+
+/// From one comparison of a log's head to the next, at most. Each log that is followed at a moment pays for its share of a
+/// round then: where logs come after others were compared, their turn is later.
+fn round_of_checks(config: &Config) -> Duration {
+    config.log_check * 2
 }
 
 /// Whether a fault may keep a record from its followers. Whom the directory has thrown away is for [`not_found`] to say.

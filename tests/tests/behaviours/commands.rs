@@ -327,7 +327,7 @@ fn a_durable_push_goes_out_without_redis_if_it_may(cell: Cell) {
     let text = printed(&output);
     assert!(text.starts_with("written 1,"), "{text}");
     assert!(
-        text.ends_with("\nnot in the log: it went out as a plain push\n"),
+        text.ends_with("\nnot in the log: it is a plain push, as there was no link to Redis\n"),
         "{text}"
     );
     ann.expect_text("hello");

@@ -432,7 +432,9 @@ fn if_any(name: &str, count: u64) -> String {
 fn print_in_log(asked: &InLog, logged: Option<&str>, replicated: Option<bool>) {
     match logged {
         Some(logged) => say(&in_log(logged)),
-        None if asked.durable => say("not in the log: it went out as a plain push"),
+        None if asked.durable => {
+            say("not in the log: it is a plain push, as there was no link to Redis")
+        }
         None => {}
     }
     match replicated {

@@ -25,8 +25,9 @@ use crate::vocabulary::delivery::Ticket;
 use crate::vocabulary::terminal::LifeStage;
 use crate::vocabulary::timer::DeliverTimer;
 
-/// How many members of topics one push serves at once, at most. The walks of a durable push to several topics, which come one
-/// after the other, have equal shares of it, and one member at least.
+/// How many members of topics one push serves at once, at most. The walks of a durable push to the topics that it names,
+/// which come one after the other, have equal shares of it, and one member at least. Where no walk has room, each has all of
+/// it: nothing could be walked later.
 const AT_ONCE: u64 = 128;
 
 /// Terminals that one walk may serve in a step, at most.

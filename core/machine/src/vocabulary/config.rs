@@ -96,7 +96,7 @@ crate::settings! {
             topic_members: usize as Count = 1_000_000,
                 rule: |config| config.topic_members > 0, "must be above zero";
 
-            /// Joins that one terminal may ask for in a second, at most.
+            /// Joins that one terminal may ask for in a second, at most, and as many questions about topics.
             topic_joins: u32 as Count = 200,
                 rule: |config| config.topic_joins > 0, "must be above zero";
 
@@ -360,6 +360,8 @@ impl Config {
     pub const BYTES_HELD: usize = 64 << 10;
     /// The time between two batches of rows that are written again under a new epoch.
     pub const SETTLE_STEP: Duration = Duration::from_millis(50);
+    /// How often the pace of settling is halved at most when batches time out: a sixty-fourth of it goes on.
+    pub const SETTLE_HALVINGS: u32 = 6;
     /// The writes that a failover of the directory may lose are those of this time: a replica that lags
     /// further behind is not promoted by any sensible configuration.
     pub const FAILOVER_TAIL: Duration = Duration::from_secs(60);

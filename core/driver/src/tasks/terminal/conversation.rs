@@ -131,6 +131,7 @@ impl<T: Transport> Pump<T> {
         if self.phase != Phase::Open {
             return Poll::Ready(None);
         }
+        let most = self.context.topic_joins;
         loop {
             let Some(conversation) = &mut self.conversation else {
                 return Poll::Ready(None);
@@ -149,6 +150,17 @@ impl<T: Transport> Pump<T> {
                 errand
             } else {
                 match conversation.session.next_errand() {
+                    // What answers one question may take several of them.
+                    Some(Errand::Ask(question))
+                        if question.is_about_topic()
+                            && (conversation.questions).is_exceeded(clock::now().mono, most) =>
+                    {
+                        let refused = Concluded::Answered(Answered::Overloaded);
+                        let Some(errand) = self.conclude(refused) else {
+                            continue;
+                        };
+                        errand
+                    }
                     Some(errand) => errand,
                     None if conversation.session.is_busy() => return Poll::Pending,
                     None => {
@@ -179,11 +191,6 @@ impl<T: Transport> Pump<T> {
                 return self.publish(cx, record(topic, payload, retention));
             }
             Errand::Ask(question) => {
-                if question.is_about_topic() && self.asks_too_often() {
-                    return self
-                        .conclude(Concluded::Answered(Answered::Overloaded))
-                        .and_then(|errand| self.execute(cx, errand));
-                }
                 let inbox = self.context.reports.inbox().clone();
                 let questions = Rc::clone(&self.context.questions);
                 self.begin_to_ask(async move { questions.ask(&inbox, question).await });
@@ -329,12 +336,6 @@ impl<T: Transport> Pump<T> {
         let most = self.context.topic_publications;
         let conversation = self.conversation.as_mut();
         conversation.is_some_and(|it| it.publications.is_exceeded(clock::now().mono, most))
-    }
-
-    fn asks_too_often(&mut self) -> bool {
-        let most = self.context.topic_joins;
-        let conversation = self.conversation.as_mut();
-        conversation.is_some_and(|it| it.questions.is_exceeded(clock::now().mono, most))
     }
 
     fn judge(&mut self, token: String, user: UserId, topic: TopicId) {

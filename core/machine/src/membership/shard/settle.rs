@@ -30,8 +30,6 @@ use crate::vocabulary::timer::MembershipTimer;
 pub(super) const STEP: Duration = Config::SETTLE_STEP;
 /// Connections younger than this may be in the tail that a failover loses.
 const YOUNG: Duration = Config::FAILOVER_TAIL;
-/// The pace is halved this often at most when batches time out: a sixty-fourth of it goes on.
-const SLOWEST: u32 = 6;
 
 /// What the directory may lack of this instance, and how far it is made good.
 #[derive(Clone, Debug)]
@@ -133,7 +131,7 @@ impl Settlement {
         if let Some(settling) = &mut self.settling
             && ended.iter().any(writes)
         {
-            settling.slowed = (settling.slowed + 1).min(SLOWEST);
+            settling.slowed = (settling.slowed + 1).min(Config::SETTLE_HALVINGS);
         }
     }
 
