@@ -258,8 +258,15 @@ impl LogComplete {
         let (Some(within), false) = (within, self.followed.is_empty()) else {
             return;
         };
-        let due = now.before(within);
         for path in self.followed.all() {
+            // Whom nobody found has it when the heads are compared.
+            let within = match not_found(watch, path) {
+                Some(_) if !is_unchecked(watch) => {
+                    within.max(round_of_checks(scene.config()) + COMPARED)
+                }
+                Some(_) | None => within,
+            };
+            let due = now.before(within);
             if !has_read_all(watch, path, due) {
                 continue;
             }
@@ -339,9 +346,11 @@ fn within(watch: &Watch<'_>) -> Option<Duration> {
 }
 
 /// From one comparison of a log's head to the next, at most. Each log that is followed at a moment pays for its share of a
-/// round then: where logs come after others were compared, their turn is later.
+/// round then: where logs come after others were compared, their turn is later. For a second round that is short there is
+/// time in what a comparison takes.
 fn round_of_checks(config: &Config) -> Duration {
-    config.log_check * 2
+    let rounds = if config.log_check > SOON { 2 } else { 1 };
+    config.log_check * rounds
 }
 
 /// Whether a fault may keep a record from its followers. Whom the directory has thrown away is for [`not_found`] to say.
@@ -387,7 +396,7 @@ fn judge(watch: &mut Watch<'_>, path: &Path, head: Position) {
     };
     match missing {
         None => watch.held(),
-        Some(what) => match not_found(watch, path) {
+        Some(what) => match not_found(watch, path).filter(|_| is_unchecked(watch)) {
             Some(excuse) => watch.excused(excuse),
             None => watch.violated(format!(
                 "session {} of {channel} {what}, and the log has {head}",
