@@ -74,6 +74,8 @@ struct WrittenRow {
     /// When it was first asked for.
     since: Instant,
     at: Instant,
+    /// When it was last answered.
+    answered: Instant,
     /// When it was last refused.
     refused: Instant,
     epoch: Epoch,
@@ -318,6 +320,7 @@ impl Writer {
                 for name in names {
                     if let Some(row) = self.rows.get_mut(&name) {
                         let present = Some(row.epoch) == self.epoch;
+                        row.answered = now;
                         row.outcome = if in_time && refused == 0 && held && present {
                             RowOutcome::Acknowledged
                         } else if all_refused && in_time {
@@ -437,6 +440,7 @@ impl Writer {
             let row = WrittenRow {
                 since: former.map_or(now, |row| row.since),
                 at: now,
+                answered: Instant::START,
                 refused: Instant::START,
                 epoch,
                 outcome: RowOutcome::Unknown,
@@ -494,6 +498,10 @@ impl Writer {
                 let alive = self.alive.len();
                 let before = self.alive_before.filter(|(told, _)| *told == now);
                 self.epoch = Some(*epoch);
+                // What was written beside the claim has the epoch before it, and is written once more at once.
+                for row in self.rows.values_mut().filter(|row| row.answered == now) {
+                    row.outcome = RowOutcome::Unknown;
+                }
                 self.settling = Some(Resettling {
                     since: now,
                     rows: *rows + self.topics(),
