@@ -252,7 +252,7 @@ const CATALOGUE: [Bug; Flaw::ALL.len()] = [
     },
     Bug {
         flaw: Flaw::UpTooEarly,
-        caught_by: &[deep("receipt-complete")],
+        caught_by: &[deep("directory-rate")],
         tempting: "the lease is held, so the instance is up",
     },
     Bug {
