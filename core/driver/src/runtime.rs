@@ -24,6 +24,7 @@ use std::os::fd::{AsFd, AsRawFd as _};
 pub trait Runtime: Send + Sync + 'static {
     /// A TCP stream that is registered with the runtime of the thread. To close it is to end what the
     /// other end reads (`shutdown` of the writing half); it can be read until it is dropped.
+    /// To poll its reading polls no other stream of the driver: all streams of a thread read through one buffer.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
     /// A listener that is registered with the runtime of the thread.
     type Listener: 'static;

@@ -63,3 +63,32 @@ impl<S: AsyncWrite + Unpin> Write for Served<S> {
         Pin::new(&mut self.0).poll_close(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use futures_util::io::Cursor;
+    use hyper::rt::ReadBuf;
+
+    use super::*;
+
+    /// What is left of a body that is longer than the thread's buffer comes with the next reading, and its end as nothing.
+    #[test]
+    fn what_is_read_is_as_much_as_there_is_room_for() {
+        let body: Vec<u8> = (0..READ + 100).map(|at| at as u8).collect();
+        let mut served = Served::new(Cursor::new(body.clone()));
+        let mut read = |room: usize| {
+            let mut bytes = vec![0; room];
+            let mut into = ReadBuf::new(&mut bytes);
+            let mut cx = Context::from_waker(Waker::noop());
+            let polled = Pin::new(&mut served).poll_read(&mut cx, into.unfilled());
+            assert!(matches!(polled, Poll::Ready(Ok(()))));
+            into.filled().to_vec()
+        };
+        let all = [read(7), read(READ * 2), read(READ)];
+        assert_eq!(all.each_ref().map(Vec::len), [7, READ, 93]);
+        assert_eq!(all.concat(), body);
+        assert!(read(READ).is_empty());
+    }
+}

@@ -452,6 +452,15 @@ fn a_user_is_a_member_with_terminals_that_connect_later() {
 
 /// What its instance has not heard of the directory says with the next writing of the row, also of a topic that was taken
 /// back before, or in which there was no room.
+/// An application has all of ann's terminals join a topic, or leave it, those to come as well.
+fn keep_for_ann(cluster: &mut Cluster, id: u128, action: Action) {
+    let push = Push {
+        action,
+        ..frame(user("ann"), "", id).durable()
+    };
+    cluster.call_push(0, push);
+}
+
 #[test]
 fn a_terminal_joins_what_is_kept_and_was_missed_when_its_row_is_written_again() {
     let config = Config {
@@ -460,13 +469,6 @@ fn a_terminal_joins_what_is_kept_and_was_missed_when_its_row_is_written_again() 
     };
     let mut cluster = Cluster::new(&config, 2);
     let (_, ann) = cluster.connect(1, "ann");
-    let keep = |cluster: &mut Cluster, id, action| {
-        let push = Push {
-            action,
-            ..frame(user("ann"), "", id).durable()
-        };
-        cluster.call_push(0, push);
-    };
     // Its instance hears nothing of these.
     let missed = |cluster: &mut Cluster, name: &str| {
         let operation = Operation::KeepTopic {
@@ -477,8 +479,8 @@ fn a_terminal_joins_what_is_kept_and_was_missed_when_its_row_is_written_again() 
         let kept = cluster.directory.execute(cluster.now.mono, &operation);
         assert!(kept.is_ok(), "{kept:?}");
     };
-    keep(&mut cluster, 1, Action::Join(topic("news")));
-    keep(&mut cluster, 2, Action::Leave(topic("news")));
+    keep_for_ann(&mut cluster, 1, Action::Join(topic("news")));
+    keep_for_ann(&mut cluster, 2, Action::Leave(topic("news")));
     missed(&mut cluster, "news");
     assert_eq!(told(&cluster, ann), ["hello", "joined news", "left news"]);
     cluster.pass(config.sweep * 3);
@@ -489,7 +491,7 @@ fn a_terminal_joins_what_is_kept_and_was_missed_when_its_row_is_written_again() 
     cluster.pass(config.sweep * 2);
     let last = |cluster: &Cluster| told(cluster, ann).pop();
     assert_eq!(last(&cluster).as_deref(), Some("not joined c TooMany"));
-    keep(&mut cluster, 3, Action::Leave(topic("news")));
+    keep_for_ann(&mut cluster, 3, Action::Leave(topic("news")));
     cluster.pass(config.sweep * 2);
     assert_eq!(last(&cluster).as_deref(), Some("joined c"));
 }
@@ -501,14 +503,7 @@ fn a_terminal_leaves_what_its_user_has_left_when_it_hears_of_it() {
     let config = Config::default();
     let mut cluster = Cluster::new(&config, 2);
     let (_, ann) = cluster.connect(1, "ann");
-    let keep = |cluster: &mut Cluster, id, action| {
-        let push = Push {
-            action,
-            ..frame(user("ann"), "", id).durable()
-        };
-        cluster.call_push(0, push);
-    };
-    keep(&mut cluster, 1, Action::Join(topic("news")));
+    keep_for_ann(&mut cluster, 1, Action::Join(topic("news")));
     cluster.pass(config.sweep * 2);
     // Its instance hears nothing of this.
     let operation = Operation::KeepTopic {
@@ -520,7 +515,7 @@ fn a_terminal_leaves_what_its_user_has_left_when_it_hears_of_it() {
     assert!(ended.is_ok(), "{ended:?}");
     cluster.pass(config.sweep * 3);
     assert_eq!(told(&cluster, ann), ["hello", "joined news"]);
-    keep(&mut cluster, 2, Action::Leave(topic("news")));
+    keep_for_ann(&mut cluster, 2, Action::Leave(topic("news")));
     assert_eq!(told(&cluster, ann)[2..], ["left news"]);
 }
 
