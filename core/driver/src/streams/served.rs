@@ -73,7 +73,7 @@ mod tests {
 
     use super::*;
 
-    /// What is left of a body that is longer than the thread's buffer comes with the next reading, and its end as nothing.
+    /// What is left of a body that is longer than the thread's buffer comes with the next reading; its end is nothing.
     #[test]
     fn what_is_read_is_as_much_as_there_is_room_for() {
         let body: Vec<u8> = (0..READ + 100).map(|at| at as u8).collect();
