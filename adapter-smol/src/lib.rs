@@ -34,8 +34,7 @@
 //! tokio, where each worker has a reactor. A program that uses smol itself shares the reactor with
 //! the server.
 //!
-//! redis-rs runs its connections over TLS on smol's global executor, a thread `smol-1`: each round trip
-//! passes to it and back. Others are served on the thread of their instance. Names are looked up on threads of the crate `blocking`.
+//! Names are looked up on threads of the crate `blocking`.
 
 use std::cell::RefCell;
 use std::future::Future;

@@ -66,36 +66,35 @@ struct Target {
     /// Names another executable.
     variable: &'static str,
     name: &'static str,
-    /// What cargo selects. Features unify over the selected packages, and those of dev-dependencies
-    /// count as soon as a test or an example is among the targets: these are the arguments with which
-    /// nothing is compiled that the tests' own invocation has not compiled already.
-    selection: &'static [&'static str],
 }
 
 const TOKIO_SERVER: Target = Target {
     variable: "SWITCHBOARD_BIN",
     name: "switchboard",
-    selection: &[
-        "--workspace",
-        "--exclude=switchboard-smol",
-        "--exclude=switchboard-sim",
-        "--bin=switchboard",
-        "--test=documents",
-    ],
 };
 
 const SMOL_SERVER: Target = Target {
     variable: "SWITCHBOARD_SMOL_BIN",
     name: "server",
-    selection: &["--package=switchboard-smol", "--example=server"],
 };
+
+/// What cargo selects: both servers. Features unify over the selected packages, and those of dev-dependencies
+/// count as soon as a test or an example is among the targets: these are the arguments with which
+/// nothing is compiled that the tests' own invocation has not compiled already.
+const SELECTION: &[&str] = &[
+    "--workspace",
+    "--exclude=switchboard-sim",
+    "--bin=switchboard",
+    "--example=server",
+    "--test=documents",
+];
 
 impl Target {
     fn build(&self) -> PathBuf {
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo
             .arg("build")
-            .args(self.selection)
+            .args(SELECTION)
             .arg("--message-format=json")
             .current_dir(
                 Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -65,6 +65,7 @@ mod login;
 mod looping;
 mod members;
 mod permits;
+mod redis;
 mod request;
 pub mod runtime;
 mod server;

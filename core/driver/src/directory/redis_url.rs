@@ -3,9 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _};
-
+use crate::redis::{Address, Credentials};
 use crate::request::query;
 
 /// Where Redis is: `redis://[user:password@]host:port[/db]`, `rediss://...` with TLS, or
@@ -17,8 +15,8 @@ pub struct RedisUrl(Target);
 
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Target {
-    /// The server at this URL, as it was given.
-    Server(String),
+    /// This server.
+    Server(Address),
     /// The master that Sentinels name.
     Sentinel(Sentinel),
 }
@@ -26,14 +24,12 @@ pub(crate) enum Target {
 /// A master that is found through its Sentinels.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Sentinel {
-    /// The master's, as `user:password@`, or nothing.
-    credentials: String,
-    /// The Sentinels' own, in the same way.
-    sentinel_credentials: String,
-    /// The Sentinels, each `host:port`.
-    pub(crate) hosts: Vec<String>,
+    /// The Sentinels, with their own credentials.
+    pub(crate) sentinels: Vec<Address>,
     /// The name under which they watch the master.
     pub(crate) master: String,
+    /// The master's.
+    credentials: Option<Credentials>,
     database: u32,
 }
 
@@ -50,28 +46,19 @@ impl RedisUrl {
     }
 
     /// Whether the link is encrypted.
-    pub(crate) fn is_encrypted(&self) -> bool {
-        matches!(&self.0, Target::Server(url) if url.starts_with("rediss://"))
+    pub(crate) const fn is_encrypted(&self) -> bool {
+        matches!(&self.0, Target::Server(address) if address.is_encrypted)
     }
 }
 
 impl Sentinel {
-    /// Where one of the Sentinels is.
-    pub(crate) fn sentinel_url(&self, host: &str) -> String {
-        format!("redis://{}{host}", self.sentinel_credentials)
-    }
-
     /// Where the master is that a Sentinel named.
-    pub(crate) fn master_url(&self, host: &str, port: u16) -> String {
-        let host = if host.contains(':') {
-            format!("[{host}]")
-        } else {
-            host.to_owned()
-        };
-        format!(
-            "redis://{}{host}:{port}/{}",
-            self.credentials, self.database
-        )
+    pub(crate) fn master_at(&self, host: String, port: u16) -> Address {
+        Address {
+            credentials: self.credentials.clone(),
+            database: self.database,
+            ..Address::plain(host, port)
+        }
     }
 
     fn parse(rest: &str) -> Result<Self, InvalidRedisUrl> {
@@ -85,25 +72,22 @@ impl Sentinel {
             Some((rest, query)) => (rest, Some(query)),
             None => (rest, None),
         };
-        let sentinel_credentials = sentinel_credentials(query).map_err(invalid)?;
+        let of_sentinels = sentinel_credentials(query).map_err(invalid)?;
         let (credentials, rest) = match rest.rsplit_once('@') {
-            Some((credentials, rest)) => (format!("{credentials}@"), rest),
-            None => (String::new(), rest),
+            Some((credentials, rest)) => {
+                let at_master = Address::parse(&format!("redis://{credentials}@master"));
+                (at_master.map_err(invalid)?.credentials, rest)
+            }
+            None => (None, rest),
         };
         let mut path = rest.split('/');
-        let hosts: Vec<String> = path
-            .next()
-            .unwrap_or_default()
-            .split(',')
-            .map(str::to_owned)
-            .collect();
-        let is_host = |text: &String| {
-            text.rsplit_once(':').is_some_and(|(host, port)| {
-                !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port != 0)
-            })
-        };
-        if !hosts.iter().all(is_host) {
+        let hosts = path.next().unwrap_or_default().split(',');
+        let sentinels: Option<Vec<Address>> = hosts.map(sentinel_at).collect();
+        let Some(mut sentinels) = sentinels else {
             return Err(invalid("each Sentinel is `host:port`"));
+        };
+        for sentinel in &mut sentinels {
+            sentinel.credentials.clone_from(&of_sentinels);
         }
         let master = path.next().unwrap_or_default().to_owned();
         if master.is_empty() {
@@ -114,22 +98,27 @@ impl Sentinel {
         if path.next().is_some() {
             return Err(invalid("there is too much behind the database"));
         }
-        let sentinel = Self {
-            credentials,
-            sentinel_credentials,
-            hosts,
+        Ok(Self {
+            sentinels,
             master,
+            credentials,
             database,
-        };
-        // Credentials that cannot stand in a URL are noticed at the start, not at a failover.
-        server(&sentinel.master_url("localhost", 6379))?;
-        server(&sentinel.sentinel_url("localhost:26379"))?;
-        Ok(sentinel)
+        })
     }
 }
 
-/// The login at the Sentinels as `user:password@`.
-fn sentinel_credentials(query: Option<&str>) -> Result<String, &'static str> {
+/// The Sentinel at `host:port`.
+fn sentinel_at(text: &str) -> Option<Address> {
+    let (host, port) = text.rsplit_once(':')?;
+    let is_port = port.parse::<u16>().is_ok_and(|port| port != 0);
+    if host.is_empty() || !is_port {
+        return None;
+    }
+    Address::parse(&format!("redis://{text}")).ok()
+}
+
+/// Those for the Sentinels.
+fn sentinel_credentials(query: Option<&str>) -> Result<Option<Credentials>, &'static str> {
     let (mut user, mut password) = (None, None);
     for pair in query::pairs(query) {
         let (name, value) =
@@ -139,18 +128,13 @@ fn sentinel_credentials(query: Option<&str>) -> Result<String, &'static str> {
             "sentinel_password" => &mut password,
             _ => return Err("only `sentinel_user` and `sentinel_password` stand behind the `?`"),
         };
-        if place.replace(value).is_some() {
+        if place.replace(value.into_owned()).is_some() {
             return Err("the login at the Sentinels is given twice");
         }
     }
-    let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
     match (user, password) {
-        (None, None) => Ok(String::new()),
-        (user, Some(password)) => Ok(format!(
-            "{}:{}@",
-            encoded(user.as_deref().unwrap_or_default()),
-            encoded(&password)
-        )),
+        (None, None) => Ok(None),
+        (user, Some(password)) => Ok(Some(Credentials { user, password })),
         (Some(_), None) => Err("`sentinel_user` needs a `sentinel_password`"),
     }
 }
@@ -166,42 +150,21 @@ impl FromStr for RedisUrl {
             let why = "it begins with redis://, rediss:// or redis+sentinel://";
             return Err(InvalidRedisUrl(why.to_owned()));
         }
-        server(text)?;
-        Ok(Self(Target::Server(text.to_owned())))
+        let server = Address::parse(text).map_err(|why| InvalidRedisUrl(why.to_owned()))?;
+        Ok(Self(Target::Server(server)))
     }
-}
-
-fn server(url: &str) -> Result<ConnectionInfo, InvalidRedisUrl> {
-    url.into_connection_info().map_err(|error| {
-        InvalidRedisUrl(
-            error
-                .detail()
-                .unwrap_or("write redis://[user:password@]host:port[/db]")
-                .to_owned(),
-        )
-    })
 }
 
 impl fmt::Display for RedisUrl {
     /// Where it is, without user and password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Target::Server(url) => match server(url) {
-                Ok(info) => match info.addr() {
-                    ConnectionAddr::TcpTls { host, port, .. } => {
-                        write!(f, "rediss://{host}:{port}")
-                    }
-                    address => write!(f, "redis://{address}"),
-                },
-                Err(_) => f.write_str("redis"),
-            },
-            Target::Sentinel(sentinel) => {
-                write!(
-                    f,
-                    "{SENTINEL}{}/{}",
-                    sentinel.hosts.join(","),
-                    sentinel.master
-                )
+            Target::Server(address) => address.fmt(f),
+            Target::Sentinel(Sentinel {
+                sentinels, master, ..
+            }) => {
+                let hosts: Vec<String> = sentinels.iter().map(Address::socket).collect();
+                write!(f, "{SENTINEL}{}/{master}", hosts.join(","))
             }
         }
     }
@@ -217,24 +180,29 @@ impl fmt::Debug for RedisUrl {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_sentinel_url_names_sentinels_master_credentials_and_database() {
-        let url: RedisUrl = "redis+sentinel://app:pa%40ss@s1:26379,s2:26380/mymaster/3"
-            .parse()
-            .unwrap();
-        let Target::Sentinel(sentinel) = url.target() else {
+    fn sentinel(text: &str) -> Sentinel {
+        let Target::Sentinel(sentinel) = text.parse::<RedisUrl>().expect(text).0 else {
             panic!("a Sentinel URL")
         };
-        assert_eq!(sentinel.hosts, ["s1:26379", "s2:26380"]);
+        sentinel
+    }
+
+    fn address(text: &str) -> Address {
+        Address::parse(text).expect(text)
+    }
+
+    #[test]
+    fn a_sentinel_url_names_sentinels_master_credentials_and_database() {
+        let sentinel = sentinel("redis+sentinel://app:pa%40ss@s1:26379,[fe80::2]:26380/mymaster/3");
+        let hosts = ["redis://s1:26379", "redis://[fe80::2]:26380"].map(address);
+        assert!(sentinel.sentinels == hosts);
         assert_eq!(sentinel.master, "mymaster");
-        assert_eq!(
-            sentinel.master_url("10.0.0.7", 6379),
-            "redis://app:pa%40ss@10.0.0.7:6379/3"
-        );
-        assert_eq!(
-            sentinel.master_url("fe80::1", 6379),
-            "redis://app:pa%40ss@[fe80::1]:6379/3"
-        );
+        for (host, url) in [
+            ("10.0.0.7", "redis://app:pa%40ss@10.0.0.7:6379/3"),
+            ("fe80::1", "redis://app:pa%40ss@[fe80::1]:6379/3"),
+        ] {
+            assert!(sentinel.master_at(host.to_owned(), 6379) == address(url));
+        }
     }
 
     #[test]
@@ -256,12 +224,12 @@ mod tests {
                 "redis://app:pw@h:1/2",
             ),
         ] {
-            let url: RedisUrl = text.parse().unwrap();
-            let Target::Sentinel(sentinel) = url.target() else {
-                panic!("a Sentinel URL")
-            };
-            assert_eq!(sentinel.sentinel_url(&sentinel.hosts[0]), at_sentinel);
-            assert_eq!(sentinel.master_url("h", 1), at_master);
+            let sentinel = sentinel(text);
+            assert!(sentinel.sentinels == [address(at_sentinel)], "{text}");
+            assert!(
+                sentinel.master_at("h".to_owned(), 1) == address(at_master),
+                "{text}"
+            );
         }
     }
 

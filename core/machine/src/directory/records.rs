@@ -80,7 +80,8 @@ pub(super) fn parse_record(bytes: &Bytes) -> Option<Record> {
         push: PushId::new(Uuid::from_bytes(*push)),
         content: Content {
             flags: *flags.first()?,
-            bytes: bytes.slice(HEADER_BYTES..),
+            // Not a part of them: they may be a part of all that was read at once, which would be kept as well.
+            bytes: Bytes::copy_from_slice(&bytes[HEADER_BYTES..]),
         },
     })
 }

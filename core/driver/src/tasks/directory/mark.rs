@@ -1,53 +1,56 @@
 //! The mark of the keys' layout, which the first instance leaves and the others heed.
 
-use redis::aio::{ConnectionLike as _, MultiplexedConnection};
+use futures_io::{AsyncRead, AsyncWrite};
 use switchboard_core::directory::DirectorySettings;
-use switchboard_core::directory::redis::{Layout, Request, Value};
+use switchboard_core::directory::redis::{Layout, Value};
 
-use super::convert;
 use super::trouble::Trouble;
+use crate::redis::{Connection, RedisError};
 
 /// Leaves the mark if there is none.
 ///
 /// # Errors
 ///
 /// [`Trouble::Layout`] if there is another one.
-pub(super) async fn leave_or_heed(
-    connection: &mut MultiplexedConnection,
+pub(super) async fn leave_or_heed<S: AsyncRead + AsyncWrite + Unpin>(
+    connection: &mut Connection<S>,
     settings: &DirectorySettings,
 ) -> Result<(), Trouble> {
     let mut found = read(connection, settings).await?;
     if found.is_none() {
         // Another instance may do so at the same time. A server without memory refuses this one even
         // where nothing is to be written: so it is not asked first.
-        found = ask(connection, &Layout::leave(settings)).await?;
+        found = understood(connection.ask(&Layout::leave(settings)).await?)?;
     }
-    let other = found.and_then(|found| other(&found, settings));
-    other.map_or(Ok(()), |why| Err(Trouble::Layout(why)))
+    heed(found.as_deref(), settings)
 }
 
 /// The mark that is there.
-pub(super) async fn read(
-    connection: &mut MultiplexedConnection,
+pub(super) async fn read<S: AsyncRead + AsyncWrite + Unpin>(
+    connection: &mut Connection<S>,
     settings: &DirectorySettings,
 ) -> Result<Option<Vec<u8>>, Trouble> {
-    ask(connection, &Layout::read(settings)).await
+    understood(connection.ask(&Layout::read(settings)).await?)
 }
 
-async fn ask(
-    connection: &mut MultiplexedConnection,
-    request: &Request,
-) -> Result<Option<Vec<u8>>, Trouble> {
-    let command = convert::command(request);
-    let answer = connection.req_packed_command(&command).await?;
-    match convert::value(answer) {
+/// The mark that was answered.
+pub(super) fn understood(answer: Value) -> Result<Option<Vec<u8>>, Trouble> {
+    match answer {
         Value::Nil => Ok(None),
         Value::Bulk(mark) => Ok(Some(mark.to_vec())),
-        Value::Error(error) => Err(Trouble::Unreachable(error)),
+        Value::Error(error) => Err(RedisError::Refused(error).into()),
         other @ (Value::Int(_) | Value::Status(_) | Value::Array(_)) => Err(Trouble::Unreachable(
             format!("asked for the layout it answers {other:?}"),
         )),
     }
+}
+
+/// # Errors
+///
+/// [`Trouble::Layout`] if this is another mark than that of these settings.
+pub(super) fn heed(found: Option<&[u8]>, settings: &DirectorySettings) -> Result<(), Trouble> {
+    let other = found.and_then(|found| other(found, settings));
+    other.map_or(Ok(()), |why| Err(Trouble::Layout(why)))
 }
 
 /// What to do about a mark that is not the one of these settings; `None` if it is.

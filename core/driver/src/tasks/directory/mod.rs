@@ -1,7 +1,6 @@
 //! The directory link of an instance: to a directory in this process, or to Redis.
 
 mod backoff;
-mod convert;
 mod mark;
 mod primary;
 mod probe;

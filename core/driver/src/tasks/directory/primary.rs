@@ -1,36 +1,28 @@
 //! A connection to a Redis server that is a primary, and whether it still is that one.
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::time::Duration;
 
-use futures_channel::oneshot;
-use redis::aio::{ConnectionLike as _, MultiplexedConnection};
-use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, ErrorKind, RedisConnectionInfo, RedisError,
-    Value,
-};
+use futures_io::{AsyncRead, AsyncWrite};
 use switchboard_core::directory::DirectorySettings;
-use tokio_util::compat::FuturesAsyncReadCompatExt as _;
+use switchboard_core::directory::redis::{Script, Value};
 
 use super::backoff::drawn_pause;
 use super::sentinels::Named;
 use super::trouble::Trouble;
-use super::{convert, mark, sentinels};
+use super::{mark, sentinels};
 use crate::clock;
 use crate::directory::{RedisUrl, Sentinel, Target};
+use crate::redis::{Address, Connection, RedisError, accepted};
 use crate::runtime::{Runtime, race};
-use crate::task;
 
 /// How long establishing a link may take: name look-up, TCP, TLS, login, scripts.
 pub(super) const CONNECT: Duration = Duration::from_secs(3);
 
 /// A link to a primary, with the scripts loaded.
-pub(super) struct Primary {
-    pub(super) connection: MultiplexedConnection,
-    /// As long as the link is wanted.
-    _wanted: Wanted,
+pub(super) struct Primary<R: Runtime> {
+    pub(super) connection: Connection<R::Stream>,
     /// The server's run, which a restart changes and a proxy's switch to another server too. `None`
     /// if the server does not say.
     pub(super) run: Option<String>,
@@ -38,42 +30,42 @@ pub(super) struct Primary {
     named: Option<Named>,
 }
 
-impl Primary {
+impl<R: Runtime> Primary<R> {
     /// Opens a connection to the primary that the URL leads to.
-    pub(super) async fn connect<R: Runtime>(url: &RedisUrl) -> Result<Self, Trouble> {
+    pub(super) async fn connect(url: &RedisUrl) -> Result<Self, Trouble> {
         match url.target() {
-            Target::Server(url) => Self::verified(open::<R>(url, CONNECT).await?).await,
-            Target::Sentinel(sentinel) => Self::of_sentinel::<R>(sentinel).await,
+            Target::Server(address) => Self::verified(open::<R>(address, CONNECT).await?).await,
+            Target::Sentinel(sentinel) => Self::of_sentinel(sentinel).await,
         }
     }
 
     /// The same for an instance with these settings, whose layout its keys must have.
-    pub(super) async fn agreed<R: Runtime>(
+    pub(super) async fn agreed(
         url: &RedisUrl,
         settings: &DirectorySettings,
     ) -> Result<Self, Trouble> {
-        let mut primary = Self::connect::<R>(url).await?;
+        let mut primary = Self::connect(url).await?;
         mark::leave_or_heed(&mut primary.connection, settings).await?;
         Ok(primary)
     }
 
     /// The latest master that Sentinels name, if it says itself that it is one.
-    async fn of_sentinel<R: Runtime>(sentinel: &Sentinel) -> Result<Self, Trouble> {
+    async fn of_sentinel(sentinel: &Sentinel) -> Result<Self, Trouble> {
         let begun = clock::mono();
-        let named = sentinels::latest(sentinels::ask(sentinel).await?);
+        let named = sentinels::latest(sentinels::ask::<R>(sentinel).await?);
         let spent = clock::mono().since(begun);
-        Self::first_of::<R>(named, CONNECT.saturating_sub(spent)).await
+        Self::first_of(named, CONNECT.saturating_sub(spent)).await
     }
 
     /// The first of these that is a primary. Each has its part of the time: one that swallows what is sent to it does not
     /// keep the others from being tried.
-    async fn first_of<R: Runtime>(named: Vec<Named>, within: Duration) -> Result<Self, Trouble> {
+    async fn first_of(named: Vec<Named>, within: Duration) -> Result<Self, Trouble> {
         let mut trouble = Trouble::Unreachable("no master is named".to_owned());
         let count = u32::try_from(named.len()).unwrap_or(u32::MAX);
         let patience = within / count.max(1);
         for named in named {
             let opened = async {
-                let opened = open::<R>(&named.url, patience).await?;
+                let opened = open::<R>(&named.address, patience).await?;
                 Self::verified(opened).await
             };
             let late = async {
@@ -93,8 +85,7 @@ impl Primary {
         Err(trouble)
     }
 
-    async fn verified(opened: (MultiplexedConnection, Wanted)) -> Result<Self, Trouble> {
-        let (mut connection, wanted) = opened;
+    async fn verified(mut connection: Connection<R::Stream>) -> Result<Self, Trouble> {
         if let Some(old) = version(&mut connection).await?.filter(Version::is_too_old) {
             return Err(Trouble::TooOld(old.to_string()));
         }
@@ -102,25 +93,33 @@ impl Primary {
             Standing::Primary { run } => run,
             Standing::Replica => return Err(Trouble::Replica),
         };
-        // One by one, as an error of a whole pipeline does not say its code.
-        let scripts = convert::load_scripts();
-        let count = scripts.len();
-        let loaded = connection.req_packed_commands(&scripts, 0, count).await?;
-        for answer in loaded {
-            answer.extract_error()?;
+        let load = |script: Script| ["SCRIPT", "LOAD", script.text()];
+        for loaded in connection.ask_all(Script::ALL.map(load)).await? {
+            accepted(loaded)?;
         }
         Ok(Self {
             connection,
-            _wanted: wanted,
             run,
             named: None,
         })
     }
 
+    /// The policy by which the server may throw keys away, if it may. It may forbid the question; then nothing is
+    /// known, and nothing is said.
+    pub(super) async fn evicts(&mut self) -> Option<String> {
+        let question: [&[&str]; 1] = [&["CONFIG", "GET", "maxmemory-policy"]];
+        let answers = self.connection.ask_all(question).await.ok()?;
+        let [Value::Array(pair)] = answers.as_slice() else {
+            return None;
+        };
+        let policy = text(pair.get(1))?;
+        (policy != "noeviction").then(|| policy.to_owned())
+    }
+
     /// Ends when the Sentinels name a later primary than this one; without Sentinels never. A primary
     /// that was replaced and lives on learns of it late, by ten seconds or more, and what it is asked to
     /// write until then is lost.
-    pub(super) fn replaced<R: Runtime>(&self, url: &RedisUrl) -> impl Future<Output = ()> + use<R> {
+    pub(super) fn replaced(&self, url: &RedisUrl) -> impl Future<Output = ()> + use<R> {
         let watched = match url.target() {
             Target::Server(_) => None,
             Target::Sentinel(sentinel) => self.named.clone().map(|named| (sentinel.clone(), named)),
@@ -132,7 +131,7 @@ impl Primary {
             };
             loop {
                 R::sleep(drawn_pause(WATCH)).await;
-                let Ok(answers) = sentinels::ask(&sentinel).await else {
+                let Ok(answers) = sentinels::ask::<R>(&sentinel).await else {
                     continue;
                 };
                 for successor in named.successors(answers) {
@@ -154,7 +153,7 @@ const WATCH: Duration = Duration::from_secs(1);
 
 /// Whether the server that is named is a primary, and not in this run: the same server may have two addresses.
 async fn is_another<R: Runtime>(named: &Named, run: Option<&str>) -> bool {
-    let Ok((mut connection, _wanted)) = open::<R>(&named.url, WATCH).await else {
+    let Ok(mut connection) = open::<R>(&named.address, WATCH).await else {
         return false;
     };
     match standing(&mut connection).await {
@@ -177,31 +176,33 @@ pub(super) enum Standing {
 
 /// Asks a server what it is. It may forbid both questions: then it is taken for a primary, and the
 /// first write tells.
-pub(super) async fn standing(
-    connection: &mut MultiplexedConnection,
+async fn standing<S: AsyncRead + AsyncWrite + Unpin>(
+    connection: &mut Connection<S>,
 ) -> Result<Standing, RedisError> {
-    let mut questions = redis::pipe();
-    questions.ignore_errors();
-    questions.cmd("ROLE").cmd("INFO").arg("server");
-    let count = questions.len();
-    let answers = connection.req_packed_commands(&questions, 0, count).await?;
-    Ok(understood(&answers))
+    let answers = connection.ask_all(Standing::QUESTIONS).await?;
+    Ok(Standing::understood(&answers))
 }
 
-fn understood(answers: &[Value]) -> Standing {
-    let role = match answers.first() {
-        Some(Value::Array(items)) => items.first(),
-        _ => None,
-    };
-    if matches!(role, Some(Value::BulkString(role)) if role != b"master") {
-        return Standing::Replica;
-    }
-    let run = text(answers.get(1))
-        .unwrap_or_default()
-        .lines()
-        .find_map(|line| line.strip_prefix("run_id:"));
-    Standing::Primary {
-        run: run.map(|run| run.trim().to_owned()),
+impl Standing {
+    /// What a server is asked for it.
+    pub(super) const QUESTIONS: [&'static [&'static str]; 2] = [&["ROLE"], &["INFO", "server"]];
+
+    /// What the answers say.
+    pub(super) fn understood(answers: &[Value]) -> Self {
+        let role = match answers.first() {
+            Some(Value::Array(items)) => items.first(),
+            _ => None,
+        };
+        if matches!(role, Some(Value::Bulk(role)) if role != "master") {
+            return Self::Replica;
+        }
+        let run = text(answers.get(1))
+            .unwrap_or_default()
+            .lines()
+            .find_map(|line| line.strip_prefix("run_id:"));
+        Self::Primary {
+            run: run.map(|run| run.trim().to_owned()),
+        }
     }
 }
 
@@ -233,12 +234,11 @@ const VALKEY: &str = "Valkey";
 
 /// Asks a server for its version: by INFO, and if that is forbidden by HELLO, which hardly can be.
 /// `None` if it does not say.
-async fn version(connection: &mut MultiplexedConnection) -> Result<Option<Version>, RedisError> {
-    let mut questions = redis::pipe();
-    questions.ignore_errors();
-    questions.cmd("INFO").arg("server").cmd("HELLO");
-    let count = questions.len();
-    let answers = connection.req_packed_commands(&questions, 0, count).await?;
+async fn version<S: AsyncRead + AsyncWrite + Unpin>(
+    connection: &mut Connection<S>,
+) -> Result<Option<Version>, RedisError> {
+    let questions: [&[&str]; 2] = [&["INFO", "server"], &["HELLO"]];
+    let answers = connection.ask_all(questions).await?;
     Ok(stated_version(&answers))
 }
 
@@ -255,16 +255,14 @@ fn stated_version(answers: &[Value]) -> Option<Version> {
     if let Some(number) = line("redis_version:") {
         return Some(version(REDIS, number));
     }
-    let pairs: Vec<(&Value, &Value)> = match answers.get(1) {
-        Some(Value::Array(items)) => items.as_chunks().0.iter().map(|[a, b]| (a, b)).collect(),
-        Some(Value::Map(pairs)) => pairs.iter().map(|(a, b)| (a, b)).collect(),
-        _ => Vec::new(),
+    let pairs: &[[Value; 2]] = match answers.get(1) {
+        Some(Value::Array(items)) => items.as_chunks().0,
+        _ => &[],
     };
     let of = |name| {
-        let mut values = pairs
-            .iter()
-            .filter(|(key, _)| text(Some(key)) == Some(name));
-        text(values.next().map(|(_, value)| *value))
+        let mut pairs = pairs.iter();
+        let [_, value] = pairs.find(|[key, _]| text(Some(key)) == Some(name))?;
+        text(Some(value))
     };
     let server = match of("server")? {
         "valkey" => VALKEY,
@@ -275,78 +273,41 @@ fn stated_version(answers: &[Value]) -> Option<Version> {
 
 fn text(value: Option<&Value>) -> Option<&str> {
     match value? {
-        Value::BulkString(text) => std::str::from_utf8(text).ok(),
-        Value::SimpleString(text) | Value::VerbatimString { text, .. } => Some(text),
+        Value::Bulk(text) => std::str::from_utf8(text).ok(),
+        Value::Status(text) => Some(text),
         _ => None,
     }
 }
 
-/// A connection is served while this is kept. By itself it would go on until a server that is silent has answered
-/// what it was asked.
-type Wanted = Option<oneshot::Sender<Infallible>>;
-
-/// Opens a connection, whose socket is served on this thread if that can be.
 async fn open<R: Runtime>(
-    url: &str,
+    address: &Address,
     patience: Duration,
-) -> Result<(MultiplexedConnection, Wanted), RedisError> {
-    let client = Client::open(url)?;
-    let info = client.get_connection_info();
-    if let ConnectionAddr::Tcp(host, port) = info.addr() {
-        let opened = async { over_tcp::<R>(host, *port, info.redis_settings()).await };
-        let late = async {
-            R::sleep(patience).await;
-            Err(io::Error::from(io::ErrorKind::TimedOut).into())
-        };
-        return race(opened, late).await;
-    }
-    // TLS is redis-rs's own matter, on the thread that it chooses.
-    let config = AsyncConnectionConfig::new()
-        .set_response_timeout(None)
-        .set_connection_timeout(Some(patience));
-    let connection = client.get_multiplexed_async_connection_with_config(&config);
-    Ok((connection.await?, None))
-}
-
-async fn over_tcp<R: Runtime>(
-    host: &str,
-    port: u16,
-    info: &RedisConnectionInfo,
-) -> Result<(MultiplexedConnection, Wanted), RedisError> {
-    let address = match host.contains(':') {
-        true => format!("[{host}]:{port}"),
-        false => format!("{host}:{port}"),
+) -> Result<Connection<R::Stream>, RedisError> {
+    let late = async {
+        R::sleep(patience).await;
+        Err(io::Error::from(io::ErrorKind::TimedOut).into())
     };
-    let stream = R::dial(address).await?.compat();
-    // Deadlines are core's: an answer that comes late is told, and its link is not torn for it.
-    let config = AsyncConnectionConfig::new().set_response_timeout(None);
-    let opened = MultiplexedConnection::new_with_config(info, stream, config);
-    let (connection, serving) = opened.await?;
-    let (wanted, unwanted) = oneshot::channel();
-    let unwanted = async {
-        // Nothing is ever sent: it is dropped.
-        let _ = unwanted.await;
-    };
-    task::spawn::<R>("connection to Redis", race(serving, unwanted));
-    Ok((connection, Some(wanted)))
+    race(Connection::open::<R>(address), late).await
 }
 
 impl From<RedisError> for Trouble {
     /// What is said of an error: never the URL, which may hold a password.
     fn from(error: RedisError) -> Self {
         let text = error.to_string();
-        match (error.kind(), error.code()) {
-            (ErrorKind::AuthenticationFailed, _) | (_, Some("WRONGPASS" | "NOAUTH")) => {
-                Self::Login(text)
-            }
-            (_, Some("NOPERM")) => Self::Permission(text),
-            _ => Self::Unreachable(text),
+        match &error {
+            RedisError::Refused(refusal) => match refusal.split(' ').next() {
+                Some("WRONGPASS" | "NOAUTH") => Self::Login(text),
+                Some("NOPERM") => Self::Permission(text),
+                Some(_) | None => Self::Unreachable(text),
+            },
+            RedisError::Io(_) | RedisError::NotRedis(_) => Self::Unreachable(text),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use futures_util::FutureExt as _;
 
     use super::*;
@@ -356,7 +317,7 @@ mod tests {
     #[test]
     fn all_whom_sentinels_name_are_tried_in_time() {
         let named = ["a", "b", "c"].map(|host| Named::at(&format!("redis://{host}:1")));
-        let found = Primary::first_of::<Hasty>(named.to_vec(), CONNECT).now_or_never();
+        let found = Primary::<Hasty>::first_of(named.to_vec(), CONNECT).now_or_never();
         assert!(matches!(found, Some(Err(Trouble::Unreachable(_)))));
         assert_eq!(Hasty::dialled(), ["a:1", "b:1", "c:1"]);
         let pauses = Hasty::pauses();
@@ -367,21 +328,24 @@ mod tests {
     /// H38: a server that was demoted answers reads, and is no directory.
     #[test]
     fn a_server_is_known_by_its_role_and_run() {
-        let bulk = |text: &str| Value::BulkString(text.as_bytes().to_vec());
+        let bulk = |text: &str| Value::Bulk(Bytes::copy_from_slice(text.as_bytes()));
         let role = |name: &str| Value::Array(vec![bulk(name), Value::Int(0)]);
         let info = bulk("# Server\r\nredis_version:7.4.0\r\nrun_id:4f2a\r\ntcp_port:6379\r\n");
         let run = Some("4f2a".to_owned());
         assert_eq!(
-            understood(&[role("master"), info.clone()]),
+            Standing::understood(&[role("master"), info.clone()]),
             Standing::Primary { run }
         );
-        assert_eq!(understood(&[role("slave"), info]), Standing::Replica);
+        assert_eq!(
+            Standing::understood(&[role("slave"), info]),
+            Standing::Replica
+        );
     }
 
     /// Redis below 7.0 lacks what scripts and leases need; what others count is their own.
     #[test]
     fn redis_below_7_is_too_old() {
-        let bulk = |text: &str| Value::BulkString(text.as_bytes().to_vec());
+        let bulk = |text: &str| Value::Bulk(Bytes::copy_from_slice(text.as_bytes()));
         let info = |lines: &str| vec![bulk(&format!("# Server\r\n{lines}run_id:4f2a\r\n"))];
         let hello = |server, version| {
             let items = ["server", server, "version", version].map(bulk);
@@ -416,7 +380,7 @@ mod tests {
     #[test]
     fn a_server_that_forbids_the_questions_is_taken_for_a_primary() {
         assert_eq!(
-            understood(&[Value::Nil, Value::Nil]),
+            Standing::understood(&[Value::Nil, Value::Nil]),
             Standing::Primary { run: None }
         );
     }

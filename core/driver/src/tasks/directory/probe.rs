@@ -1,13 +1,12 @@
 //! A look at the directory server, for whoever wants to know what is wrong before a server starts.
 
-use redis::RedisError;
-use redis::aio::ConnectionLike as _;
 use switchboard_core::directory::{DirectorySettings, Operation, Reply, SeenLease};
 
 use super::primary::Primary;
 use super::trouble::Trouble;
-use super::{convert, mark, prepare};
+use super::{mark, prepare};
 use crate::directory::RedisUrl;
+use crate::redis::accepted;
 use crate::runtime::Runtime;
 
 /// What was found at a directory server that answers.
@@ -31,14 +30,13 @@ pub async fn examine_directory<R: Runtime>(
     settings: &DirectorySettings,
 ) -> Result<Findings, String> {
     prepare(url);
-    let mut primary = Primary::connect::<R>(url)
+    let mut primary = Primary::<R>::connect(url)
         .await
         .map_err(|trouble| explain(&trouble))?;
     let mut findings = Findings::default();
-    let connection = &mut primary.connection;
 
     // A check leaves no mark: the settings that it checks may be wrong ones.
-    match mark::read(connection, settings).await {
+    match mark::read(&mut primary.connection, settings).await {
         Ok(found) => {
             let other = found.and_then(|found| mark::other(&found, settings));
             findings.faults.extend(other);
@@ -51,33 +49,31 @@ pub async fn examine_directory<R: Runtime>(
 
     // As instances' rows: reads may be answered while writes are refused.
     let key = format!("{}check", settings.prefix);
-    let mut write = redis::cmd("SET");
-    write.arg(key).arg("").arg("PX").arg(1000);
-    let written: Result<(), RedisError> = write.query_async(connection).await;
+    let write: [&[&str]; 1] = [&["SET", &key, "", "PX", "1000"]];
+    let written = primary.connection.ask_all(write).await;
+    let written = written.and_then(|answers| {
+        answers
+            .into_iter()
+            .try_for_each(|answer| accepted(answer).map(drop))
+    });
     if let Err(error) = written {
         findings.faults.push(format!(
             "it refuses to write ({error}): mend that, as no terminal can be registered"
         ));
     }
 
-    // It may forbid the question; then nothing is known, and nothing is said.
-    let mut question = redis::cmd("CONFIG");
-    question.arg("GET").arg("maxmemory-policy");
-    let policy: Result<Vec<String>, RedisError> = question.query_async(connection).await;
-    if let Some(policy) = policy.ok().and_then(|pair| pair.into_iter().nth(1))
-        && policy != "noeviction"
-    {
+    if let Some(policy) = primary.evicts().await {
         findings.doubts.push(format!(
             "its maxmemory-policy is {policy}, which may throw rows away: set it to noeviction"
         ));
     }
 
-    let view = convert::command(&Operation::View.request(settings));
-    let answer = connection.req_packed_command(&view).await;
+    let view = Operation::View.request(settings);
+    let answer = primary.connection.ask(&view).await;
     let reply = answer
         .map_err(|error| error.to_string())
         .and_then(|answer| {
-            let reply = Operation::View.decode(convert::value(answer));
+            let reply = Operation::View.decode(answer);
             reply.map_err(|error| error.to_string())
         });
     match reply {

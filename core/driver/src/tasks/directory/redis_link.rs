@@ -2,32 +2,28 @@
 
 use std::cell::Cell;
 use std::collections::VecDeque;
-use std::future::Future;
-use std::pin::{Pin, pin};
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
 use async_channel::Receiver;
-use futures_util::StreamExt as _;
-use futures_util::future::{Either, poll_fn, select};
-use futures_util::stream::FuturesOrdered;
-use redis::aio::{ConnectionLike as _, MultiplexedConnection};
-use redis::{Pipeline, RedisError};
+use futures_util::future::{Either, select};
 use switchboard_core::command::RoundTrip;
-use switchboard_core::directory::redis::Request;
+use switchboard_core::directory::redis::{Layout, Value};
 use switchboard_core::directory::{DirectorySettings, OperationResult};
 use switchboard_core::event::Event;
-use switchboard_core::id::OpId;
 use switchboard_core::time::Instant;
 use tracing::warn;
 
 use super::backoff::Backoff;
-use super::primary::{CONNECT, Primary, Standing, standing};
+use super::primary::{CONNECT, Primary, Standing};
 use super::trouble::Trouble;
-use super::{DirectoryContext, DirectoryOrder, convert, lost, mark};
+use super::{DirectoryContext, DirectoryOrder, lost, mark};
 use crate::alarm::Alarm;
 use crate::clock;
 use crate::directory::RedisUrl;
+use crate::redis::words;
 use crate::runtime::{Runtime, race};
 
 /// How often a link in use is asked whether it still leads to the same run of the same primary: a
@@ -53,7 +49,7 @@ pub(super) async fn run<R: Runtime>(
     let mut link = RedisLink { context, orders };
     loop {
         let settings = link.context.settings.clone();
-        let connecting = race(Primary::agreed::<R>(&url, &settings), async {
+        let connecting = race(Primary::<R>::agreed(&url, &settings), async {
             R::sleep(CONNECT).await;
             Err(Trouble::Unreachable("no answer".to_owned()))
         });
@@ -66,7 +62,7 @@ pub(super) async fn run<R: Runtime>(
                 link.context.troubles.end(this, &url);
                 backoff = Backoff::new();
                 links.set(links.get() + 1);
-                match link.serve::<R>(primary, &url).await {
+                match link.serve(primary, &url).await {
                     LinkServed::Until(why) => Trouble::Lost(why),
                     LinkServed::InstanceEnded => return,
                 }
@@ -97,15 +93,6 @@ enum LinkServed {
     InstanceEnded,
 }
 
-/// What was sent and has ended: `Err` ends the link with it.
-type TripEnd = Result<Answered, String>;
-
-enum Answered {
-    Trip(OpId, Vec<OperationResult>),
-    /// A question of the link's own: it is still the same primary.
-    Check,
-}
-
 impl RedisLink {
     /// Waits while there is no link: what is asked meanwhile is lost at once. `None` once the
     /// instance has ended.
@@ -124,62 +111,58 @@ impl RedisLink {
     }
 
     /// Serves one link until it is lost.
-    async fn serve<R: Runtime>(&mut self, primary: Primary, url: &RedisUrl) -> LinkServed {
+    async fn serve<R: Runtime>(&mut self, primary: Primary<R>, url: &RedisUrl) -> LinkServed {
         self.report(Event::DirectoryUp).await;
-        let mut replaced = pin!(primary.replaced::<R>(url));
+        let mut replaced = pin!(primary.replaced(url));
         let mut line = Line::new(primary);
         let silence = self.context.timeout * SILENCE;
         let mut silent = Alarm::<R>::default();
         let served = loop {
+            let since = line.waiting_since();
+            let answer = async { Happened::Answer(line.next(&self.context.settings).await) };
             let order = async { Happened::Order(self.orders.recv().await.ok()) };
             let replaced = async {
                 replaced.as_mut().await;
                 Happened::Replaced
             };
-            let order = race(order, replaced);
-            let happened = match line.waiting_since() {
-                None => order.await,
-                Some(since) => {
-                    let answer = async {
-                        match line.sent.next().await {
-                            Some(ended) => Happened::Ended(ended),
-                            None => Happened::Silence,
-                        }
-                    };
-                    let silent = async {
-                        poll_fn(|cx| silent.poll_at(since + silence, cx)).await;
-                        Happened::Silence
-                    };
-                    // Answers are polled first: what was answered is reported before the link is
-                    // given up.
-                    race(answer, race(order, silent)).await
+            let silent = async {
+                match since {
+                    Some(since) => poll_fn(|cx| silent.poll_at(since + silence, cx)).await,
+                    None => std::future::pending().await,
                 }
+                Happened::Silence
             };
+            // Answers are polled first: what was answered is reported before the link is given up.
+            let happened = race(answer, race(race(order, replaced), silent)).await;
             match happened {
-                Happened::Ended(Ok(Answered::Trip(op, outcomes))) => {
-                    line.under_way.pop_front();
-                    let outcomes = Ok(outcomes);
-                    self.report(Event::Directory { op, outcomes }).await;
-                }
-                Happened::Ended(Ok(Answered::Check)) => {
-                    line.under_way.pop_front();
-                }
-                Happened::Ended(Err(why)) => break LinkServed::Until(why),
+                Happened::Answer(Ok(event)) => self.report(event).await,
+                Happened::Answer(Err(why)) => break LinkServed::Until(why),
                 Happened::Silence => break LinkServed::Until("no answer".to_owned()),
                 Happened::Replaced => {
                     break LinkServed::Until("the Sentinels lead to another primary".to_owned());
                 }
-                Happened::Order(Some(DirectoryOrder::Execute(trip))) => {
-                    line.send(trip, &self.context.settings)
-                }
-                Happened::Order(Some(DirectoryOrder::Reset)) => {
-                    break LinkServed::Until("the server is not what it was".to_owned());
+                Happened::Order(Some(order)) => {
+                    // What else waits is written with it.
+                    let further = std::iter::from_fn(|| self.orders.try_recv().ok());
+                    let mut orders = std::iter::once(order).chain(further);
+                    let reset = orders.find_map(|order| match order {
+                        DirectoryOrder::Execute(trip) => {
+                            line.ask(trip, &self.context.settings);
+                            None
+                        }
+                        DirectoryOrder::Reset => Some(()),
+                    });
+                    if reset.is_some() {
+                        break LinkServed::Until("the server is not what it was".to_owned());
+                    }
                 }
                 Happened::Order(None) => break LinkServed::InstanceEnded,
             }
         };
-        for op in line.under_way.into_iter().filter_map(|(op, _)| op) {
-            self.report(lost(op)).await;
+        for (asked, _) in line.under_way {
+            if let Awaited::Trip { trip, .. } = asked {
+                self.report(lost(trip.op)).await;
+            }
         }
         self.report(Event::DirectoryDown).await;
         served
@@ -193,26 +176,37 @@ impl RedisLink {
 
 enum Happened {
     Order(Option<DirectoryOrder>),
-    Ended(TripEnd),
+    Answer(Result<Event, String>),
     Silence,
     Replaced,
 }
 
-/// One connection and what was sent over it.
-struct Line {
-    primary: Primary,
-    sent: FuturesOrdered<Pin<Box<dyn Future<Output = TripEnd>>>>,
-    /// The trips whose answers are awaited, in the order in which they were sent, and `None` for a
-    /// question of the link's own.
-    under_way: VecDeque<(Option<OpId>, Instant)>,
+/// One connection and what was asked over it.
+struct Line<R: Runtime> {
+    primary: Primary<R>,
+    /// What is not answered in full, in the order in which it was asked, and since when.
+    under_way: VecDeque<(Awaited, Instant)>,
     checked: Instant,
 }
 
-impl Line {
-    fn new(primary: Primary) -> Self {
+enum Awaited {
+    /// A round trip of the instance, and what has become of the first of its operations.
+    Trip {
+        trip: RoundTrip,
+        outcomes: Vec<OperationResult>,
+    },
+    /// What the server is, and what it has answered so far.
+    Standing(Vec<Value>),
+    /// Whether the mark of the layout is there: whoever empties the server takes it away without a sign.
+    Mark,
+    /// To leave the mark, as there is none.
+    NewMark,
+}
+
+impl<R: Runtime> Line<R> {
+    fn new(primary: Primary<R>) -> Self {
         Self {
             primary,
-            sent: FuturesOrdered::new(),
             under_way: VecDeque::new(),
             checked: clock::mono(),
         }
@@ -222,111 +216,112 @@ impl Line {
         self.under_way.front().map(|&(_, since)| since)
     }
 
-    /// Sends a trip, and before it the question whether this is still the same primary with the same
+    /// Asks for a round trip, and before it the question whether this is still the same primary with the same
     /// layout, if that was not asked for a while. The instance reads its view every second, so that it is asked in time.
-    fn send(&mut self, trip: RoundTrip, settings: &DirectorySettings) {
+    fn ask(&mut self, trip: RoundTrip, settings: &DirectorySettings) {
         let now = clock::mono();
+        let connection = &mut self.primary.connection;
         if now.since(self.checked) >= CHECK {
             self.checked = now;
-            self.under_way.push_back((None, now));
-            let primary = &self.primary;
-            let check = check(
-                primary.connection.clone(),
-                primary.run.clone(),
-                settings.clone(),
-            );
-            self.sent.push_back(Box::pin(check));
+            for question in Standing::QUESTIONS {
+                connection.command(words(question));
+            }
+            connection.request(&Layout::read(settings));
+            self.under_way
+                .push_back((Awaited::Standing(Vec::new()), now));
+            self.under_way.push_back((Awaited::Mark, now));
         }
-        self.under_way.push_back((Some(trip.op), now));
-        let trip = execute(self.primary.connection.clone(), trip, settings);
-        self.sent.push_back(Box::pin(trip));
+        for operation in &trip.operations {
+            connection.request(&operation.request(settings));
+        }
+        let outcomes = Vec::with_capacity(trip.operations.len());
+        self.under_way
+            .push_back((Awaited::Trip { trip, outcomes }, now));
+    }
+
+    /// What became of the next round trip. If this is dropped before, nothing is lost.
+    ///
+    /// # Errors
+    ///
+    /// Says why the link has ended.
+    async fn next(&mut self, settings: &DirectorySettings) -> Result<Event, String> {
+        loop {
+            let answer = self.primary.connection.next().await;
+            let answer = answer.map_err(|error| error.to_string())?;
+            if let Some(event) = self.answered(answer, settings)? {
+                return Ok(event);
+            }
+        }
+    }
+
+    fn answered(
+        &mut self,
+        answer: Value,
+        settings: &DirectorySettings,
+    ) -> Result<Option<Event>, String> {
+        let reason = |trouble: Trouble| trouble.reason().to_owned();
+        let Some((asked, since)) = self.under_way.pop_front() else {
+            return Err("it answers what it was not asked".to_owned());
+        };
+        match asked {
+            Awaited::Trip { trip, mut outcomes } => {
+                // A script that the server does not know (somebody flushed them) ends the link. To load it and to
+                // send the request again would run that request after later ones of the same connection: a repeated
+                // register after its unregister leaves the row of a connection that is gone. What ends with a link
+                // is repeated by the instance, under a new epoch; and every new link loads the scripts first.
+                if is_unknown_script(&answer) {
+                    return Err("the server has lost the scripts".to_owned());
+                }
+                outcomes.push(trip.operations[outcomes.len()].decode(answer));
+                if outcomes.len() == trip.operations.len() {
+                    let (op, outcomes) = (trip.op, Ok(outcomes));
+                    return Ok(Some(Event::Directory { op, outcomes }));
+                }
+                self.under_way
+                    .push_front((Awaited::Trip { trip, outcomes }, since));
+            }
+            Awaited::Standing(mut answers) => {
+                answers.push(answer);
+                if answers.len() < Standing::QUESTIONS.len() {
+                    self.under_way
+                        .push_front((Awaited::Standing(answers), since));
+                    return Ok(None);
+                }
+                match Standing::understood(&answers) {
+                    Standing::Primary { run } if run == self.primary.run => {}
+                    Standing::Primary { .. } => {
+                        return Err("it leads to another server, or a new run".to_owned());
+                    }
+                    Standing::Replica => return Err("the server has become a replica".to_owned()),
+                }
+            }
+            Awaited::Mark => match mark::understood(answer).map_err(reason)? {
+                Some(found) => mark::heed(Some(&found), settings).map_err(reason)?,
+                None => {
+                    self.primary.connection.request(&Layout::leave(settings));
+                    self.under_way.push_back((Awaited::NewMark, clock::mono()));
+                }
+            },
+            Awaited::NewMark => {
+                let found = mark::understood(answer).map_err(reason)?;
+                mark::heed(found.as_deref(), settings).map_err(reason)?;
+            }
+        }
+        Ok(None)
     }
 }
 
-/// Asks whether the link still leads to that run of a primary, and whether the mark of the layout is
-/// there: whoever empties the server takes it away without a sign.
-async fn check(
-    mut connection: MultiplexedConnection,
-    run: Option<String>,
-    settings: DirectorySettings,
-) -> TripEnd {
-    match standing(&mut connection).await {
-        Ok(Standing::Primary { run: found }) if found == run => {}
-        Ok(Standing::Primary { .. }) => {
-            return Err("it leads to another server, or a new run".to_owned());
-        }
-        Ok(Standing::Replica) => return Err("the server has become a replica".to_owned()),
-        Err(error) => return Err(error.to_string()),
-    }
-    let heeded = mark::leave_or_heed(&mut connection, &settings).await;
-    heeded.map_err(|trouble| trouble.reason().to_owned())?;
-    Ok(Answered::Check)
-}
-
-/// Sends a round trip as one pipeline. The future owns all it needs; it sends when it is polled
-/// for the first time, and those of one link are polled in their order.
-///
-/// A script that the server does not know (somebody flushed them) ends the link. To load it and to
-/// send the request again would run that request after later ones of the same connection: a repeated
-/// register after its unregister leaves the row of a connection that is gone. What ends with a link
-/// is repeated by the instance, under a new epoch; and every new link loads the scripts first.
-fn execute(
-    mut connection: MultiplexedConnection,
-    trip: RoundTrip,
-    settings: &DirectorySettings,
-) -> impl Future<Output = TripEnd> + use<> {
-    let requests: Vec<Request> = trip
-        .operations
-        .iter()
-        .map(|operation| operation.request(settings))
-        .collect();
-    async move {
-        let answers = send(&mut connection, &requests)
-            .await
-            .map_err(|error| error.to_string())?;
-        if answers.iter().any(convert::is_unknown_script) {
-            return Err("the server has lost the scripts".to_owned());
-        }
-        let outcomes = trip.operations.iter().zip(answers);
-        let outcomes = outcomes.map(|(operation, answer)| operation.decode(convert::value(answer)));
-        Ok(Answered::Trip(trip.op, outcomes.collect()))
-    }
-}
-
-pub(super) async fn send(
-    connection: &mut MultiplexedConnection,
-    requests: &[Request],
-) -> Result<Vec<redis::Value>, RedisError> {
-    let mut pipeline = Pipeline::with_capacity(requests.len());
-    pipeline.ignore_errors();
-    for request in requests {
-        pipeline.add_command(convert::command(request));
-    }
-    let count = pipeline.len();
-    let answers = connection.req_packed_commands(&pipeline, 0, count).await?;
-    if answers.len() == count {
-        return Ok(answers);
-    }
-    Err(RedisError::from((
-        redis::ErrorKind::Parse,
-        "the pipeline was not answered in full",
-    )))
+/// Whether a script was not executed because the server does not know it.
+fn is_unknown_script(answer: &Value) -> bool {
+    matches!(answer, Value::Error(error) if error.starts_with("NOSCRIPT"))
 }
 
 /// Warns of a server that may throw rows away.
 pub(crate) async fn warn_of_eviction<R: Runtime>(url: &RedisUrl) {
-    let Ok(mut primary) = Primary::connect::<R>(url).await else {
+    let Ok(mut primary) = Primary::<R>::connect(url).await else {
         return;
     };
-    // A server may forbid the question; then nothing is known, and nothing is said.
-    let answer: Result<Vec<String>, RedisError> = redis::cmd("CONFIG")
-        .arg("GET")
-        .arg("maxmemory-policy")
-        .query_async(&mut primary.connection)
-        .await;
-    if let Some(policy) = answer.ok().and_then(|pair| pair.into_iter().nth(1))
-        && policy != "noeviction"
-    {
+    if let Some(policy) = primary.evicts().await {
         warn!(
             policy,
             "the directory server's maxmemory-policy may evict rows: terminals are missed until the \

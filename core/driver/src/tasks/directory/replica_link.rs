@@ -7,24 +7,25 @@
 use std::time::Duration;
 
 use async_channel::Receiver;
-use redis::aio::MultiplexedConnection;
+use futures_io::{AsyncRead, AsyncWrite};
 use switchboard_core::command::RoundTrip;
 use switchboard_core::directory::log::LogReply;
-use switchboard_core::directory::redis::{Request, Value};
+use switchboard_core::directory::redis::Value;
 use switchboard_core::directory::{DirectorySettings, OperationResult, Reply};
 use switchboard_core::event::Event;
 
 use super::backoff::Backoff;
 use super::primary::{CONNECT, Primary};
-use super::redis_link::{self, LinksOpened};
+use super::redis_link::LinksOpened;
 use super::trouble::Trouble;
-use super::{DirectoryContext, convert, lost};
+use super::{DirectoryContext, lost};
 use crate::directory::RedisUrl;
 use crate::log::{Cause, damped};
+use crate::redis::{Connection, accepted, words};
 use crate::runtime::{Runtime, race};
 
 /// Replicas that are waited for. One is what a failover needs.
-const REPLICAS: i64 = 1;
+const REPLICAS: &str = "1";
 
 /// Serves one instance for as long as it lives.
 pub(super) async fn run<R: Runtime>(
@@ -33,7 +34,7 @@ pub(super) async fn run<R: Runtime>(
     links: LinksOpened,
     trips: Receiver<RoundTrip>,
 ) {
-    let mut link = ReplicaLink {
+    let mut link = ReplicaLink::<R> {
         context,
         url,
         links,
@@ -42,7 +43,7 @@ pub(super) async fn run<R: Runtime>(
     let mut backoff = Backoff::new();
     while let Ok(trip) = trips.recv().await {
         let op = trip.op;
-        let answer = match link.serve::<R>(trip, &trips).await {
+        let answer = match link.serve(trip, &trips).await {
             Ok(answer) => {
                 backoff = Backoff::new();
                 answer
@@ -60,22 +61,22 @@ pub(super) async fn run<R: Runtime>(
     }
 }
 
-struct ReplicaLink {
+struct ReplicaLink<R: Runtime> {
     context: DirectoryContext,
     url: RedisUrl,
     links: LinksOpened,
-    connection: Option<Connection>,
+    connection: Option<Following<R>>,
 }
 
 /// A connection, and which directory link there was when it was opened.
-struct Connection {
+struct Following<R: Runtime> {
     opened_with: u64,
-    primary: Primary,
+    primary: Primary<R>,
 }
 
-impl ReplicaLink {
+impl<R: Runtime> ReplicaLink<R> {
     /// Has a trip answered. A connection that was used before may have ended since: then over a new one.
-    async fn serve<R: Runtime>(
+    async fn serve(
         &mut self,
         mut trip: RoundTrip,
         trips: &Receiver<RoundTrip>,
@@ -83,16 +84,16 @@ impl ReplicaLink {
         self.connection
             .take_if(|connection| connection.opened_with != self.links.get());
         if self.connection.is_some()
-            && let Ok(answer) = self.ask::<R>(&trip).await
+            && let Ok(answer) = self.ask(&trip).await
         {
             return Ok(answer);
         }
         let opened_with = self.links.get();
         let connecting = race(
-            Primary::agreed::<R>(&self.url, &self.context.settings),
+            Primary::<R>::agreed(&self.url, &self.context.settings),
             no_answer::<R, _>(CONNECT),
         );
-        self.connection = Some(Connection {
+        self.connection = Some(Following {
             opened_with,
             primary: connecting.await?,
         });
@@ -100,12 +101,12 @@ impl ReplicaLink {
         while let Ok(later) = trips.try_recv() {
             trip = later;
         }
-        self.ask::<R>(&trip).await
+        self.ask(&trip).await
     }
 
     /// Asks over the connection that there is.
-    async fn ask<R: Runtime>(&mut self, trip: &RoundTrip) -> Result<Event, Trouble> {
-        let Some(Connection { primary, .. }) = &mut self.connection else {
+    async fn ask(&mut self, trip: &RoundTrip) -> Result<Event, Trouble> {
+        let Some(Following { primary, .. }) = &mut self.connection else {
             return Err(Trouble::Unreachable("there is no connection".to_owned()));
         };
         let (settings, wait) = (&self.context.settings, self.context.replica_wait);
@@ -149,36 +150,23 @@ fn is_unknown(outcome: &OperationResult) -> bool {
 }
 
 /// Asks for all records, then once for a replica: what it has then, it has of all of them.
-async fn ask(
-    connection: &mut MultiplexedConnection,
+async fn ask<S: AsyncRead + AsyncWrite + Unpin>(
+    connection: &mut Connection<S>,
     trip: &RoundTrip,
     settings: &DirectorySettings,
     wait: Duration,
 ) -> Result<Vec<OperationResult>, Trouble> {
     let operations = &trip.operations;
-    let mut requests: Vec<Request> = operations
-        .iter()
-        .map(|operation| operation.request(settings))
-        .collect();
-    requests.push(Request::Command {
-        name: "WAIT",
-        args: [
-            REPLICAS,
-            i64::try_from(wait.as_millis()).unwrap_or(i64::MAX),
-        ]
-        .map(|number| number.to_string().into_bytes())
-        .into(),
-    });
-    let answers = redis_link::send(connection, &requests).await?;
-    let mut answers: Vec<Value> = answers.into_iter().map(convert::value).collect();
-    let error = answers.iter().find_map(|answer| match answer {
-        Value::Error(error) => Some(error.clone()),
-        Value::Nil | Value::Int(_) | Value::Bulk(_) | Value::Status(_) | Value::Array(_) => None,
-    });
-    if let Some(error) = error {
-        return Err(Trouble::Unreachable(error));
+    for operation in operations {
+        connection.request(&operation.request(settings));
     }
-    let replicas = answers.pop().unwrap_or(Value::Nil);
+    let wait = wait.as_millis().to_string();
+    connection.command(words(&["WAIT", REPLICAS, &wait]));
+    let mut answers = Vec::with_capacity(operations.len());
+    for _ in operations {
+        answers.push(accepted(connection.next().await?)?);
+    }
+    let replicas = accepted(connection.next().await?)?;
     let outcomes = operations
         .iter()
         .zip(answers)

@@ -1,24 +1,24 @@
 //! What Sentinels say of their master, and which of them to believe.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use redis::aio::ConnectionLike as _;
-use redis::{AsyncConnectionConfig, Client, ErrorKind, RedisError, Value, from_redis_value};
+use switchboard_core::directory::redis::Value;
 
 use super::trouble::Trouble;
 use crate::directory::Sentinel;
+use crate::redis::{Address, Connection, accepted};
+use crate::runtime::{Runtime, race};
 
-/// How long a connection to a Sentinel may take, and then its answer: in all half of what establishing a link
-/// may take, so that the other half is left for the master.
-const PATIENCE: Duration = Duration::from_millis(750);
+/// How long a Sentinel may take to answer, from the dialling on: half of what establishing a link may take, so that the
+/// other half is left for the master.
+const PATIENCE: Duration = Duration::from_millis(1500);
 
 /// A master, as Sentinels name it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Named {
-    pub(super) url: String,
+    pub(super) address: Address,
     /// The number of the failover that made it the master (`config-epoch`): of two that are named, the one with the
     /// higher number has replaced the other. 0 if a Sentinel does not say.
     epoch: u64,
@@ -29,7 +29,7 @@ impl Named {
     #[cfg(test)]
     pub(super) fn at(url: &str) -> Self {
         Self {
-            url: url.to_owned(),
+            address: Address::parse(url).expect("a URL"),
             epoch: 0,
         }
     }
@@ -37,7 +37,7 @@ impl Named {
     /// Those that have replaced this one: a Sentinel that was cut off or stalled names one that this one has
     /// replaced, and is not heeded. What is said of this one is kept in mind.
     pub(super) fn successors(&mut self, answers: Vec<Self>) -> Vec<Self> {
-        let of_this = answers.iter().filter(|named| named.url == self.url);
+        let of_this = answers.iter().filter(|named| named.address == self.address);
         let known = of_this.map(|named| named.epoch).max();
         self.epoch = self.epoch.max(known.unwrap_or_default());
         let mut last = latest(answers);
@@ -63,10 +63,14 @@ pub(super) fn latest(answers: Vec<Named>) -> Vec<Named> {
 /// # Errors
 ///
 /// If none names a master.
-pub(super) async fn ask(sentinel: &Sentinel) -> Result<Vec<Named>, Trouble> {
-    let questions = sentinel.hosts.iter().map(async |host| {
-        let named = named_by(host, sentinel).await;
-        named.map_err(|why| why.of_sentinel(host))
+pub(super) async fn ask<R: Runtime>(sentinel: &Sentinel) -> Result<Vec<Named>, Trouble> {
+    let questions = sentinel.sentinels.iter().map(async |address| {
+        let silent = async {
+            R::sleep(PATIENCE).await;
+            Err(Trouble::Unreachable("no answer".to_owned()))
+        };
+        let named = race(named_by::<R>(address, sentinel), silent).await;
+        named.map_err(|why| why.of_sentinel(&address.socket()))
     });
     let mut questions: FuturesUnordered<_> = questions.collect();
     let mut answers = Vec::new();
@@ -75,7 +79,7 @@ pub(super) async fn ask(sentinel: &Sentinel) -> Result<Vec<Named>, Trouble> {
         match answer {
             Ok(named) => {
                 answers.push(named);
-                if are_agreed(&answers, sentinel.hosts.len()) {
+                if are_agreed(&answers, sentinel.sentinels.len()) {
                     break;
                 }
             }
@@ -101,54 +105,71 @@ fn are_agreed(answers: &[Named], sentinels: usize) -> bool {
     same.count() > sentinels / 2
 }
 
-async fn named_by(host: &str, sentinel: &Sentinel) -> Result<Named, Trouble> {
-    let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(PATIENCE))
-        .set_response_timeout(Some(PATIENCE));
-    let client = Client::open(sentinel.sentinel_url(host))?;
-    let mut connection = client
-        .get_multiplexed_async_connection_with_config(&config)
-        .await?;
-    let mut questions = redis::pipe();
-    questions.ignore_errors();
+async fn named_by<R: Runtime>(address: &Address, sentinel: &Sentinel) -> Result<Named, Trouble> {
+    let mut connection = Connection::open::<R>(address).await?;
     // If a failover falls between the two, the new address has the old number, and not the other way round: so the
     // old master is not taken for the new one.
-    for question in ["MASTER", "GET-MASTER-ADDR-BY-NAME"] {
-        questions
-            .cmd("SENTINEL")
-            .arg(question)
-            .arg(&sentinel.master);
-    }
-    let count = questions.len();
-    let answers = connection.req_packed_commands(&questions, 0, count).await?;
-    let [about, address] = <[Value; 2]>::try_from(answers)
-        .map_err(|_| RedisError::from((ErrorKind::Parse, "it was asked two questions")))?;
-    let named: Option<(String, u16)> =
-        from_redis_value(address.extract_error()?).map_err(RedisError::from)?;
-    let Some((host, port)) = named else {
+    let questions = ["MASTER", "GET-MASTER-ADDR-BY-NAME"];
+    let questions = questions.map(|question| ["SENTINEL", question, &sentinel.master]);
+    let answers = connection.ask_all(questions).await?;
+    let [about, master] = answers.as_slice() else {
         return Err(Trouble::Unreachable(
-            "it watches no master of that name".to_owned(),
+            "it was asked two questions".to_owned(),
         ));
     };
+    let named = match accepted(master.clone())? {
+        Value::Nil => {
+            return Err(Trouble::Unreachable(
+                "it watches no master of that name".to_owned(),
+            ));
+        }
+        named => socket(&named),
+    };
+    let (host, port) = named
+        .ok_or_else(|| Trouble::Unreachable("it names a master without an address".to_owned()))?;
     Ok(Named {
-        url: sentinel.master_url(&host, port),
+        address: sentinel.master_at(host, port),
         epoch: epoch(about).unwrap_or_default(),
     })
 }
 
+/// A host and a port.
+fn socket(named: &Value) -> Option<(String, u16)> {
+    let Value::Array(parts) = named else {
+        return None;
+    };
+    let [host, port] = parts.as_slice() else {
+        return None;
+    };
+    Some((text(host)?.to_owned(), text(port)?.parse().ok()?))
+}
+
 /// The number of the failover in the answer to `SENTINEL MASTER`, which may be forbidden.
-fn epoch(about: Value) -> Option<u64> {
-    let about: BTreeMap<String, String> = from_redis_value(about.extract_error().ok()?).ok()?;
-    about.get("config-epoch")?.parse().ok()
+fn epoch(about: &Value) -> Option<u64> {
+    let Value::Array(items) = about else {
+        return None;
+    };
+    let mut pairs = items.as_chunks().0.iter();
+    let [_, epoch] = pairs.find(|[name, _]| text(name) == Some("config-epoch"))?;
+    text(epoch)?.parse().ok()
+}
+
+fn text(value: &Value) -> Option<&str> {
+    match value {
+        Value::Bulk(text) => std::str::from_utf8(text).ok(),
+        Value::Nil | Value::Int(_) | Value::Status(_) | Value::Array(_) | Value::Error(_) => None,
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
 
-    fn named(url: &str, epoch: u64) -> Named {
-        let url = url.to_owned();
-        Named { url, epoch }
+    fn named(host: &str, epoch: u64) -> Named {
+        let address = Address::plain(host.to_owned(), 1);
+        Named { address, epoch }
     }
 
     /// H38, H39: a Sentinel that was cut off names what others have replaced.
@@ -225,10 +246,10 @@ mod tests {
 
     #[test]
     fn a_failover_is_numbered_if_a_sentinel_says_so() {
-        let bulk = |text: &str| Value::BulkString(text.as_bytes().to_vec());
+        let bulk = |text: &str| Value::Bulk(Bytes::copy_from_slice(text.as_bytes()));
         let about = ["name", "main", "config-epoch", "12", "quorum", "2"].map(bulk);
-        assert_eq!(epoch(Value::Array(about.to_vec())), Some(12));
-        assert_eq!(epoch(Value::Array(Vec::new())), None);
-        assert_eq!(epoch(Value::Nil), None);
+        assert_eq!(epoch(&Value::Array(about.to_vec())), Some(12));
+        assert_eq!(epoch(&Value::Array(Vec::new())), None);
+        assert_eq!(epoch(&Value::Nil), None);
     }
 }

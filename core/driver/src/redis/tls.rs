@@ -1,0 +1,78 @@
+//! The socket of a connection, with or without TLS.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_io::{AsyncRead, AsyncWrite};
+use futures_rustls::TlsConnector;
+use futures_rustls::client::TlsStream;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, RootCertStore};
+
+/// What a connection reads and writes.
+pub(super) enum Socket<S> {
+    Plain(S),
+    Encrypted(Box<TlsStream<S>>),
+}
+
+/// Speaks TLS over a stream, with a server of that name, which is to show a certificate that the operating system's
+/// authorities vouch for.
+pub(super) async fn encrypted<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    host: &str,
+) -> io::Result<Socket<S>> {
+    let invalid = |error| io::Error::new(io::ErrorKind::InvalidInput, error);
+    let name = ServerName::try_from(host.to_owned()).map_err(invalid)?;
+    let mut authorities = RootCertStore::empty();
+    // Some of those that an operating system has cannot be understood.
+    authorities.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let config = ClientConfig::builder()
+        .with_root_certificates(authorities)
+        .with_no_client_auth();
+    let stream = TlsConnector::from(Arc::new(config))
+        .connect(name, stream)
+        .await?;
+    Ok(Socket::Encrypted(Box::new(stream)))
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Socket<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        to: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_read(cx, to),
+            Self::Encrypted(stream) => Pin::new(stream).poll_read(cx, to),
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Socket<S> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        from: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write(cx, from),
+            Self::Encrypted(stream) => Pin::new(stream).poll_write(cx, from),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Encrypted(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_close(cx),
+            Self::Encrypted(stream) => Pin::new(stream).poll_close(cx),
+        }
+    }
+}
