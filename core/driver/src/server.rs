@@ -16,7 +16,6 @@ use switchboard_core::{Instance, Seed};
 use crate::admission::{Admission, Admitted};
 use crate::api::ApiService;
 use crate::clock;
-use crate::directory::DirectoryChoice;
 use crate::error::{Died, StartError};
 use crate::events::{Events, Queue};
 use crate::handle::Handle;
@@ -28,7 +27,6 @@ use crate::permits::{ByteBudget, Service};
 use crate::runtime::Runtime;
 use crate::session_names::SessionNames;
 use crate::settings::{ProcessConfig, Settings};
-use crate::tasks::directory;
 use crate::threads::{Seated, Threads};
 
 /// Bytes of heads of requests that are not complete, of all connections of one listener together, at
@@ -124,9 +122,6 @@ impl<R: Runtime> Builder<R> {
         }
         if process.api.is_some() && self.api.is_none() {
             return Err(StartError::NoApi);
-        }
-        if let DirectoryChoice::Redis(url) = &settings.directory {
-            directory::prepare(url);
         }
         let doors = Doors::open(&settings.process)?;
         let addresses = doors.addresses(settings);

@@ -44,11 +44,6 @@ impl RedisUrl {
     pub(crate) const fn target(&self) -> &Target {
         &self.0
     }
-
-    /// Whether the link is encrypted.
-    pub(crate) const fn is_encrypted(&self) -> bool {
-        matches!(&self.0, Target::Server(address) if address.is_encrypted)
-    }
 }
 
 impl Sentinel {

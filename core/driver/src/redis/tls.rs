@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use futures_io::{AsyncRead, AsyncWrite};
 use futures_rustls::TlsConnector;
 use futures_rustls::client::TlsStream;
+use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
 
@@ -28,7 +29,14 @@ pub(super) async fn encrypted<S: AsyncRead + AsyncWrite + Unpin>(
     let mut authorities = RootCertStore::empty();
     // Some of those that an operating system has cannot be understood.
     authorities.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    let config = ClientConfig::builder()
+    // What the embedder has chosen counts.
+    let provider = match CryptoProvider::get_default() {
+        Some(chosen) => Arc::clone(chosen),
+        None => Arc::new(ring::default_provider()),
+    };
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?
         .with_root_certificates(authorities)
         .with_no_client_auth();
     let stream = TlsConnector::from(Arc::new(config))

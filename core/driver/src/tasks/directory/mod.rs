@@ -182,14 +182,6 @@ async fn keep<R: Runtime>(
     }
 }
 
-/// Makes TLS work where the link needs it.
-pub(crate) fn prepare(url: &RedisUrl) {
-    if url.is_encrypted() {
-        // redis-rs panics without a provider. If there is one already, the embedder chose it.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-    }
-}
-
 /// Warns, in a task of its own, of a directory server that may throw rows away.
 pub(crate) fn warn_of_eviction<R: Runtime>(directory: &DirectoryChoice) {
     if let DirectoryChoice::Redis(url) = directory {

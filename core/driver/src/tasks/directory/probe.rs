@@ -2,9 +2,9 @@
 
 use switchboard_core::directory::{DirectorySettings, Operation, Reply, SeenLease};
 
+use super::mark;
 use super::primary::Primary;
 use super::trouble::Trouble;
-use super::{mark, prepare};
 use crate::directory::RedisUrl;
 use crate::redis::accepted;
 use crate::runtime::Runtime;
@@ -29,7 +29,6 @@ pub async fn examine_directory<R: Runtime>(
     url: &RedisUrl,
     settings: &DirectorySettings,
 ) -> Result<Findings, String> {
-    prepare(url);
     let mut primary = Primary::<R>::connect(url)
         .await
         .map_err(|trouble| explain(&trouble))?;
