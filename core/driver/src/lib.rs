@@ -49,6 +49,7 @@ mod admission;
 mod alarm;
 mod answer;
 mod api;
+mod authorities;
 mod clock;
 mod deadlines;
 pub mod directory;
@@ -83,6 +84,7 @@ mod transport;
 pub use admission::Admission;
 pub use answer::{ConnectBody, refusal};
 pub use api::{ApiBody, ApiFuture, ApiService, MakeSleep, Scope};
+pub use authorities::{NoAuthorities, authorities_of_machine};
 pub use directory::DirectoryChoice;
 pub use error::{Died, StartError};
 pub use events::{Events, TerminalEvent};
@@ -122,6 +124,11 @@ pub fn new_push_id() -> core::id::PushId {
 
 /// Push ids that are drawn at once: as many as the operating system hands out without being interrupted.
 const IDS_PER_DRAW: usize = 16;
+
+/// Bytes as hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
 
 /// Bytes from the operating system's random source.
 pub(crate) fn random_bytes<const N: usize>() -> [u8; N] {

@@ -5,6 +5,8 @@ use switchboard_core::config::ClusterSecret;
 use switchboard_core::id::{InstanceId, SessionName};
 use switchboard_protocol::centrifuge::Names;
 
+use crate::hex;
+
 /// Makes names, and recognises those that any instance with the same secret has made.
 #[derive(Clone)]
 pub(crate) struct SessionNames(ClusterSecret);
@@ -34,10 +36,6 @@ impl SessionNames {
 
 fn said(instance: InstanceId, name: SessionName) -> Vec<u8> {
     [&instance.get().to_be_bytes()[..], name.bytes()].concat()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// What hexadecimal digits stand for.

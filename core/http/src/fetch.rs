@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use switchboard_driver::authorities_of_machine;
 use ureq::Agent;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 
@@ -31,14 +32,8 @@ pub enum Proxies {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoAuthorities {
     /// The machine has none.
-    #[error(
-        "this machine has no certificates of authorities (Debian: ca-certificates); name a file with \
-         them in SSL_CERT_FILE"
-    )]
-    Machine,
-    /// The file of `SSL_CERT_FILE` cannot be read.
-    #[error("SSL_CERT_FILE: {0}")]
-    Named(String),
+    #[error(transparent)]
+    Machine(#[from] switchboard_driver::NoAuthorities),
     /// The file has none.
     #[error(
         "this is not a PEM file with certificates: one that begins with `-----BEGIN CERTIFICATE-----` \
@@ -78,36 +73,22 @@ pub fn agent(
 }
 
 fn authorities(trust: &Trust) -> Result<Vec<Certificate<'static>>, NoAuthorities> {
-    let (certificates, nobody) = match trust {
-        // What cannot be read of them is as if it were not there, unless somebody has named it.
-        Trust::Machine => {
-            let named = std::env::var_os("SSL_CERT_FILE").filter(|file| !file.is_empty());
-            if let Some(file) = named
-                && let Err(error) = std::fs::File::open(&file)
-            {
-                let file = file.to_string_lossy();
-                return Err(NoAuthorities::Named(format!("{file}: {error}")));
-            }
-            let found = rustls_native_certs::load_native_certs().certs;
-            let certificates = found
-                .iter()
-                .map(|certificate| Certificate::from_der(certificate.as_ref()).to_owned())
-                .collect();
-            (certificates, NoAuthorities::Machine)
-        }
+    match trust {
+        Trust::Machine => Ok(authorities_of_machine()?
+            .iter()
+            .map(|certificate| Certificate::from_der(certificate.as_ref()).to_owned())
+            .collect()),
         Trust::Authorities(pem) => {
-            let certificates = parse_pem(pem)
+            let certificates: Vec<_> = parse_pem(pem)
                 .filter_map(|item| match item {
                     Ok(PemItem::Certificate(certificate)) => Some(certificate),
                     Ok(_) | Err(_) => None,
                 })
                 .collect();
-            (certificates, NoAuthorities::File)
+            match certificates.is_empty() {
+                true => Err(NoAuthorities::File),
+                false => Ok(certificates),
+            }
         }
-    };
-    let certificates: Vec<_> = certificates;
-    if certificates.is_empty() {
-        return Err(nobody);
     }
-    Ok(certificates)
 }

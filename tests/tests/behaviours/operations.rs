@@ -22,6 +22,10 @@ pub(crate) const LIST: &[Behaviour] = behaviours![
         redis_with_a_password_works_and_the_password_is_not_logged
     ),
     (
+        ONE.single_redis(),
+        a_login_that_redis_refuses_is_told_without_its_password
+    ),
+    (
         PROCESSES.single_redis(),
         redis_over_tls_works_if_its_authority_is_trusted
     ),
@@ -85,6 +89,43 @@ fn redis_with_a_password_works_and_the_password_is_not_logged(cell: Cell) {
     for server in cluster.servers() {
         server.await_log("settled");
         let log = server.log();
+        assert!(!log.contains(PASSWORD), "the password is in the log");
+    }
+}
+
+/// H39: the operator reads what is wrong with the login and what to do, and nobody else's secret; also where Redis has
+/// no password at all, or does not know the command and repeats it.
+fn a_login_that_redis_refuses_is_told_without_its_password(cell: Cell) {
+    const PASSWORD: &str = "s3cret-of-redis";
+    let with_password = || {
+        let redis = RedisServer::start();
+        let _: String = redis.command(&["CONFIG", "SET", "requirepass", "another-one"]);
+        redis
+    };
+    let without_auth = || RedisServer::start_with(&["--rename-command", "AUTH", ""]);
+    for (redis, login, why) in [
+        (with_password(), format!(":{PASSWORD}@"), "WRONGPASS"),
+        (with_password(), String::new(), "NOAUTH"),
+        (
+            RedisServer::start(),
+            format!(":{PASSWORD}@"),
+            "without any password",
+        ),
+        (
+            without_auth(),
+            format!("app:{PASSWORD}@"),
+            "it knows no AUTH",
+        ),
+    ] {
+        let url = format!("redis://{login}127.0.0.1:{}", redis.port());
+        let settings = Settings::for_tests()
+            .with("redis", &*url)
+            .with("log_level", "trace")
+            .with_file("cluster_secret_file", "a secret of this cluster");
+        let server = Server::start_unready(cell.fleet.adapter(0), &settings);
+        server.await_log("the directory server refuses the login");
+        let log = server.log();
+        assert!(log.contains(why), "{why}: {log}");
         assert!(!log.contains(PASSWORD), "the password is in the log");
     }
 }

@@ -127,7 +127,9 @@ fn sentinel_credentials(query: Option<&str>) -> Result<Option<Credentials>, &'st
             return Err("the login at the Sentinels is given twice");
         }
     }
-    match (user, password) {
+    // Templates name what is not set.
+    let is_set = |text: &String| !text.is_empty();
+    match (user.filter(is_set), password.filter(is_set)) {
         (None, None) => Ok(None),
         (user, Some(password)) => Ok(Some(Credentials { user, password })),
         (Some(_), None) => Err("`sentinel_user` needs a `sentinel_password`"),
@@ -211,6 +213,16 @@ mod tests {
             (
                 "redis+sentinel://s1:26379/m?sentinel_password=p%40s%2F",
                 "redis://:p%40s%2F@s1:26379",
+                "redis://h:1/0",
+            ),
+            (
+                "redis+sentinel://s1:26379/m?sentinel_user=&sentinel_password=pw",
+                "redis://:pw@s1:26379",
+                "redis://h:1/0",
+            ),
+            (
+                "redis+sentinel://s1:26379/m?sentinel_user=&sentinel_password=",
+                "redis://s1:26379",
                 "redis://h:1/0",
             ),
             (

@@ -4,7 +4,7 @@ use std::fmt;
 
 use url::{Host, Url};
 
-use crate::request::query;
+use crate::request::query::{self, BadEncoding};
 
 /// Redis listens there by itself.
 const PORT: u16 = 6379;
@@ -43,10 +43,9 @@ impl Address {
             return Err("nothing stands behind the database");
         }
         let host = match url.host() {
-            Some(Host::Domain(name)) if !name.is_empty() => decoded(name)?,
-            Some(Host::Ipv4(address)) => address.to_string(),
             Some(Host::Ipv6(address)) => address.to_string(),
-            Some(Host::Domain(_)) | None => return Err("the host is missing"),
+            Some(name) if !name.to_string().is_empty() => decoded(&name.to_string())?,
+            Some(_) | None => return Err("the host is missing"),
         };
         Ok(Self {
             is_encrypted,
@@ -97,8 +96,13 @@ fn credentials(url: &Url) -> Result<Option<Credentials>, &'static str> {
 }
 
 fn decoded(text: &str) -> Result<String, &'static str> {
-    let text = query::decode(text).map_err(|_| "it is not percent-encoded UTF-8")?;
-    Ok(text.into_owned())
+    match query::decode(text) {
+        Ok(text) => Ok(text.into_owned()),
+        Err(BadEncoding::Digits) => {
+            Err("a `%` is not followed by two hexadecimal digits: write it as `%25`")
+        }
+        Err(BadEncoding::NotUtf8) => Err("user or password is not UTF-8"),
+    }
 }
 
 impl fmt::Display for Address {
@@ -153,7 +157,8 @@ mod tests {
             ("redis://h?protocol=resp3", "behind the database"),
             ("redis://h#insecure", "behind the database"),
             ("redis://app@h", "needs a password"),
-            ("redis://:%ff@h", "percent-encoded"),
+            ("redis://:%ff@h", "not UTF-8"),
+            ("redis://:100%@h", "%25"),
             ("http://h", "begins with"),
         ] {
             let found = Address::parse(text).expect_err(text);

@@ -9,6 +9,7 @@ mod tls;
 
 use std::future::poll_fn;
 use std::io;
+use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -18,7 +19,9 @@ use switchboard_core::directory::redis::{Request, Script, Value};
 
 pub(crate) use address::{Address, Credentials};
 
+use crate::hex;
 use crate::runtime::Runtime;
+use crate::task::Portion;
 use resp::{Decoder, NotRedis};
 use tls::Socket;
 
@@ -36,6 +39,9 @@ pub(crate) enum RedisError {
     /// It answers an error, which has its code as the first word.
     #[error("{0}")]
     Refused(String),
+    /// It does not take the login. What it says of it has no password.
+    #[error("{0}")]
+    Login(String),
     #[error(transparent)]
     NotRedis(#[from] NotRedis),
 }
@@ -49,6 +55,7 @@ pub(crate) struct Connection<S> {
     decoder: Decoder,
     /// What is read goes through here.
     buffer: Box<[u8]>,
+    portion: Portion,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
@@ -65,39 +72,47 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             true => tls::encrypted(stream, &address.host).await?,
             false => Socket::Plain(stream),
         };
-        let mut connection = Self {
+        let mut connection = Self::over(socket);
+        connection.log_in(address).await?;
+        Ok(connection)
+    }
+
+    fn over(socket: Socket<S>) -> Self {
+        Self {
             socket,
             asked: Vec::new(),
             written: 0,
             decoder: Decoder::default(),
             buffer: vec![0; READ].into(),
-        };
-        connection.log_in(address).await?;
-        Ok(connection)
+            portion: Portion::default(),
+        }
     }
 
     async fn log_in(&mut self, address: &Address) -> Result<(), RedisError> {
-        let database = address.database.to_string();
-        let mut commands: Vec<Vec<&str>> = Vec::new();
         if let Some(credentials) = &address.credentials {
-            let words = [
-                Some("AUTH"),
-                credentials.user.as_deref(),
-                Some(&credentials.password),
-            ];
-            commands.push(words.into_iter().flatten().collect());
+            let user = credentials.user.as_deref();
+            let command = [Some("AUTH"), user, Some(&credentials.password)];
+            self.command(command.into_iter().flatten().map(str::as_bytes));
         }
         if address.database != 0 {
-            commands.push(vec!["SELECT", &database]);
+            let database = address.database.to_string();
+            self.command(words(&["SELECT", &database]));
         }
-        let needed = commands.len();
         // For whoever looks at the server's `CLIENT LIST`. It need not know the question, or allow it.
-        commands.push(vec!["CLIENT", "SETINFO", "LIB-NAME", "switchboard"]);
-        let mut answers = self.ask_all(commands).await?;
-        answers.truncate(needed);
-        answers
-            .into_iter()
-            .try_for_each(|answer| accepted(answer).map(drop))
+        self.command(words(&["CLIENT", "SETINFO", "LIB-NAME", "switchboard"]));
+        // One after the other: a server that wants no more clients says why, and ends the connection.
+        if let Some(credentials) = &address.credentials
+            && let Value::Error(error) = self.next().await?
+        {
+            return Err(refused_login(error, credentials));
+        }
+        if address.database != 0 {
+            accepted(self.next().await?)?;
+        }
+        match self.next().await? {
+            Value::Error(error) if wants_no_client(&error) => Err(RedisError::Refused(error)),
+            _ => Ok(()),
+        }
     }
 
     /// Asks for this, behind all that was asked before.
@@ -134,32 +149,46 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Value, RedisError>> {
-        // While it cannot be written, it is read: a server that is not read takes nothing more.
-        if let Poll::Ready(Err(error)) = self.poll_write(cx) {
-            return Poll::Ready(Err(error.into()));
-        }
+        // While it cannot be written, it is read: a server that is not read takes nothing more. What was answered
+        // counts, also if nothing can be written any more.
+        let written = self.poll_write(cx);
         loop {
             if let Some(answer) = self.decoder.next()? {
                 return Poll::Ready(Ok(answer));
             }
-            let read = ready!(Pin::new(&mut self.socket).poll_read(cx, &mut self.buffer))?;
-            if read == 0 {
-                let ended = "the server has closed the connection";
-                let error = io::Error::new(io::ErrorKind::UnexpectedEof, ended);
-                return Poll::Ready(Err(error.into()));
+            ready!(self.portion.poll_take(cx));
+            match Pin::new(&mut self.socket).poll_read(cx, &mut self.buffer) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(ended().into())),
+                Poll::Ready(Ok(read)) => self.decoder.extend(&self.buffer[..read]),
+                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    return Poll::Ready(Err(ended().into()));
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error.into())),
+                Poll::Pending => {
+                    return match written {
+                        Poll::Ready(Err(error)) => Poll::Ready(Err(error.into())),
+                        Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
+                    };
+                }
             }
-            self.decoder.extend(&self.buffer[..read]);
         }
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.written < self.asked.len() {
             let rest = &self.asked[self.written..];
-            let written = ready!(Pin::new(&mut self.socket).poll_write(cx, rest))?;
-            if written == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            match Pin::new(&mut self.socket).poll_write(cx, rest) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(written)) => self.written += written,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => {
+                    // There may always be something more to write.
+                    if self.written > self.asked.len() / 2 {
+                        self.asked.drain(..mem::take(&mut self.written));
+                    }
+                    return Poll::Pending;
+                }
             }
-            self.written += written;
         }
         self.asked.clear();
         self.asked.shrink_to(UNWRITTEN_KEPT);
@@ -204,6 +233,29 @@ pub(crate) fn words<'a>(words: &'a [&'a str]) -> impl Iterator<Item = &'a [u8]> 
     words.iter().map(|word| word.as_bytes())
 }
 
+fn ended() -> io::Error {
+    let why = "the server has closed the connection";
+    io::Error::new(io::ErrorKind::UnexpectedEof, why)
+}
+
+/// Whether this is what a server says to any client, before it ends the connection.
+fn wants_no_client(error: &str) -> bool {
+    error.starts_with("DENIED") || error.starts_with("ERR max number of clients")
+}
+
+/// What became of AUTH.
+fn refused_login(error: String, credentials: &Credentials) -> RedisError {
+    if wants_no_client(&error) {
+        return RedisError::Refused(error);
+    }
+    // A server that does not know a command repeats it.
+    let tells = error.contains(&credentials.password);
+    RedisError::Login(match tells || error.starts_with("ERR unknown command") {
+        true => "it knows no AUTH".to_owned(),
+        false => error,
+    })
+}
+
 /// An answer that is no error.
 pub(crate) fn accepted(answer: Value) -> Result<Value, RedisError> {
     match answer {
@@ -217,12 +269,234 @@ fn hash(script: Script) -> &'static str {
     use std::sync::OnceLock;
     static HASHES: OnceLock<Vec<String>> = OnceLock::new();
     let hashes = HASHES.get_or_init(|| {
-        let hash = |script: Script| hexadecimal(&Sha1::digest(script.text()));
+        let hash = |script: Script| hex(&Sha1::digest(script.text()));
         Script::ALL.into_iter().map(hash).collect()
     });
     &hashes[script as usize]
 }
 
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::task::Waker;
+
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    /// A socket that does what it is told.
+    #[derive(Default)]
+    struct Scripted {
+        /// What is read, one after the other; then nothing comes, or the end.
+        says: VecDeque<&'static str>,
+        has_ended: bool,
+        /// How many bytes it takes, and then no more; and whether it takes nothing for good.
+        takes: usize,
+        is_broken: bool,
+        taken: Vec<u8>,
+    }
+
+    impl AsyncRead for Scripted {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            to: &mut [u8],
+        ) -> Poll<io::Result<usize>> {
+            match self.says.pop_front() {
+                Some(said) => {
+                    to[..said.len()].copy_from_slice(said.as_bytes());
+                    Poll::Ready(Ok(said.len()))
+                }
+                None if self.has_ended => Poll::Ready(Ok(0)),
+                None => Poll::Pending,
+            }
+        }
+    }
+
+    impl AsyncWrite for Scripted {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            from: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            let count = from.len().min(self.takes);
+            if self.is_broken {
+                return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+            }
+            if count == 0 {
+                return Poll::Pending;
+            }
+            self.takes -= count;
+            self.taken.extend_from_slice(&from[..count]);
+            Poll::Ready(Ok(count))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    fn over(socket: Scripted) -> Connection<Scripted> {
+        Connection::over(Socket::Plain(socket))
+    }
+
+    fn socket(connection: &mut Connection<Scripted>) -> &mut Scripted {
+        match &mut connection.socket {
+            Socket::Plain(socket) => socket,
+            Socket::Encrypted(_) => panic!("it is a plain one"),
+        }
+    }
+
+    fn says(says: impl IntoIterator<Item = &'static str>) -> Scripted {
+        Scripted {
+            says: says.into_iter().collect(),
+            takes: usize::MAX,
+            ..Scripted::default()
+        }
+    }
+
+    #[test]
+    fn what_is_asked_is_written_in_its_order_however_little_the_socket_takes() {
+        let mut connection = over(Scripted::default());
+        let mut expected = Vec::new();
+        for number in 0..1000 {
+            let number = number.to_string();
+            connection.command(words(&["ECHO", &number]));
+            resp::command(&mut expected, words(&["ECHO", &number]));
+            socket(&mut connection).takes = 7;
+            assert!(connection.next().now_or_never().is_none());
+            // What is written is not kept, though there is always something more to write.
+            let unwritten = expected.len() - socket(&mut connection).taken.len();
+            assert!(connection.asked.len() <= 2 * unwritten + 7);
+        }
+        socket(&mut connection).takes = usize::MAX;
+        assert!(connection.next().now_or_never().is_none());
+        assert_eq!(socket(&mut connection).taken, expected);
+    }
+
+    /// A server that is not read takes nothing more.
+    #[test]
+    fn answers_are_read_while_nothing_can_be_written() {
+        let mut connection = over(Scripted {
+            takes: 3,
+            ..says([":1\r\n:", "2\r\n"])
+        });
+        connection.command(words(&["PING"]));
+        for number in 1..=2 {
+            let answer = connection.next().now_or_never().expect("it is there");
+            assert_eq!(answer.expect("an answer"), Value::Int(number));
+        }
+    }
+
+    #[test]
+    fn what_was_answered_counts_although_the_connection_has_ended() {
+        let ends = [
+            (
+                Scripted {
+                    is_broken: true,
+                    ..says([":1\r\n"])
+                },
+                "broken pipe",
+            ),
+            (
+                Scripted {
+                    has_ended: true,
+                    ..says([":1\r\n"])
+                },
+                "the server has closed the connection",
+            ),
+        ];
+        for (script, why) in ends {
+            let mut connection = over(script);
+            connection.command(words(&["PING"]));
+            let answer = connection.next().now_or_never().expect("it is there");
+            assert_eq!(answer.expect("an answer"), Value::Int(1));
+            let error = connection.next().now_or_never().expect("it has ended");
+            assert_eq!(error.expect_err("it has ended").to_string(), why);
+        }
+    }
+
+    /// H37: whoever always has more to say leaves turns to the other tasks of the thread.
+    #[test]
+    fn a_long_answer_is_read_in_portions() {
+        let mut connection = over(says(["*100\r\n"].into_iter().chain([":1\r\n"; 100])));
+        let mut turns = 1;
+        let mut next = Box::pin(connection.next());
+        let mut cx = Context::from_waker(Waker::noop());
+        while next.as_mut().poll(&mut cx).is_pending() {
+            turns += 1;
+            assert!(turns < 100);
+        }
+        assert!(turns > 5, "{turns}");
+    }
+
+    /// H39: a refused login is called so, and what is told of it has no password.
+    #[test]
+    fn a_refused_login_is_told_without_the_password() {
+        let address = Address::parse("redis://app:s3cret@h/3").expect("a URL");
+        for (answers, login, told) in [
+            (
+                "-WRONGPASS invalid username-password pair\r\n",
+                true,
+                "WRONGPASS",
+            ),
+            (
+                "-ERR AUTH <password> called without any password configured\r\n",
+                true,
+                "without any",
+            ),
+            (
+                "-ERR unknown command 'AUTH', with args beginning with: 'app' 's3cret'\r\n",
+                true,
+                "knows no AUTH",
+            ),
+            (
+                "-ERR max number of clients reached\r\n",
+                false,
+                "max number",
+            ),
+            (
+                "+OK\r\n-ERR DB index is out of range\r\n",
+                false,
+                "DB index",
+            ),
+            (
+                "+OK\r\n+OK\r\n-DENIED Redis is running in protected mode\r\n",
+                false,
+                "protected",
+            ),
+        ] {
+            let mut connection = over(Scripted {
+                has_ended: true,
+                ..says([answers])
+            });
+            let error = connection
+                .log_in(&address)
+                .now_or_never()
+                .expect("it is answered");
+            let error = error.expect_err(answers);
+            assert_eq!(matches!(error, RedisError::Login(_)), login, "{error}");
+            let text = error.to_string();
+            assert!(text.contains(told) && !text.contains("s3cret"), "{text}");
+        }
+        let mut connection = over(says(["+OK\r\n+OK\r\n-ERR unknown subcommand\r\n"]));
+        let done = connection.log_in(&address).now_or_never();
+        done.expect("it is answered")
+            .expect("SETINFO need not be known");
+    }
+
+    /// As `SCRIPT LOAD` answers.
+    #[test]
+    fn scripts_are_named_as_the_server_names_them() {
+        assert_eq!(
+            hex(&Sha1::digest("return 1")),
+            "e0e1f9fabfc9d4800c877a703b823ac0578ff8db"
+        );
+        let names: std::collections::BTreeSet<_> = Script::ALL.map(hash).into();
+        assert_eq!(names.len(), Script::ALL.len());
+    }
 }

@@ -3,11 +3,11 @@
 use bytes::{Buf as _, BytesMut};
 use switchboard_core::directory::redis::Value;
 
-/// A string that is longer is none that a server sends: its own limit.
+/// A string that is longer is none that a server sends: its own limit by default.
 const STRING_MAX: usize = 512 << 20;
 /// Lists in lists. Nothing that is asked for is answered with more than a few.
 const DEPTH_MAX: usize = 16;
-/// The beginning of an answer, up to the end of its line, of which all but an error's is a number.
+/// The beginning of an answer, up to the end of its line: a number, or the text of a status or an error.
 const LINE_MAX: usize = 64 << 10;
 /// Places that are made for the items of a list before these are there.
 const ITEMS_AHEAD: usize = 1024;
@@ -50,8 +50,8 @@ fn header(to: &mut Vec<u8>, kind: u8, mut number: usize) {
     to.extend_from_slice(&line[at - 1..]);
 }
 
-/// Takes answers out of what is read, however it is cut into pieces. What was understood of an answer that is not
-/// complete is not looked at again.
+/// Takes answers out of what is read, however it is cut into pieces. Of a list that is not complete the items that are
+/// there are kept, and not looked at again.
 #[derive(Debug, Default)]
 pub(crate) struct Decoder {
     read: BytesMut,

@@ -12,23 +12,24 @@ use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
 
+use crate::authorities::authorities_of_machine;
+
 /// What a connection reads and writes.
 pub(super) enum Socket<S> {
     Plain(S),
     Encrypted(Box<TlsStream<S>>),
 }
 
-/// Speaks TLS over a stream, with a server of that name, which is to show a certificate that the operating system's
-/// authorities vouch for.
+/// Speaks TLS over a stream, with a server of that name, which is to show a certificate that the machine's authorities
+/// vouch for.
 pub(super) async fn encrypted<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     host: &str,
 ) -> io::Result<Socket<S>> {
-    let invalid = |error| io::Error::new(io::ErrorKind::InvalidInput, error);
-    let name = ServerName::try_from(host.to_owned()).map_err(invalid)?;
+    let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
     let mut authorities = RootCertStore::empty();
     // Some of those that an operating system has cannot be understood.
-    authorities.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    authorities.add_parsable_certificates(authorities_of_machine().map_err(io::Error::other)?);
     // What the embedder has chosen counts.
     let provider = match CryptoProvider::get_default() {
         Some(chosen) => Arc::clone(chosen),

@@ -70,7 +70,6 @@ pub(super) fn parse_first_position(bytes: &[u8]) -> Option<Position> {
     parse_position(bytes.get(..POSITION_BYTES)?)
 }
 
-/// The payload shares the bytes.
 pub(super) fn parse_record(bytes: &Bytes) -> Option<Record> {
     let (header, _) = bytes.split_first_chunk::<HEADER_BYTES>()?;
     let (position, rest) = header.split_at(POSITION_BYTES);

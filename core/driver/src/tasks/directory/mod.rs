@@ -158,7 +158,7 @@ async fn keep_links<R: Runtime>(
     join(first, second).await;
 }
 
-/// Serves one link. A bug in it, or in the library that it uses, ends it and not all that follow.
+/// Serves one link. A bug in it ends it and not all that follow.
 async fn keep<R: Runtime>(
     link: &'static str,
     is_over: impl Fn() -> bool,

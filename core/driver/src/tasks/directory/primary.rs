@@ -34,7 +34,7 @@ impl<R: Runtime> Primary<R> {
     /// Opens a connection to the primary that the URL leads to.
     pub(super) async fn connect(url: &RedisUrl) -> Result<Self, Trouble> {
         match url.target() {
-            Target::Server(address) => Self::verified(open::<R>(address, CONNECT).await?).await,
+            Target::Server(address) => Self::verified(open::<R>(address).await?).await,
             Target::Sentinel(sentinel) => Self::of_sentinel(sentinel).await,
         }
     }
@@ -64,10 +64,8 @@ impl<R: Runtime> Primary<R> {
         let count = u32::try_from(named.len()).unwrap_or(u32::MAX);
         let patience = within / count.max(1);
         for named in named {
-            let opened = async {
-                let opened = open::<R>(&named.address, patience).await?;
-                Self::verified(opened).await
-            };
+            let opened =
+                async { Self::verified(Connection::open::<R>(&named.address).await?).await };
             let late = async {
                 R::sleep(patience).await;
                 Err(Trouble::Unreachable("no answer".to_owned()))
@@ -153,7 +151,7 @@ const WATCH: Duration = Duration::from_secs(1);
 
 /// Whether the server that is named is a primary, and not in this run: the same server may have two addresses.
 async fn is_another<R: Runtime>(named: &Named, run: Option<&str>) -> bool {
-    let Ok(mut connection) = open::<R>(&named.address, WATCH).await else {
+    let Ok(mut connection) = Connection::open::<R>(&named.address).await else {
         return false;
     };
     match standing(&mut connection).await {
@@ -279,12 +277,9 @@ fn text(value: Option<&Value>) -> Option<&str> {
     }
 }
 
-async fn open<R: Runtime>(
-    address: &Address,
-    patience: Duration,
-) -> Result<Connection<R::Stream>, RedisError> {
+async fn open<R: Runtime>(address: &Address) -> Result<Connection<R::Stream>, RedisError> {
     let late = async {
-        R::sleep(patience).await;
+        R::sleep(CONNECT).await;
         Err(io::Error::from(io::ErrorKind::TimedOut).into())
     };
     race(Connection::open::<R>(address), late).await
@@ -295,8 +290,9 @@ impl From<RedisError> for Trouble {
     fn from(error: RedisError) -> Self {
         let text = error.to_string();
         match &error {
+            RedisError::Login(_) => Self::Login(text),
             RedisError::Refused(refusal) => match refusal.split(' ').next() {
-                Some("WRONGPASS" | "NOAUTH") => Self::Login(text),
+                Some("NOAUTH") => Self::Login(text),
                 Some("NOPERM") => Self::Permission(text),
                 Some(_) | None => Self::Unreachable(text),
             },

@@ -261,7 +261,7 @@ impl<R: Runtime> Line<R> {
     ) -> Result<Option<Event>, String> {
         let reason = |trouble: Trouble| trouble.reason().to_owned();
         let Some((asked, since)) = self.under_way.pop_front() else {
-            return Err("it answers what it was not asked".to_owned());
+            return Err(format!("it says what it was not asked: {answer:?}"));
         };
         match asked {
             Awaited::Trip { trip, mut outcomes } => {
@@ -270,6 +270,8 @@ impl<R: Runtime> Line<R> {
                 // register after its unregister leaves the row of a connection that is gone. What ends with a link
                 // is repeated by the instance, under a new epoch; and every new link loads the scripts first.
                 if is_unknown_script(&answer) {
+                    self.under_way
+                        .push_front((Awaited::Trip { trip, outcomes }, since));
                     return Err("the server has lost the scripts".to_owned());
                 }
                 outcomes.push(trip.operations[outcomes.len()].decode(answer));
@@ -318,10 +320,12 @@ fn is_unknown_script(answer: &Value) -> bool {
 
 /// Warns of a server that may throw rows away.
 pub(crate) async fn warn_of_eviction<R: Runtime>(url: &RedisUrl) {
-    let Ok(mut primary) = Primary::<R>::connect(url).await else {
-        return;
+    let asked = async { Primary::<R>::connect(url).await.ok()?.evicts().await };
+    let silent = async {
+        R::sleep(CONNECT).await;
+        None
     };
-    if let Some(policy) = primary.evicts().await {
+    if let Some(policy) = race(asked, silent).await {
         warn!(
             policy,
             "the directory server's maxmemory-policy may evict rows: terminals are missed until the \
