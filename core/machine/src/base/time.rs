@@ -25,6 +25,12 @@ impl Instant {
         self.0
     }
 
+    /// Whether it is this moment by now, or later. What lasts until a moment is over when that has come: so it is for
+    /// every deadline, lease and doubt.
+    pub(crate) const fn has_come(self, now: Self) -> bool {
+        self.0 <= now.0
+    }
+
     /// The time since `earlier`, or zero if `earlier` is later.
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
@@ -55,6 +61,19 @@ impl Add<Duration> for Instant {
 
 fn nanos(span: Duration) -> u64 {
     u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_has_come_in_it_and_not_before() {
+        let [before, moment, after] = [6, 7, 8].map(Instant::from_nanos);
+        let has_come = [before, moment, after].map(|now| moment.has_come(now));
+        assert_eq!(has_come, [false, true, true]);
+        assert!(!Instant::NEVER.has_come(after));
+    }
 }
 
 /// A moment on the wall clock, in milliseconds since the Unix epoch.

@@ -42,12 +42,10 @@ pub(crate) struct View {
     asked: Option<Instant>,
     /// The turn in which a reading was last asked for.
     asked_in: Option<u64>,
-    /// Nobody was doubtful after this moment, but those who settle.
+    /// Nobody was doubtful after this moment, but by what it says, or does not say.
     quiet_since: Instant,
-    /// Instances that say that they are to be asked, by their leases or on their links.
-    to_ask: usize,
-    /// When the first lease expires of an instance that there is a link to, or that was dialled.
-    first_end: Instant,
+    /// Before this moment nobody is doubtful by that either: the first of [those of all](Known::quiet_until).
+    quiet_until: Instant,
     /// Everybody is doubted from the first of these moments to the second, those included who are
     /// not known yet.
     everyone: (Instant, Instant),
@@ -61,8 +59,7 @@ impl View {
             asked: None,
             asked_in: None,
             quiet_since: now.mono,
-            to_ask: 0,
-            first_end: Instant::NEVER,
+            quiet_until: Instant::NEVER,
             everyone: (Instant::START, Instant::START),
             alarm: Alarm::UNSET,
         }
@@ -81,7 +78,7 @@ impl View {
     /// What rows of this instance are worth.
     pub(crate) fn standing(&self, instance: InstanceId, since: Instant, now: Instant) -> Standing {
         match self.known.get(&instance) {
-            Some(known) if known.until > now || known.doubtful(since, now) => Standing::Live {
+            Some(known) if known.is_alive(now) || known.doubtful(since, now) => Standing::Live {
                 floor: known.lease.floor,
                 doubtful: known.doubtful(since, now),
             },
@@ -92,7 +89,7 @@ impl View {
 
     /// Those who were doubtful at some moment since, in the order of their ids.
     pub(crate) fn doubtful(&self, since: Instant, now: Instant) -> Vec<InstanceId> {
-        if self.to_ask == 0 && self.quiet_since <= since && now < self.first_end {
+        if self.quiet_since.has_come(since) && !self.quiet_until.has_come(now) {
             return Vec::new();
         }
         (self.known.iter())
@@ -113,7 +110,7 @@ impl View {
     /// The leases that have not expired.
     pub(crate) fn leases(&self, now: Instant) -> impl Iterator<Item = (InstanceId, &Lease, Load)> {
         (self.known.iter())
-            .filter(move |(_, known)| known.until > now)
+            .filter(move |(_, known)| known.is_alive(now))
             .map(|(instance, known)| (*instance, &known.lease, known.load))
     }
 
@@ -168,7 +165,7 @@ impl View {
         let Some(known) = self.known.get_mut(&instance) else {
             return false;
         };
-        let run_out = known.until <= now;
+        let run_out = !known.is_alive(now);
         let asks = known.asks();
         let (contact, look) = match known.contact {
             Contact::Untried | Contact::Lost { .. } => return false,
@@ -201,7 +198,7 @@ impl View {
         for (instance, known) in self.known.iter_mut().filter(run_out) {
             known.contact = match known.contact {
                 Contact::Untried => Contact::Dialled,
-                Contact::Lost { dial_from } if dial_from <= now => Contact::Lost {
+                Contact::Lost { dial_from } if dial_from.has_come(now) => Contact::Lost {
                     dial_from: now + lease,
                 },
                 Contact::Lost { .. } | Contact::Dialled | Contact::Linked => continue,
@@ -220,12 +217,8 @@ impl View {
 
     /// Counts anew what [`Self::doubtful`] goes by.
     fn recount(&mut self) {
-        let known = || self.known.values();
-        self.to_ask = known().filter(|known| known.asks()).count();
-        let ends = known()
-            .filter(|known| known.may_live())
-            .map(|known| known.until);
-        self.first_end = ends.min().unwrap_or(Instant::NEVER);
+        let quiet = self.known.values().map(Known::quiet_until);
+        self.quiet_until = quiet.min().unwrap_or(Instant::NEVER);
     }
 
     /// Takes in one lease as read. A doubt ends when a higher epoch shows that the instance has
@@ -269,7 +262,7 @@ impl View {
             None => self.everyone.1,
             Some(before) if known.lease.epoch > before.lease.epoch => {
                 // An epoch that was claimed before the cause shows nothing.
-                if before.read >= self.everyone.0 {
+                if self.everyone.0.has_come(before.read) {
                     now
                 } else {
                     before.doubted_until.max(now)
@@ -289,8 +282,8 @@ impl View {
 
     /// Whether it is in doubt who there is: nobody could be asked for a row that is missing.
     pub(super) fn is_blind(&self, since: Instant, now: Instant, lease: Duration) -> bool {
-        let old = (self.asked).is_none_or(|asked| asked + lease <= now);
-        old || self.everyone.1 > since
+        let old = (self.asked).is_none_or(|asked| (asked + lease).has_come(now));
+        old || !self.everyone.1.has_come(since)
     }
 }
 
@@ -363,21 +356,15 @@ impl View {
         for instance in absent {
             self.vanished(cx, asked, instance);
         }
-        let has_died = alive.iter().any(|instance| self.has_died(*instance));
-        if has_died && hooks::checks_logs_after_a_death(cx.flaws) {
+        let is_over =
+            |instance: &InstanceId| !self.known.get(instance).is_some_and(Known::was_alive);
+        if alive.iter().any(is_over) && hooks::checks_logs_after_a_death(cx.flaws) {
             // What it has appended it may not have delivered.
             cx.emit(Effect::Missed(MissedLogs::All));
         }
         let silent = self.without_a_sign(cx.now.mono, cx.config.lease);
         self.recount();
         silent
-    }
-
-    /// Whether an instance has lost its lease without giving it back.
-    fn has_died(&self, instance: InstanceId) -> bool {
-        self.known
-            .get(&instance)
-            .is_none_or(|known| !known.was_alive() && known.lease.state != LeaseState::Released)
     }
 
     /// A lease is no longer there. One that was given back would be: it was wiped, and its instance may
@@ -387,7 +374,7 @@ impl View {
             return;
         };
         let now = cx.now.mono;
-        if known.until > asked {
+        if known.is_alive(asked) {
             known.until = Instant::START;
             cx.out.log(Log::LeaseVanished { instance });
             self.doubt(instance, now + cx.config.lease);

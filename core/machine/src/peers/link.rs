@@ -130,7 +130,7 @@ impl Link {
 
     /// Whether nothing has come over it for too long.
     pub(super) fn is_silent(&self, now: Instant) -> bool {
-        self.heard + self.heartbeat * Config::SILENT_HEARTBEATS <= now
+        (self.heard + self.heartbeat * Config::SILENT_HEARTBEATS).has_come(now)
     }
 
     /// Adds something to be said. Returns whether there was room for it: a queue that is empty takes

@@ -167,7 +167,7 @@ impl Peers {
         match state {
             PeerState::Open(link) => self.unflushed.push(link),
             PeerState::Opening(_) | PeerState::Expecting { .. } => {}
-            PeerState::Unlinked { until } if until > now => self.fail_waiting(cx, to),
+            PeerState::Unlinked { until } if !until.has_come(now) => self.fail_waiting(cx, to),
             PeerState::Unlinked { .. } => self.dial(cx, membership, to),
         }
     }
@@ -318,7 +318,7 @@ impl Peers {
         let Some(link) = self.links.get(key) else {
             return;
         };
-        if link.due > now {
+        if !link.due.has_come(now) {
             return;
         }
         if link.stage != LinkStage::Open || link.is_silent(now) {

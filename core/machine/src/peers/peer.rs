@@ -68,7 +68,9 @@ impl Peers {
     ) {
         let now = cx.now.mono;
         match self.peer(now, instance).state {
-            PeerState::Unlinked { until } if until <= now => self.dial(cx, membership, instance),
+            PeerState::Unlinked { until } if until.has_come(now) => {
+                self.dial(cx, membership, instance);
+            }
             PeerState::Unlinked { .. } => {
                 unlinked(cx, membership, instance);
             }
@@ -248,7 +250,7 @@ impl Peers {
             return;
         };
         match peer.state {
-            PeerState::Expecting { until } if until <= now => {
+            PeerState::Expecting { until } if until.has_come(now) => {
                 peer.state = PeerState::Unlinked { until: now };
                 peer.queue.forget_overdue(now);
                 let waits = peer.queue.waits();
@@ -258,7 +260,9 @@ impl Peers {
                 }
             }
             // It is to be told what it has missed, while it is known where it is.
-            PeerState::Unlinked { until } if until <= now && !peer.queue.missed().is_none() => {
+            PeerState::Unlinked { until }
+                if until.has_come(now) && !peer.queue.missed().is_none() =>
+            {
                 if membership.address(instance).is_some() {
                     self.dial(cx, membership, instance);
                 }

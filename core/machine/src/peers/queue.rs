@@ -129,7 +129,7 @@ impl Queue {
         has_room: impl Fn(&Batch, &Message) -> bool,
     ) {
         while let Some(mut waiting) = self.waiting.pop_front() {
-            if waiting.due <= now {
+            if waiting.due.has_come(now) {
                 self.bytes -= waiting.size;
                 miss(&mut self.missed, &waiting.delivery);
                 continue;
@@ -189,10 +189,10 @@ impl Queue {
     /// Forgets what waits for receipts that are complete.
     pub(super) fn forget_overdue(&mut self, now: Instant) {
         self.waiting.retain(|waiting| {
-            if waiting.due <= now {
+            if waiting.due.has_come(now) {
                 miss(&mut self.missed, &waiting.delivery);
             }
-            waiting.due > now
+            !waiting.due.has_come(now)
         });
         self.bytes = self.waiting.iter().map(|waiting| waiting.size).sum();
     }

@@ -86,13 +86,18 @@ impl Known {
         }
     }
 
+    /// Whether its lease has not expired.
+    pub(super) const fn is_alive(&self, now: Instant) -> bool {
+        !self.until.has_come(now)
+    }
+
     /// Whether its lease had not expired when it was read.
-    pub(super) fn was_alive(&self) -> bool {
-        self.until > self.read
+    pub(super) const fn was_alive(&self) -> bool {
+        self.is_alive(self.read)
     }
 
     /// Whether it may have terminals although its lease has expired.
-    pub(super) fn may_live(&self) -> bool {
+    fn may_live(&self) -> bool {
         match self.contact {
             Contact::Untried | Contact::Lost { .. } => false,
             Contact::Dialled | Contact::Linked => self.word != Word::Nobody,
@@ -101,25 +106,36 @@ impl Known {
 
     /// Whether it was doubtful at some moment since.
     pub(super) fn doubtful(&self, since: Instant, now: Instant) -> bool {
-        let doubtful_at_present = if self.until > now {
+        let doubtful_at_present = if self.is_alive(now) {
             self.asks()
         } else {
             self.may_live()
         };
-        self.doubted_until > since || doubtful_at_present
+        !self.doubted_until.has_come(since) || doubtful_at_present
+    }
+
+    /// Before this moment it is not doubtful by what it says, or does not say.
+    pub(super) fn quiet_until(&self) -> Instant {
+        if self.asks() {
+            Instant::START
+        } else if self.may_live() {
+            self.until
+        } else {
+            Instant::NEVER
+        }
     }
 
     /// Whether the lease expires earlier than it was seen to before: the directory's clock has jumped,
     /// or the directory has lost a renewal. Its instance cannot know that, and may not renew it in time.
     pub(super) fn went_back(&self, before: &Self, config: &Config) -> bool {
-        let asked = self.read;
-        if self.until > asked {
+        if self.was_alive() {
             // The time that remains was counted from before it was read.
-            return self.until + config.directory_timeout < before.until;
+            return before.is_alive(self.until + config.directory_timeout);
         }
         // What was claimed since the last reading has a time of its own.
-        let claimed = self.lease.epoch > before.lease.epoch && before.read + config.lease > asked;
-        before.until > asked || claimed
+        let first_end = before.read + config.lease;
+        let claimed = self.lease.epoch > before.lease.epoch && !first_end.has_come(self.read);
+        before.is_alive(self.read) || claimed
     }
 }
 
