@@ -33,7 +33,7 @@
 //! | state | a delivery is to be sent | its link K is open | its link K is gone | its timer is due |
 //! |---|---|---|---|---|
 //! | unlinked, too early to dial | it fails | *open (K)* | – | – |
-//! | unlinked | it waits; a link is dialled: *opening*. It fails if none can be | *open (K)* | – | – |
+//! | unlinked | it waits; a link is dialled: *opening*. It fails if none can be, and if there are too many it is *unlinked*, for a while | *open (K)* | – | – |
 //! | opening (K) | it waits | *open (K)* | K was proven, so the peer prefers its own: *expecting*. K was not: *unlinked*, for a while; all that waits fails | – |
 //! | opening (L) | it waits | the peer has dialled as well: L stays and K is closed if this is the lower id and L has reached the peer; if not, *open (K)*, and L is closed | – | – |
 //! | expecting | it waits | *open (K)* | – | *unlinked*; a link is dialled if anything waits |

@@ -87,6 +87,11 @@ impl Peers {
         let address = membership.address(to).map(str::to_owned);
         let full = self.links.counted() >= cx.config.links;
         let Some(address) = address.filter(|_| !full) else {
+            if full && let Some(peer) = self.peers.get_mut(&to) {
+                // What the peer has missed would have it dialled again in the same turn, without end.
+                let until = cx.now.mono + COOLDOWN;
+                peer.state = PeerState::Unlinked { until };
+            }
             self.fail_waiting(cx, to);
             unlinked(cx, membership, to);
             return;

@@ -76,6 +76,28 @@ fn a_record_whose_link_could_not_be_opened_is_read_as_soon_as_there_is_one() {
     assert_eq!(told(&cluster, ann), ["hello Anew", "record one"]);
 }
 
+/// H08, H58: as long as there are as many links as there may be, none is opened for what was missed, and nobody tries
+/// without end.
+#[test]
+fn a_record_for_which_there_was_no_room_for_a_link_is_read_as_soon_as_there_is_one() {
+    let config = Config {
+        links: 1,
+        ..Config::default()
+    };
+    let mut cluster = Cluster::new(&config, 3);
+    let (_, ann) = follow(&mut cluster, 2, "ann", Follow::default());
+    cluster.connect(1, "bob");
+    cluster.push_user(0, "bob", "hello");
+    let dialled = cluster.instances[0].stats().links_opened;
+    durable(&mut cluster, 0, "ann", "one", 1);
+    cluster.pass(SECOND);
+    assert_eq!(told(&cluster, ann), ["hello Anew"]);
+    assert_eq!(cluster.instances[0].stats().links_opened, dialled);
+    cluster.cut(0, 1);
+    cluster.pass(SECOND);
+    assert_eq!(told(&cluster, ann), ["hello Anew", "record one"]);
+}
+
 /// H58, H64: its receipt had said that nobody knows.
 #[test]
 fn a_record_that_was_appended_after_its_deadline_is_read() {
