@@ -84,6 +84,8 @@ fn tight(slow_consumer: SlowConsumer) -> Config {
         pushes: 12,
         pushes_per_user: 8,
         receipt_terminals: 20,
+        // Enough for all that were there before, of which some are still dialled.
+        links: 24,
         link_queue_bytes: 4096,
         connection_topics: 2,
         topic_members: 3,

@@ -9,17 +9,19 @@ use switchboard_core::id::{ConnectionId, Epoch, InstanceId, OpId, TopicId};
 use switchboard_core::time::Instant;
 
 use super::allowance::{concerns, may_be_closing};
+use super::head_checks::HeadChecks;
 use super::lateness::{SLACK, stood_still};
 use super::missing_rows::MissingRows;
 use super::own_lease::{OwnLease, StepOutcome};
-use crate::boundary::{Intake, LeaseStep, Output, TripOutline};
+use crate::boundary::{CallKind, Intake, LeaseStep, Output, TripOutline};
 use crate::checker::{Checker, Watch};
 use crate::ledger::{Excuse, FaultKind, Part, Scope};
 use crate::observed::{Life, Observed, Quiescence, Topic};
 
 /// After a claim an instance writes its rows again at its share of the cluster's pace, and is done when it has written
 /// them; until those are written that may be missing its lease says so; and it sweeps all its rows once in the time of
-/// a sweep.
+/// a sweep. It compares the head of a log once in a round of checks, and in between only for a reason: a new link to the
+/// directory, a link to another instance that breaks, a lease of its own or of another that is over.
 #[derive(Clone, Debug, Default)]
 pub struct DirectoryRate {
     hosts: BTreeMap<usize, Writer>,
@@ -32,6 +34,7 @@ pub struct DirectoryRate {
 struct Writer {
     lease: OwnLease,
     missing: MissingRows,
+    heads: HeadChecks,
     rows: BTreeMap<RowName, WrittenRow>,
     /// Round trips that write rows, and when they were asked.
     trips: BTreeMap<OpId, (Instant, Vec<RowName>)>,
@@ -152,6 +155,8 @@ impl Checker for DirectoryRate {
             Observed::Viewed { life, leases } => {
                 if let Some(writer) = self.hosts.get_mut(&life.host) {
                     let here = watch.scene().instance_of(*life);
+                    let config = watch.scene().config();
+                    writer.heads.viewed(watch.now(), config, leases);
                     let others = leases.iter().filter(|seen| seen.instance != here);
                     writer.told.extend(others.clone().map(|seen| seen.instance));
                     // Several readings may be answered at one moment.
@@ -186,6 +191,7 @@ impl Checker for DirectoryRate {
                         }
                     }
                     Output::Forget(_) => writer.churned = Some(watch.now()),
+                    Output::Hello { .. } => writer.heads.reason(watch.now()),
                     _ => {}
                 }
             }
@@ -305,6 +311,9 @@ impl Writer {
                 ..
             } => {
                 let lease = watch.scene().config().lease;
+                if lost || !in_time || refused != 0 {
+                    self.heads.reason(now);
+                }
                 self.lease
                     .answered(now, lease, op, in_time && !lost, granted, refused);
                 if let Some(step) = self.lease.step.filter(|step| step.op == op)
@@ -333,6 +342,7 @@ impl Writer {
                 }
             }
             Intake::DirectoryUp | Intake::DirectoryDown => {
+                self.heads.reason(now);
                 self.settling = None;
                 self.trips.clear();
                 self.under_way.clear();
@@ -345,9 +355,15 @@ impl Writer {
                     settling.rows += 1;
                 }
             }
+            Intake::Call { kind, .. } => {
+                // An application may ask for a head as well.
+                if kind == CallKind::Log {
+                    self.heads.reason(now);
+                }
+            }
+            // What there is a reason for is done when a log is followed again.
+            Intake::Opened(_) | Intake::Authenticated { .. } => self.heads.reason(now),
             Intake::LinkAccepted(_)
-            | Intake::Opened(_)
-            | Intake::Authenticated { .. }
             | Intake::Refreshed { .. }
             | Intake::Relayed
             | Intake::Heard(_)
@@ -358,14 +374,27 @@ impl Writer {
             | Intake::LinkReceived { .. }
             | Intake::LinkWritten(_)
             | Intake::LinkDown { .. }
-            | Intake::Call { .. }
             | Intake::Drain { .. } => {}
         }
     }
 
     fn ask(&mut self, watch: &mut Watch<'_>, life: Life, trip: &TripOutline) -> Result<(), String> {
         let now = watch.now();
+        // A lease that is waited for in vain may be so by now.
+        if let Some(step) = self
+            .lease
+            .step
+            .filter(|step| step.outcome != StepOutcome::Granted)
+        {
+            let given_up = step.at + watch.scene().config().directory_timeout;
+            if trip.lease.is_some() || given_up <= now {
+                self.heads.reason(now.min(given_up));
+            }
+        }
         self.lease.ask(now, trip);
+        if let Some(channel) = self.heads.ask(watch, life.host, &trip.heads) {
+            return Err(format!("compares the head of {channel} too often"));
+        }
         if let Some((_, LeaseStep::Claim(epoch))) = trip.lease {
             self.missing.claims(epoch);
         }
@@ -519,12 +548,14 @@ impl Writer {
                     watch.held();
                 }
             }
-            Log::LeaseLost { .. } => self.settling = None,
-            Log::LeaseVanished { .. }
-            | Log::DirectoryNotPrimary { .. }
+            Log::LeaseLost { .. } => {
+                self.settling = None;
+                self.heads.reason(watch.now());
+            }
+            Log::LeaseVanished { .. } | Log::PeerDown { .. } => self.heads.reason(watch.now()),
+            Log::DirectoryNotPrimary { .. }
             | Log::DirectoryRefused { .. }
             | Log::PeerUp { .. }
-            | Log::PeerDown { .. }
             | Log::WireVersion { .. }
             | Log::WrongSecret { .. }
             | Log::PeerMisbehaved { .. }

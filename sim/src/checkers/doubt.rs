@@ -20,8 +20,9 @@ use crate::observed::{HandIn, Life, Observed, Topic};
 /// For a lease after each of these causes an instance cannot tell who is offline from whose row is lost, and
 /// says `degraded` of all that it takes in: its directory link is a new one; its lease is lost; the directory
 /// refuses it a lease or a renewal, or lets it wait for one too long; the lease of another ends sooner than it
-/// was seen to, or has vanished. So it does as long as another one tells it on their link that rows are
-/// missing, and until that one says goodbye: then it has no terminals any more. What comes earlier, and what ends a doubt
+/// was seen to, or sooner than it can since it was claimed, or has vanished. So it does as long as another one tells it on
+/// their link that rows are missing, or has a link and no lease any more, and until that one says goodbye: then it has no
+/// terminals any more. What comes earlier, and what ends a doubt
 /// sooner, is not judged here.
 #[derive(Clone, Debug, Default)]
 pub struct Doubt {
@@ -50,6 +51,7 @@ enum Cause {
     EndsSooner,
     Vanished,
     SaysBehind,
+    RunsOut,
 }
 
 impl Cause {
@@ -64,6 +66,7 @@ impl Cause {
             Self::EndsSooner => "the lease of another ended sooner than it was seen to",
             Self::Vanished => "the lease of another had vanished before its time",
             Self::SaysBehind => "another said on its link that it is to be asked",
+            Self::RunsOut => "the lease of another had run out to which there was a link",
         }
     }
 }
@@ -85,12 +88,20 @@ struct Doubting {
     dialled: BTreeMap<LinkKey, InstanceId>,
     /// Those of them over which it was last told that rows are missing.
     behind: BTreeSet<LinkKey>,
+    /// Those of them whose acceptor has proven itself, and whether it has confirmed the link as well.
+    proven: BTreeMap<LinkKey, bool>,
+    /// Somebody has said that it has no terminals, and takes none.
+    vacant: bool,
 }
 
 /// Another instance, as it was last read.
 #[derive(Clone, Copy, Debug)]
 struct Other {
     lease: (Epoch, Instant),
+    /// When that was asked for.
+    read: Instant,
+    /// There is a lease, though it may have run out.
+    is_there: bool,
     /// It is doubted until then.
     doubted: Option<(Instant, Cause)>,
 }
@@ -202,7 +213,7 @@ impl Doubt {
         let Some(doubting) = self.hosts.get_mut(&life.host) else {
             return Vec::new();
         };
-        doubting.time_out(watch, life.host);
+        doubting.time_out(watch, life.host, SLACK);
         doubting.reasons(watch)
     }
 }
@@ -210,7 +221,7 @@ impl Doubt {
 impl Doubting {
     fn take_in(&mut self, watch: &Watch<'_>, host: usize, intake: Intake) {
         let now = watch.now();
-        self.time_out(watch, host);
+        self.time_out(watch, host, SLACK);
         match intake {
             Intake::DirectoryUp => {
                 let (links, _) = self.links;
@@ -240,13 +251,19 @@ impl Doubting {
                     self.doubts(now, watch, cause);
                 }
             }
-            Intake::LinkReceived { link, service } => match service {
-                Some(Service::Behind | Service::None) if self.dialled.contains_key(&link) => {
-                    self.behind.insert(link);
+            Intake::LinkReceived { link, service } => {
+                if let Some(is_open) = self.proven.get_mut(&link) {
+                    *is_open = true;
                 }
-                // What else it has heard may be of the same instance.
-                Some(_) | None => self.behind.clear(),
-            },
+                self.vacant |= service == Some(Service::Vacant);
+                match service {
+                    Some(Service::Behind | Service::None) if self.dialled.contains_key(&link) => {
+                        self.behind.insert(link);
+                    }
+                    // What else it has heard may be of the same instance.
+                    Some(_) | None => self.behind.clear(),
+                }
+            }
             Intake::LinkDown { link, .. } => self.link_gone(link),
             Intake::Accepted { .. }
             | Intake::LinkAccepted(_)
@@ -268,13 +285,21 @@ impl Doubting {
     fn give(&mut self, watch: &Watch<'_>, host: usize, output: &Output) {
         match output {
             Output::Trip(trip) => {
-                self.time_out(watch, host);
+                // It may ask once more in the turn in which it has given up.
+                let slack = match trip.lease {
+                    Some((_, LeaseStep::Claim(_) | LeaseStep::Renew { .. })) => Duration::ZERO,
+                    Some((_, LeaseStep::Release)) | None => SLACK,
+                };
+                self.time_out(watch, host, slack);
                 self.ask(watch.now(), trip);
             }
             // The link is as good as gone.
             Output::DirectoryReset => self.unlinked(),
             Output::Dial { link, instance } => {
                 self.dialled.insert(*link, *instance);
+            }
+            Output::LinkProven(link) if self.dialled.contains_key(link) => {
+                self.proven.insert(*link, false);
             }
             Output::LinkClose(link) => self.link_gone(*link),
             Output::Hello { .. }
@@ -298,7 +323,7 @@ impl Doubting {
     }
 
     fn ask(&mut self, now: Instant, trip: &TripOutline) {
-        if trip.views {
+        if trip.views > 0 {
             self.readings.insert(trip.op, now);
         }
         self.lease.ask(now, trip);
@@ -315,6 +340,7 @@ impl Doubting {
     fn link_gone(&mut self, link: LinkKey) {
         self.dialled.remove(&link);
         self.behind.remove(&link);
+        self.proven.remove(&link);
     }
 
     fn doubts(&mut self, from: Instant, watch: &Watch<'_>, cause: Cause) {
@@ -324,8 +350,9 @@ impl Doubting {
         }
     }
 
-    /// Notes that what was asked for the lease has not been answered in time.
-    fn time_out(&mut self, watch: &Watch<'_>, host: usize) {
+    /// Notes that what was asked for the lease has not been answered in time. `slack`: how much later it is
+    /// given up, perhaps.
+    fn time_out(&mut self, watch: &Watch<'_>, host: usize, slack: Duration) {
         let Some(step) = self.lease.step.as_mut() else {
             return;
         };
@@ -333,7 +360,7 @@ impl Doubting {
             return;
         }
         let due = step.at + watch.scene().config().directory_timeout;
-        if watch.now() <= running(watch, host, due) + SLACK {
+        if watch.now() < running(watch, host, due) + slack {
             return;
         }
         step.outcome = StepOutcome::Unknown;
@@ -365,14 +392,22 @@ impl Doubting {
                 };
                 let (epoch, ended) = before.lease;
                 let sooner = until.max(asked) + slack + SLACK < ended;
-                if sooner && stays(watch, seen.instance) {
+                let claimed = seen.lease.epoch > epoch;
+                let too_soon = claimed && until <= asked && asked < before.read + config.lease;
+                if (sooner || too_soon) && stays(watch, seen.instance) {
                     return Some((now + config.lease, Cause::EndsSooner));
                 }
                 // A higher epoch shows that it has noticed what there was to notice.
                 before.doubted.filter(|_| seen.lease.epoch == epoch)
             });
             let lease = (seen.lease.epoch, until);
-            self.others.insert(seen.instance, Other { lease, doubted });
+            let other = Other {
+                lease,
+                read: asked,
+                is_there: true,
+                doubted,
+            };
+            self.others.insert(seen.instance, other);
         }
         for (instance, other) in &mut self.others {
             if leases.iter().any(|seen| seen.instance == *instance) {
@@ -383,10 +418,11 @@ impl Doubting {
                 other.doubted = Some((now + config.lease, Cause::Vanished));
             }
             other.lease.1 = Instant::START;
+            other.is_there = false;
         }
         let is_known = |other: &Other| other.doubted.is_some_and(|(until, _)| until > now);
         self.others
-            .retain(|_, other| other.lease.1 > Instant::START || is_known(other));
+            .retain(|_, other| other.is_there || is_known(other));
     }
 
     fn reasons(&self, watch: &Watch<'_>) -> Vec<Reason> {
@@ -407,7 +443,17 @@ impl Doubting {
                 cause: Cause::SaysBehind,
             })
         });
-        lasting.chain(behind).collect()
+        let run_out = self.proven.iter().filter_map(|(link, is_open)| {
+            let instance = *self.dialled.get(link).filter(|_| *is_open)?;
+            let other = self.others.get(&instance).filter(|other| other.is_there)?;
+            let is_over = other.lease.1 + SLACK < now;
+            let doubted = is_over && !self.vacant && stays(watch, instance);
+            doubted.then_some(Reason {
+                of: Some(host_of(watch, instance)?),
+                cause: Cause::RunsOut,
+            })
+        });
+        lasting.chain(behind).chain(run_out).collect()
     }
 }
 

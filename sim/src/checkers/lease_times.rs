@@ -24,7 +24,7 @@ use crate::observed::{Change, Executed, Life, Observed, Quiescence, Topic};
 const UNSURE: Duration = SLACK.saturating_mul(4);
 
 /// While an instance has a link to the directory it reads the leases once in their interval, and in between only for a
-/// call, or for those who watch the members of a topic; it renews its own in time, and without a change no sooner; it
+/// call, or for those who watch the members of a topic, and never twice at a time; it renews its own in time, and without a change no sooner; it
 /// takes an answer that comes in time and no other; and what was refused it tries again when it is time. It is ready
 /// for terminals once it has had a lease, unless it sends its own away; and when it ends its lease is given back, if it
 /// can be, and it waits for no more. That its rows are back, or that one is missing, its lease says at once. It claims
@@ -431,7 +431,11 @@ impl Terms {
     fn ask(&self, watch: &Watch<'_>, host: usize, trip: &TripOutline) -> Option<&'static str> {
         let config = watch.scene().config();
         let now = watch.now();
-        if trip.views
+        let waited = (self.crowded).is_some_and(|at| now <= at + config.directory_timeout);
+        if trip.views > 1 && !waited {
+            return Some("reads the leases twice at a time");
+        }
+        if trip.views > 0
             && let Some(viewed) = self.viewed
             // A reading that had to wait for a round trip puts off none.
             && self.crowded.is_none_or(|at| at + config.directory_timeout < viewed.at)
@@ -478,7 +482,7 @@ impl Terms {
         if self.trips.len() > Config::TRIPS_IN_FLIGHT * 8 {
             self.trips.retain(|_, asked| *asked > given_up);
         }
-        if trip.views {
+        if trip.views > 0 {
             self.viewed = Some(self.regular(watch, host, now));
         }
         if let Some((_, step)) = trip.lease {

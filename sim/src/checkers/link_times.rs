@@ -14,9 +14,16 @@ use crate::checker::{Checker, Watch};
 use crate::ledger::Part;
 use crate::observed::{Life, Observed, Quiescence, Topic};
 
+/// Links that nobody has proven, at most, if fewer are not the limit of all.
+const STRANGERS: usize = 1024;
+
 /// A link is open within its timeout or given up then; on an open one an instance says once a heartbeat that
 /// it lives, and no more often; it gives up a link that is silent for three heartbeats, not before, and within
 /// one more; and after a failed attempt it does not dial before its time.
+///
+/// Of too many links that nobody has proven the oldest gives way, at once, and no other does. Where two instances have
+/// dialled each other, the lower id keeps a link of its own that is open if the other one had begun before that, and
+/// takes the other one if it has begun later: then its peer has lost the first.
 #[derive(Clone, Debug, Default)]
 pub struct LinkTimes {
     hosts: BTreeMap<usize, HostLinks>,
@@ -30,6 +37,10 @@ struct HostLinks {
     cooling: BTreeMap<InstanceId, Instant>,
     /// A link was opened in the turn of this moment, or a peer misbehaved.
     excused: Option<Instant>,
+    /// A peer misbehaved at this moment.
+    misbehaved: Option<Instant>,
+    /// Links that have begun or were opened, so far.
+    nth: u64,
     /// What is wrong unless the instance ends in the turn of this moment.
     suspect: Option<(Instant, &'static str, LinkKey)>,
 }
@@ -39,8 +50,14 @@ struct TimedLink {
     /// Whom it was dialled to.
     to: Option<InstanceId>,
     begun: Instant,
+    /// It was the so manieth that began, or was opened.
+    began_as: u64,
     proven: bool,
     open: bool,
+    /// When it was opened, and as the so manieth that began, or was opened.
+    opened: (Instant, u64),
+    /// Since when it has to give way: there are too many that nobody has proven.
+    gives_way: Option<Instant>,
     /// Batches that have come.
     received: usize,
     heard: Instant,
@@ -63,12 +80,15 @@ struct Word {
 }
 
 impl TimedLink {
-    const fn new(to: Option<InstanceId>, now: Instant) -> Self {
+    const fn new(to: Option<InstanceId>, now: Instant, began_as: u64) -> Self {
         Self {
             to,
             begun: now,
+            began_as,
             proven: false,
             open: false,
+            opened: (now, began_as),
+            gives_way: None,
             received: 0,
             heard: now,
             wrote: now,
@@ -76,6 +96,11 @@ impl TimedLink {
             word: None,
             written: Instant::START,
         }
+    }
+
+    /// Whether its other end may be anybody.
+    const fn is_strange(&self) -> bool {
+        self.to.is_none() && !self.proven
     }
 
     /// The first batch of the other end is its Hello; a dialler's link is confirmed by the one after that.
@@ -153,7 +178,8 @@ impl HostLinks {
         let suspect = self.convict(now);
         let link = match intake {
             Intake::LinkAccepted(link) => {
-                self.links.insert(link, TimedLink::new(None, now));
+                self.begins(link, None, now);
+                self.crowd_out(watch.scene().config(), now);
                 return suspect;
             }
             Intake::LinkReceived { link, .. } | Intake::LinkWritten(link) => link,
@@ -195,10 +221,31 @@ impl HostLinks {
         suspect.or_else(|| Some(format!("{}: {link:?}", overdue?)))
     }
 
+    fn begins(&mut self, link: LinkKey, to: Option<InstanceId>, now: Instant) {
+        self.nth += 1;
+        self.links.insert(link, TimedLink::new(to, now, self.nth));
+    }
+
+    /// If there are too many that nobody has proven, the oldest has to give way.
+    fn crowd_out(&mut self, config: &Config, now: Instant) {
+        let strange = self.links.values_mut();
+        let strange = strange.filter(|timed| timed.is_strange() && timed.gives_way.is_none());
+        let mut strange: Vec<_> = strange.collect();
+        if strange.len() <= STRANGERS.min(config.links) {
+            return;
+        }
+        strange.sort_by_key(|timed| timed.began_as);
+        if let Some(oldest) = strange.first_mut() {
+            oldest.gives_way = Some(now);
+        }
+    }
+
     fn opened(&mut self, link: LinkKey, now: Instant) {
         self.excused = Some(now);
+        self.nth += 1;
         if let Some(timed) = self.links.get_mut(&link) {
             timed.open = true;
+            timed.opened = (now, self.nth);
             timed.wrote = timed.wrote.max(now);
         }
     }
@@ -220,6 +267,7 @@ impl HostLinks {
             }
             Log::PeerMisbehaved { .. } | Log::WrongSecret { .. } | Log::WireVersion { .. } => {
                 self.excused = Some(now);
+                self.misbehaved = Some(now);
                 self.suspect = self.suspect.filter(|(at, ..)| *at != now);
             }
             Log::Claimed { .. }
@@ -253,8 +301,7 @@ impl HostLinks {
         let suspect = self.convict(now);
         let found = match output {
             Output::Dial { link, instance } => {
-                self.links
-                    .insert(*link, TimedLink::new(Some(*instance), now));
+                self.begins(*link, Some(*instance), now);
                 let from = self.cooling.remove(instance);
                 self.dialled_too_soon(watch, from)
             }
@@ -262,6 +309,7 @@ impl HostLinks {
                 match self.links.get_mut(link) {
                     Some(timed) => {
                         timed.proven = true;
+                        timed.gives_way = None;
                         if timed.is_confirmed() {
                             self.opened(*link, now);
                         }
@@ -278,7 +326,7 @@ impl HostLinks {
             }
             Output::LinkClose(link) => {
                 let timed = self.links.remove(link)?;
-                self.close(watch, life.host, *link, &timed)
+                self.close(watch, life, *link, &timed)
             }
             Output::Drained => {
                 self.suspect = None;
@@ -328,16 +376,24 @@ impl HostLinks {
 
     fn close(
         &mut self,
-        watch: &Watch<'_>,
-        host: usize,
+        watch: &mut Watch<'_>,
+        life: Life,
         link: LinkKey,
         timed: &TimedLink,
     ) -> Option<String> {
         let now = watch.now();
-        let config = watch.scene().config();
-        if let Some(what) = timed.overdue(watch, host) {
+        if let Some(what) = timed.overdue(watch, life.host) {
             return Some(format!("{what}: {link:?}"));
         }
+        if timed.gives_way.is_some() {
+            watch.held();
+            return None;
+        }
+        if let Some(what) = self.chosen_wrongly(watch, life, timed) {
+            self.suspect = Some((now, what, link));
+            return None;
+        }
+        let config = watch.scene().config();
         // It gives way to another one, or to what its other end has said.
         if self.excused == Some(now) {
             return None;
@@ -359,6 +415,37 @@ impl HostLinks {
         }
         None
     }
+
+    /// Why a link that is closed should not be the one of two that ends.
+    fn chosen_wrongly(
+        &self,
+        watch: &mut Watch<'_>,
+        life: Life,
+        timed: &TimedLink,
+    ) -> Option<&'static str> {
+        let now = watch.now();
+        let (opened_at, opened_as) = timed.opened;
+        if !timed.open || self.misbehaved == Some(now) {
+            return None;
+        }
+        let Some(peer) = timed.to else {
+            // It has just proven itself: another one is kept that had not reached its dialler before.
+            let crosses = |other: &TimedLink| !other.open || other.opened.1 > timed.began_as;
+            let kept = |other: &TimedLink| !other.is_strange() && crosses(other);
+            let is_odd = opened_at == now && !self.links.values().any(kept);
+            return is_odd
+                .then_some("keeps a link that its peer has lost, and gives up the new one");
+        };
+        let taken = (self.links.values())
+            .filter(|other| other.to.is_none() && other.open && other.opened.0 == now);
+        let began_as: Vec<_> = taken.map(|taken| taken.began_as).collect();
+        if began_as.is_empty() || watch.scene().instance_of(life) > peer {
+            return None;
+        }
+        watch.held();
+        let all_crossed = began_as.iter().all(|began_as| *began_as < opened_as);
+        all_crossed.then_some("gives up a link that serves for one that crossed it")
+    }
 }
 
 impl TimedLink {
@@ -366,6 +453,9 @@ impl TimedLink {
     fn overdue(&self, watch: &Watch<'_>, host: usize) -> Option<&'static str> {
         let config = watch.scene().config();
         let heartbeat = config.link_heartbeat;
+        if self.gives_way.is_some_and(|at| is_late(watch, host, at)) {
+            return Some("keeps a link that has to give way");
+        }
         if !self.open {
             let late = is_late(watch, host, self.begun + config.link_timeout);
             return late.then_some("waits too long for a link to open");

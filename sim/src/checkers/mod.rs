@@ -17,6 +17,7 @@ mod explained_errors;
 mod fencing;
 mod followed;
 mod ghost_debt;
+mod head_checks;
 mod hello_means_reachable;
 mod hygiene;
 mod joins_end;

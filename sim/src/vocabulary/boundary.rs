@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use switchboard_core::Instance;
+use switchboard_core::channel::Channel;
 use switchboard_core::command::{Command, RoundTrip, TripKind};
+use switchboard_core::directory::log::LogOperation;
 use switchboard_core::directory::{Operation, OperationError, OperationResult, Reply};
 use switchboard_core::event::{Answer, Event, Life as Sign, LinkFailure, Notice};
 use switchboard_core::frame::{CloseCode, Outgoing};
@@ -235,8 +237,8 @@ pub struct TripOutline {
     pub kind: TripKind,
     /// Rows to be written, each with its epoch.
     pub registers: Vec<(ConnectionId, Epoch)>,
-    /// All leases are read.
-    pub views: bool,
+    /// So many times all leases are read.
+    pub views: usize,
     /// The lease is claimed, renewed or released, by the operation at this place.
     pub lease: Option<(usize, LeaseStep)>,
     /// Rows are removed.
@@ -245,6 +247,8 @@ pub struct TripOutline {
     pub looks_up: bool,
     /// Rows of topics are written or removed.
     pub topics: Vec<TopicStep>,
+    /// Heads of these logs are read.
+    pub heads: Vec<Channel>,
 }
 
 /// What happens to the row of a topic.
@@ -547,18 +551,19 @@ impl TripOutline {
             op: trip.op,
             kind: trip.kind,
             registers: Vec::new(),
-            views: false,
+            views: 0,
             lease: None,
             unregisters: false,
             looks_up: false,
             topics: Vec::new(),
+            heads: Vec::new(),
         };
         for (place, operation) in trip.operations.iter().enumerate() {
             match operation {
                 Operation::Register {
                     connection, row, ..
                 } => outline.registers.push((*connection, row.epoch)),
-                Operation::View => outline.views = true,
+                Operation::View => outline.views += 1,
                 Operation::Claim { lease, .. } => {
                     outline.lease = Some((place, LeaseStep::Claim(lease.epoch)));
                 }
@@ -588,6 +593,10 @@ impl TripOutline {
                     epoch: *epoch,
                     enters: matches!(operation, Operation::EnterTopic { .. }),
                 }),
+                Operation::Log {
+                    channel,
+                    operation: LogOperation::Head,
+                } => outline.heads.push(channel.clone()),
                 Operation::RemoveRow { .. }
                 | Operation::KeepTopic { .. }
                 | Operation::ReadLease { .. }

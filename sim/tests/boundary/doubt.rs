@@ -54,17 +54,18 @@ fn outline() -> TripOutline {
         op: op(),
         kind: TripKind::Ordered,
         registers: Vec::new(),
-        views: false,
+        views: 0,
         lease: None,
         unregisters: false,
         looks_up: false,
         topics: Vec::new(),
+        heads: Vec::new(),
     }
 }
 
 fn asks(step: LeaseStep) -> Observed {
     gave(Output::Trip(Box::new(TripOutline {
-        views: true,
+        views: 1,
         lease: Some((0, step)),
         ..outline()
     })))
@@ -93,7 +94,7 @@ fn viewed(nobody: bool) -> Vec<Observed> {
     let leases = world.scene().leases().collect::<Vec<_>>();
     let leases = if nobody { Vec::new() } else { leases };
     let reads = gave(Output::Trip(Box::new(TripOutline {
-        views: true,
+        views: 1,
         ..outline()
     })));
     vec![reads, answered(true, 0), Observed::Viewed { life, leases }]

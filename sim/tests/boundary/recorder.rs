@@ -1,5 +1,6 @@
 //! A world and what happens in it, as what checkers can be told has to name what is there.
 
+use std::fmt::Write as _;
 use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
@@ -86,6 +87,37 @@ pub(crate) fn link() -> LinkKey {
         _ => None,
     };
     recorded().iter().find_map(proven).expect("a link")
+}
+
+/// As many links as strangers open, one after the other.
+pub(crate) fn links(strangers: usize) -> Vec<LinkKey> {
+    let (recorder, recorded) = channel();
+    let mut schedule = "switchboard-sim 1  seed 7  instances 2\n".to_owned();
+    for number in 0..strangers {
+        let at = 1000 + number * 10;
+        writeln!(schedule, "{at}ms  stranger i1 nonsense").expect("a text has room");
+    }
+    let schedule = Schedule::parse(&schedule).expect("a schedule");
+    World::watched(schedule, vec![Box::new(Doorman(recorder))]).run();
+    recorded.try_iter().collect()
+}
+
+/// Tells which links the first instance accepts.
+#[derive(Clone, Debug)]
+struct Doorman(Sender<LinkKey>);
+
+impl Checker for Doorman {
+    fn name(&self) -> &'static str {
+        "doorman"
+    }
+
+    fn on_event(&mut self, event: &Observed, _: &mut Watch<'_>) {
+        if let Observed::Took { life: LIFE, intake } = event
+            && let Intake::LinkAccepted(link) = intake
+        {
+            self.0.send(*link).expect("somebody listens");
+        }
+    }
 }
 
 /// The other instance.

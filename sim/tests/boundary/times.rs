@@ -3,19 +3,23 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use switchboard_core::channel::Channel;
 use switchboard_core::command::{Log, TripKind};
 use switchboard_core::config::Config;
 use switchboard_core::event::LinkFailure;
 use switchboard_core::frame::CloseCode;
-use switchboard_core::id::Epoch;
+use switchboard_core::id::{Epoch, LinkKey, UserId};
 use switchboard_core::message::{Counts, Outcome, Receipt, TerminalOutcome};
 use switchboard_core::time::Instant;
 use switchboard_sim::boundary::{Intake, LeaseStep, Output, TripOutline};
-use switchboard_sim::observed::{HandIn, Observed};
+use switchboard_sim::observed::{HandIn, Life, Observed};
 use switchboard_sim::schedule::Schedule;
 use switchboard_sim::{World, checkers};
 
-use crate::recorder::{PRESENT, connections, gave, link, logged, other, took, trips, world};
+use crate::recorder::{PRESENT, connections, gave, link, links, logged, other, took, trips, world};
+
+/// The first instance.
+const LIFE: Life = Life { host: 0, number: 1 };
 
 const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
@@ -307,18 +311,7 @@ fn an_instance_is_ready_while_it_holds_a_lease_and_gives_it_back_when_it_ends() 
 #[test]
 fn a_lease_says_at_once_what_there_is_to_say_and_is_claimed_when_it_is_gone_and_not_before() {
     let op = trips().last().expect("a round trip").op;
-    let asks = |lease| {
-        gave(Output::Trip(Box::new(TripOutline {
-            op,
-            kind: TripKind::Ordered,
-            registers: Vec::new(),
-            views: false,
-            lease,
-            unregisters: false,
-            looks_up: false,
-            topics: Vec::new(),
-        })))
-    };
+    let asks = |lease| asks(TripOutline { lease, ..nothing() });
     let claim = LeaseStep::Claim(Epoch::new(7));
     assert_says(
         "lease-times",
@@ -357,6 +350,153 @@ fn a_lease_says_at_once_what_there_is_to_say_and_is_claimed_when_it_is_gone_and_
         |_| vec![asks(None), vanished],
         "does not claim anew",
     );
+}
+
+/// A round trip that asks for nothing.
+fn nothing() -> TripOutline {
+    TripOutline {
+        op: trips().last().expect("a round trip").op,
+        kind: TripKind::Ordered,
+        registers: Vec::new(),
+        views: 0,
+        lease: None,
+        unregisters: false,
+        looks_up: false,
+        topics: Vec::new(),
+        heads: Vec::new(),
+    }
+}
+
+fn asks(trip: TripOutline) -> Observed {
+    gave(Output::Trip(Box::new(trip)))
+}
+
+#[test]
+fn the_leases_are_read_once_at_a_time() {
+    let twice = TripOutline {
+        views: 2,
+        ..nothing()
+    };
+    assert_says("lease-times", |_| vec![asks(twice)], "twice at a time");
+}
+
+/// What is said if the head of a log is asked for twice, and this happens in between.
+fn said_of_heads(between: Option<Observed>) -> Option<String> {
+    let mut world = world(checkers::named("directory-rate").expect("a checker"));
+    world.run_until(PRESENT);
+    let heads = vec![Channel::User(UserId::new("alice").expect("a user"))];
+    let compares = || {
+        let heads = heads.clone();
+        asks(TripOutline { heads, ..nothing() })
+    };
+    world.pretend(compares());
+    for event in between {
+        world.pretend(event);
+    }
+    world.pretend(compares());
+    world.report().violation.map(|violation| violation.what)
+}
+
+#[test]
+fn heads_of_logs_are_compared_once_in_a_round_and_when_there_is_a_reason() {
+    let what = said_of_heads(None).expect("a violation");
+    assert!(what.contains("compares the head of alice"), "{what}");
+    let instance = other(&world(
+        checkers::named("directory-rate").expect("a checker"),
+    ));
+    let epoch = Epoch::new(1);
+    let reasons = [
+        took(Intake::DirectoryUp),
+        logged(Log::PeerDown { instance }),
+        logged(Log::LeaseLost { epoch }),
+        logged(Log::LeaseVanished { instance }),
+    ];
+    for reason in reasons {
+        assert_eq!(said_of_heads(Some(reason)), None);
+    }
+    let no_reason = logged(Log::PeerUp { instance });
+    assert!(said_of_heads(Some(no_reason)).is_some());
+}
+
+#[test]
+fn of_too_many_links_that_nobody_has_proven_the_oldest_gives_way() {
+    let strangers = links(1025);
+    let accepted = || {
+        let links = strangers.iter();
+        links.map(|link| took(Intake::LinkAccepted(*link)))
+    };
+    let closes = |nth: usize| gave(Output::LinkClose(strangers[nth]));
+    assert_says(
+        "link-times",
+        |_| accepted().collect(),
+        "keeps a link that has to give way",
+    );
+    assert_says(
+        "link-times",
+        |_| {
+            accepted()
+                .chain([closes(0), closes(1024), closes(1)])
+                .collect()
+        },
+        "gives up too soon to open a link",
+    );
+    let one_less = |_: &World| accepted().skip(1).chain([closes(1), closes(2)]).collect();
+    assert_says("link-times", one_less, "gives up too soon to open a link");
+}
+
+#[test]
+fn of_two_links_to_one_instance_the_right_one_ends() {
+    let [first, second] = links(2).try_into().expect("two links");
+    let accepted = |link| took(Intake::LinkAccepted(link));
+    let proven = |link| gave(Output::LinkProven(link));
+    let closes = |link| gave(Output::LinkClose(link));
+    assert_says(
+        "link-times",
+        |_| vec![accepted(first), proven(first), closes(first)],
+        "keeps a link that its peer has lost",
+    );
+    // The one that it has dialled serves when its acceptor has said something behind its Hello.
+    let serves = |world: &World, link: LinkKey| {
+        let instance = other(world);
+        let said = || {
+            let service = None;
+            took(Intake::LinkReceived { link, service })
+        };
+        [
+            gave(Output::Dial { link, instance }),
+            said(),
+            proven(link),
+            said(),
+        ]
+    };
+    let crossed = |world: &World| {
+        let mut events = vec![accepted(second)];
+        events.extend(serves(world, first));
+        events
+    };
+    let takes_the_other = |world: &World| {
+        let mut events = crossed(world);
+        events.extend([proven(second), closes(first)]);
+        events
+    };
+    // The lower id decides.
+    let found = found_by_links(takes_the_other);
+    let lower = {
+        let world = world(checkers::named("link-times").expect("a checker"));
+        world.scene().instance_of(LIFE) < other(&world)
+    };
+    assert_eq!(found.is_some(), lower, "{found:?}");
+}
+
+/// What is said at once to what has not happened.
+fn found_by_links(events: impl FnOnce(&World) -> Vec<Observed>) -> Option<String> {
+    let mut world = world(checkers::named("link-times").expect("a checker"));
+    world.run_until(PRESENT);
+    for event in events(&world) {
+        world.pretend(event);
+    }
+    world.run_until(PRESENT + secs(1));
+    world.report().violation.map(|violation| violation.what)
 }
 
 #[test]
