@@ -228,23 +228,28 @@ pub(super) fn lied(watch: &Watch<'_>, handed_in: &HandedIn, liar: Option<usize>)
 }
 
 /// Whether deliveries of a push can be lost by what happened between two instances. A link that breaks loses
-/// none that there is time to send again: only the next one that breaks under it does.
+/// none that there is time to send again: only the next one that breaks under it does. Nor does one that is lost without
+/// both knowing, if another one has replaced it in time.
 fn loses_deliveries(watch: &Watch<'_>, handed_in: Instant, excuse: &Excuse) -> bool {
-    if excuse.kind != FaultKind::LinkReset {
+    let breaks = |entry: &Excuse| matches!(entry.kind, FaultKind::LinkReset | FaultKind::HalfOpen);
+    let config = watch.scene().config();
+    let unnoticed = config.link_heartbeat * Config::SILENT_HEARTBEATS;
+    let replaced = excuse.until < (excuse.from + unnoticed).min(watch.now());
+    if !breaks(excuse) || (excuse.kind == FaultKind::HalfOpen && !replaced) {
         return true;
     }
-    let redial = watch.scene().config().link_timeout + REDIAL;
+    let redial = config.link_timeout + REDIAL;
     let entries = watch.scene().ledger().entries().iter();
-    let breaks = entries.filter(|entry| {
+    let all = entries.filter(|entry| {
         let same = match (entry.scope, excuse.scope) {
             (Scope::Between(one, other), Scope::Between(this, that)) => {
                 [(this, that), (that, this)].contains(&(one, other))
             }
             _ => false,
         };
-        entry.kind == FaultKind::LinkReset && same && entry.from >= handed_in.before(redial)
+        breaks(entry) && same && entry.until >= handed_in.before(redial)
     });
-    breaks.count() > 1 || excuse.from + redial >= handed_in + Config::DEADLINE_DEFAULT
+    all.count() > 1 || excuse.until + redial >= handed_in + Config::DEADLINE_DEFAULT
 }
 
 /// A link between two instances that carries nothing, and one of them stood still when it should have
