@@ -228,8 +228,8 @@ pub(super) fn lied(watch: &Watch<'_>, handed_in: &HandedIn, liar: Option<usize>)
 }
 
 /// Whether deliveries of a push can be lost by what happened between two instances. A link that breaks loses
-/// none that there is time to send again: only the next one that breaks under it does. Nor does one that is lost without
-/// both knowing, if another one has replaced it in time.
+/// none that there is time to send again: only the next one that breaks under it does. Nor does one that is
+/// lost without both knowing, if another one has replaced it in time.
 fn loses_deliveries(watch: &Watch<'_>, handed_in: Instant, excuse: &Excuse) -> bool {
     let breaks = |entry: &Excuse| matches!(entry.kind, FaultKind::LinkReset | FaultKind::HalfOpen);
     let config = watch.scene().config();

@@ -18,10 +18,11 @@ use crate::checker::{Checker, Watch};
 use crate::ledger::{Excuse, FaultKind, Part, Scope};
 use crate::observed::{Life, Observed, Quiescence, Topic};
 
-/// After a claim an instance writes its rows again at its share of the cluster's pace, and is done when it has written
-/// them; until those are written that may be missing its lease says so; and it sweeps all its rows once in the time of
-/// a sweep. It compares the head of a log once in a round of checks, and in between only for a reason: a new link to the
-/// directory, a link to another instance that breaks, a lease of its own or of another that is over.
+/// After a claim an instance writes its rows again at its share of the cluster's pace, and is done when it has
+/// written them; until those are written that may be missing its lease says so; and it sweeps all its rows once
+/// in the time of a sweep. It compares the head of a log once in a round of checks, and in between only for a
+/// reason: a new link to the directory, a link to another instance that breaks, a lease of its own or of
+/// another that is over.
 #[derive(Clone, Debug, Default)]
 pub struct DirectoryRate {
     hosts: BTreeMap<usize, Writer>,

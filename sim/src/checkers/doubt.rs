@@ -20,10 +20,10 @@ use crate::observed::{HandIn, Life, Observed, Topic};
 /// For a lease after each of these causes an instance cannot tell who is offline from whose row is lost, and
 /// says `degraded` of all that it takes in: its directory link is a new one; its lease is lost; the directory
 /// refuses it a lease or a renewal, or lets it wait for one too long; the lease of another ends sooner than it
-/// was seen to, or sooner than it can since it was claimed, or has vanished. So it does as long as another one tells it on
-/// their link that rows are missing, or has a link and no lease any more, and until that one says goodbye: then it has no
-/// terminals any more. What comes earlier, and what ends a doubt
-/// sooner, is not judged here.
+/// was seen to, or sooner than it can since it was claimed, or has vanished. So it does as long as another one
+/// tells it on their link that rows are missing, or has a link and no lease any more, and until that one says
+/// goodbye: then it has no terminals any more. What comes earlier, and what ends a doubt sooner, is not judged
+/// here.
 #[derive(Clone, Debug, Default)]
 pub struct Doubt {
     hosts: BTreeMap<usize, Doubting>,

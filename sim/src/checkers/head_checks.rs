@@ -63,8 +63,8 @@ impl HeadChecks {
         self.alive = alive;
     }
 
-    /// It asks for the heads of these logs. Returns one that it compares too often: a round of checks comes to each once,
-    /// and when logs come and go there are a few within one.
+    /// It asks for the heads of these logs. Returns one that it compares too often: a round of checks comes to
+    /// each once, and when logs come and go there are a few within one.
     pub(super) fn ask<'a>(
         &mut self,
         watch: &mut Watch<'_>,
@@ -99,8 +99,8 @@ impl HeadChecks {
         too_often
     }
 
-    /// Whether it had a reason since shortly before a moment, or has one once more, as the last publisher has learned by now
-    /// that it was in doubt.
+    /// Whether it had a reason since shortly before a moment, or has one once more, as the last publisher has
+    /// learned by now that it was in doubt.
     fn has_reason(&self, watch: &Watch<'_>, host: usize, before: Instant) -> bool {
         let (from, until) = (before.before(LAP), watch.now());
         let again = again(watch.scene().config());

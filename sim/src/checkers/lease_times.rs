@@ -23,12 +23,13 @@ use crate::observed::{Change, Executed, Life, Observed, Quiescence, Topic};
 /// fires a little late.
 const UNSURE: Duration = SLACK.saturating_mul(4);
 
-/// While an instance has a link to the directory it reads the leases once in their interval, and in between only for a
-/// call, or for those who watch the members of a topic, and never twice at a time; it renews its own in time, and without a change no sooner; it
-/// takes an answer that comes in time and no other; and what was refused it tries again when it is time. It is ready
-/// for terminals once it has had a lease, unless it sends its own away; and when it ends its lease is given back, if it
-/// can be, and it waits for no more. That its rows are back, or that one is missing, its lease says at once. It claims
-/// no lease that it holds, and renews none that it can know not to stand there.
+/// While an instance has a link to the directory it reads the leases once in their interval, and in between
+/// only for a call, or for those who watch the members of a topic, and never twice at a time; it renews its own
+/// in time, and without a change no sooner; it takes an answer that comes in time and no other; and what was
+/// refused it tries again when it is time. It is ready for terminals once it has had a lease, unless it sends
+/// its own away; and when it ends its lease is given back, if it can be, and it waits for no more. That its
+/// rows are back, or that one is missing, its lease says at once. It claims no lease that it holds, and renews
+/// none that it can know not to stand there.
 #[derive(Clone, Debug, Default)]
 pub struct LeaseTimes {
     terms: BTreeMap<usize, Terms>,
