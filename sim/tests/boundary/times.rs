@@ -390,7 +390,7 @@ fn said_of_heads(between: Option<Observed>) -> Option<String> {
         asks(TripOutline { heads, ..nothing() })
     };
     world.pretend(compares());
-    for event in between {
+    if let Some(event) = between {
         world.pretend(event);
     }
     world.pretend(compares());
