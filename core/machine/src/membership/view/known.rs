@@ -62,7 +62,7 @@ impl Word {
     /// What is left of it when the lease was read that was asked for at this moment.
     pub(super) fn after_reading(self, asked: Instant) -> Self {
         match self {
-            Self::AskUntilRead { since } if asked > since => Self::Nothing,
+            Self::AskUntilRead { since } if !asked.has_come(since) => Self::Nothing,
             Self::Nothing | Self::Ask | Self::Nobody | Self::AskUntilRead { .. } => self,
         }
     }
