@@ -1,6 +1,7 @@
 //! The publishers of a run, and what they were answered.
 
 use std::net::SocketAddr;
+use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -36,7 +37,7 @@ pub(crate) fn publish(
             .collect();
         publishers
             .into_iter()
-            .filter_map(|thread| thread.join().ok())
+            .map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
             .collect::<Vec<_>>()
     });
     all.into_iter().fold(Published::default(), |mut sum, part| {
@@ -77,8 +78,9 @@ fn publish_some(
             thread::sleep(due.saturating_duration_since(Instant::now()));
         }
         let sent = begin.elapsed().as_micros();
-        let body = format!("{publisher} {n} {sent} ");
-        let body = format!("{body:.<width$}", width = options.bytes);
+        let mut body = format!("{publisher} {n} {sent} ").into_bytes();
+        // A width of a format ends with 65,535.
+        body.resize(body.len().max(options.bytes), b'.');
         let request = if options.broadcast {
             Request::new("POST", "/v1/broadcast").body(body)
         } else {
