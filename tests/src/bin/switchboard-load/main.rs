@@ -7,6 +7,7 @@
 mod half_open;
 mod publishers;
 mod report;
+mod spent;
 mod terminals;
 
 use std::io;
@@ -16,10 +17,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use switchboard_tests::sockets::{processor_time, resident};
+use switchboard_tests::sockets::resident;
 
 use publishers::publish;
 use report::{LoadReport, Percentiles, ServerCost};
+use spent::{SecondsOfParts, Spent};
 use terminals::LoadTerminals;
 
 /// Loads Switchboard servers, and checks that every push arrives once and in order.
@@ -71,6 +73,9 @@ struct LoadOptions {
     /// A server's process id, for its memory and processor time; repeat it for several
     #[arg(long, value_name = "PID")]
     pid: Vec<u32>,
+    /// Redis's process id, for its processor time in the JSON object
+    #[arg(long, value_name = "PID")]
+    redis_pid: Option<u32>,
     /// Only open so many handshakes that never get on, and show the memory that they take; needs --pid
     #[arg(long, value_name = "COUNT", requires = "pid")]
     half_open: Option<usize>,
@@ -117,18 +122,20 @@ fn run(options: &LoadOptions) -> io::Result<LoadReport> {
     let _ = rlimit::increase_nofile_limit(u64::MAX);
     let apis = addresses(&options.api, "http://")?;
     let memory_before = memory(&options.pid);
+    let spent_before = Spent::until_now(options);
     let begin = Instant::now();
     let terminals = LoadTerminals::connect(options, begin)?;
     let connected_in = begin.elapsed();
+    let spent_connected = Spent::until_now(options);
     thread::sleep(Duration::from_secs(options.idle));
     let memory_idle = memory(&options.pid);
 
-    let processor_before = processor(&options.pid);
+    let spent_idle = Spent::until_now(options);
     let publishing = Instant::now();
     let published = publish(options, &apis, begin);
     let published_in = publishing.elapsed();
     terminals.await_frames(published.written);
-    let processor_used = processor(&options.pid).saturating_sub(processor_before);
+    let pushing = Spent::until_now(options).since(spent_idle);
 
     let arrived = terminals.check();
     let grown = memory_idle.saturating_sub(memory_before);
@@ -150,9 +157,14 @@ fn run(options: &LoadOptions) -> io::Result<LoadReport> {
         server: (!options.pid.is_empty()).then(|| ServerCost {
             memory_bytes: memory(&options.pid),
             idle_bytes_per_terminal: grown / options.terminals as u64,
-            processor_micros_per_push: processor_used.as_micros() as f64
+            processor_micros_per_push: pushing.servers.as_micros() as f64
                 / published.pushes.max(1) as f64,
         }),
+        processor_seconds: SecondsOfParts::of(
+            spent_connected.since(spent_before),
+            spent_idle.since(spent_connected),
+            pushing,
+        ),
     };
     report.print(options.json);
     Ok(report)
@@ -173,8 +185,4 @@ fn addresses(urls: &[String], scheme: &str) -> io::Result<Vec<(SocketAddr, Strin
 
 fn memory(pids: &[u32]) -> u64 {
     pids.iter().map(|pid| resident(*pid)).sum()
-}
-
-fn processor(pids: &[u32]) -> Duration {
-    pids.iter().map(|pid| processor_time(*pid)).sum()
 }

@@ -3,6 +3,8 @@
 use serde::Serialize;
 use serde_json::json;
 
+use crate::spent::SecondsOfParts;
+
 /// What a run has shown. Memory and time are sums over the processes that were named.
 #[derive(Serialize)]
 pub(crate) struct LoadReport {
@@ -21,6 +23,7 @@ pub(crate) struct LoadReport {
     pub(crate) receipt_micros: Percentiles,
     pub(crate) delivery_micros: Percentiles,
     pub(crate) server: Option<ServerCost>,
+    pub(crate) processor_seconds: SecondsOfParts,
 }
 
 #[derive(Serialize)]
