@@ -38,6 +38,24 @@ export const switchboard = {
   push: (room) => `/v1/topics/${room}/push`,
 };
 
+/** A room is a user, who is pushed to without a topic. */
+export const switchboardUsers = {
+  ...switchboard,
+  connect(server, room, number, received) {
+    const socket = new WebSocket(`ws://127.0.0.1:${server.terminals}/connect?user=${room}`, options);
+    return new Promise((resolve, reject) => {
+      let heard = 0;
+      socket.on("error", reject);
+      socket.on("message", () => {
+        heard += 1;
+        if (heard === 1) resolve(socket);
+        else received();
+      });
+    });
+  },
+  push: (room) => `/v1/users/${room}/push`,
+};
+
 /** Rooms of Socket.IO with the Redis adapter; its protocol is spoken by hand, so that clients cost the same for all. */
 export const socketio = {
   name: "Socket.IO",

@@ -1,5 +1,6 @@
 // Processor time for a delivery to a room, on two servers of each system with a Redis between them, in turns: the
-// systems run at the same time, and one at a time is pushed to. Arguments: --rooms N, --members N, --pushes N, --turns N.
+// systems run at the same time, and one at a time is pushed to. Arguments: --rooms N, --members N, --pushes N, --turns N;
+// --users N instead of rooms: a user each, with one terminal, which for Socket.IO is a room and for nchan a channel.
 
 import { fork } from "node:child_process";
 import { once } from "node:events";
@@ -20,8 +21,10 @@ const { values } = parseArgs({
     members: { type: "string", default: "100" },
     pushes: { type: "string", default: "1000" },
     turns: { type: "string", default: "5" },
+    users: { type: "string" },
   },
 });
+if (values.users) Object.assign(values, { rooms: values.users, members: "1" });
 const [rooms, members, pushes, turns] = ["rooms", "members", "pushes", "turns"].map((name) => Number(values[name]));
 const payload = "x".repeat(100);
 const PUBLISHERS = 8;
@@ -75,8 +78,8 @@ async function start(name) {
   const room = (number) => `room-${number % rooms}`;
   const all = Array.from({ length: rooms * members }, (_, number) => number);
   while (all.length > 0) {
-    // Every other member of a room is at the same server.
-    const server = (number) => ({ terminals: servers[Math.floor(number / rooms) % 2].terminals });
+    // Every other member of a room is at the same server, and half of the first ones where their room is pushed to.
+    const server = (number) => ({ terminals: servers[(Math.floor(number / rooms) + Math.floor((number % rooms) / 2)) % 2].terminals });
     await terminals.connect(all.splice(0, 100).map((number) => [server(number), room(number), number]));
   }
   console.error(`${system.name}: ${rooms * members} members are connected`);
@@ -114,13 +117,14 @@ async function turn(state, counts) {
 const median = (all) => [...all].sort((a, b) => a - b)[Math.floor(all.length / 2)];
 
 const states = [];
-for (const name of ["switchboard", "socketio", "nchan"]) states.push(await start(name));
+for (const name of [values.users ? "switchboardUsers" : "switchboard", "socketio", "nchan"]) states.push(await start(name));
 for (let number = 0; number <= turns; number += 1) {
   // The first turn fills caches.
   for (const state of states) await turn(state, number > 0);
 }
 const own = median(states[0].deliveries);
-console.log(`${rooms} rooms of ${members} members on two servers, ${payload.length} B, ${pushes} pushes a turn, medians of ${turns} turns:\n`);
+const what = values.users ? `${rooms} users with one terminal each` : `${rooms} rooms of ${members} members`;
+console.log(`${what} on two servers, ${payload.length} B, ${pushes} pushes a turn, medians of ${turns} turns:\n`);
 console.log("| system | us of both servers a delivery | beside Switchboard | us of Redis a delivery |\n|---|---|---|---|");
 for (const { system, deliveries, redisTimes } of states) {
   const each = median(deliveries);
