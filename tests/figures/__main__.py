@@ -22,6 +22,7 @@ import re
 import signal
 import subprocess
 import sys
+import textwrap
 from datetime import date
 from pathlib import Path
 
@@ -91,12 +92,13 @@ def machine(options):
     commit = subprocess.run(describe, cwd=stand.TREE, stdout=subprocess.PIPE, text=True).stdout.strip()
     servers = "servers built elsewhere" if "SERVERS" in os.environ else f"commit {commit}"
     note = f"; {options.note}" if options.note else ""
-    return (f"{date.today()}, {servers}, {os.cpu_count()} processors, "
+    said = (f"{date.today()}, {servers}, {os.cpu_count()} processors, "
             f"load of the machine at the end {load[0]:.1f}{note}. Medians of the turns, in parentheses the least and the most.")
+    return textwrap.fill(said, 120)
 
 
 def pictures(options, figures, missing):
-    lines = [f"On {ADAPTER}. {machine(options)}", ""]
+    lines = [machine(options), "", f"On {ADAPTER}.", ""]
     if missing:
         lines += [f"A process has too few descriptors here for {', '.join(missing)} terminals.", ""]
     for name, svg in curves.plots(figures).items():
