@@ -29,6 +29,9 @@ pub struct Doubt {
     hosts: BTreeMap<usize, Doubting>,
     pushes: BTreeMap<HandIn, Vec<Reason>>,
     questions: BTreeMap<usize, Vec<Reason>>,
+    /// Hosts of instances that have taken themselves for cut off. They may say that they have no terminals any more, and
+    /// nobody doubts them from there on.
+    isolated: BTreeSet<usize>,
 }
 
 /// What an instance doubts, and why.
@@ -90,8 +93,6 @@ struct Doubting {
     behind: BTreeSet<LinkKey>,
     /// Those of them whose acceptor has proven itself, and whether it has confirmed the link as well.
     proven: BTreeMap<LinkKey, bool>,
-    /// Somebody has said that it has no terminals, and takes none.
-    vacant: bool,
 }
 
 /// Another instance, as it was last read.
@@ -146,6 +147,9 @@ impl Checker for Doubt {
                 }
             }
             Observed::Logged { life, log } => {
+                if matches!(**log, Log::Isolated) {
+                    self.isolated.insert(life.host);
+                }
                 let lost = matches!(**log, Log::LeaseLost { .. });
                 if let Some(doubting) = self.hosts.get_mut(&life.host).filter(|_| lost) {
                     doubting.lease = OwnLease::default();
@@ -169,7 +173,8 @@ impl Checker for Doubt {
                 let kept = |log: &ChannelLog| matches!(log.logged, InLog::At(_));
                 let routed = !repeated && receipt.logged.iter().all(kept);
                 let reasons = self.pushes.remove(hand_in).filter(|_| routed);
-                let reasons = reasons.unwrap_or_default();
+                let life = published.times()[hand_in.time].life;
+                let reasons = self.lasting(watch, life, reasons);
                 judge(
                     watch,
                     "receipt of push",
@@ -179,7 +184,9 @@ impl Checker for Doubt {
                 );
             }
             Observed::Told { question, answer } => {
-                let reasons = self.questions.remove(question).unwrap_or_default();
+                let reasons = self.questions.remove(question);
+                let life = watch.scene().questions()[*question].life();
+                let reasons = self.lasting(watch, life, reasons);
                 if let Answer::Connections(Ok(list)) = &**answer {
                     judge(
                         watch,
@@ -208,6 +215,20 @@ fn judge(watch: &mut Watch<'_>, what: &str, number: usize, reasons: &[Reason], d
 }
 
 impl Doubt {
+    /// What has not ended by the answer: another one may have said that it has no terminals, or is forgotten with its link.
+    fn lasting(&self, watch: &Watch<'_>, life: Life, reasons: Option<Vec<Reason>>) -> Vec<Reason> {
+        let mut reasons = reasons.unwrap_or_default();
+        let present = (self.hosts.get(&life.host)).map(|doubting| doubting.reasons(watch));
+        let present = present.unwrap_or_default();
+        reasons.retain(|reason| {
+            let is_vacant = reason.of.is_some_and(|of| self.isolated.contains(&of));
+            let lasts =
+                (present.iter()).any(|other| (other.of, other.cause) == (reason.of, reason.cause));
+            reason.cause != Cause::RunsOut || (lasts && !is_vacant)
+        });
+        reasons
+    }
+
     /// Why an instance doubts something that it takes in.
     fn reasons(&mut self, watch: &Watch<'_>, life: Life) -> Vec<Reason> {
         let Some(doubting) = self.hosts.get_mut(&life.host) else {
@@ -255,7 +276,6 @@ impl Doubting {
                 if let Some(is_open) = self.proven.get_mut(&link) {
                     *is_open = true;
                 }
-                self.vacant |= service == Some(Service::Vacant);
                 match service {
                     Some(Service::Behind | Service::None) if self.dialled.contains_key(&link) => {
                         self.behind.insert(link);
@@ -447,7 +467,7 @@ impl Doubting {
             let instance = *self.dialled.get(link).filter(|_| *is_open)?;
             let other = self.others.get(&instance).filter(|other| other.is_there)?;
             let is_over = other.lease.1 + SLACK < now;
-            let doubted = is_over && !self.vacant && stays(watch, instance);
+            let doubted = is_over && stays(watch, instance);
             doubted.then_some(Reason {
                 of: Some(host_of(watch, instance)?),
                 cause: Cause::RunsOut,
