@@ -2,12 +2,16 @@
 //! function is named after what is done without them.
 
 use crate::base::flaws::{Flaw, Flaws};
+use crate::deliver::repeat::Earlier;
 use crate::frame::Payload;
 use crate::message::Outcome;
 
-/// Whether a push that is known at a terminal is not written again.
-pub(super) const fn recognises_repeats(flaws: Flaws) -> bool {
-    !flaws.has(Flaw::RepeatNotRecognised)
+/// What is known of an earlier delivery of a push to a terminal, so that it is not written again.
+pub(super) fn recognised(
+    flaws: Flaws,
+    known: Option<Earlier<Outcome>>,
+) -> Option<Earlier<Outcome>> {
+    known.filter(|_| !flaws.has(Flaw::RepeatNotRecognised))
 }
 
 /// What is known of a frame before it is queued.

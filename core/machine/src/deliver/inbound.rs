@@ -389,14 +389,13 @@ impl Deliveries {
             self.serve_follower(cx, follow, terminals, (record, key), ticket, when);
             return;
         }
-        match self.repeats.known(cx.now.mono, connection, ticket) {
-            Some(known) if hooks::recognises_repeats(cx.flaws) => {
-                cx.stats.repeats += 1;
-                if let Some(outcome) = known.outcome() {
-                    self.set_outcome(ticket, outcome);
-                }
-            }
-            Some(_) | None => self.hand_over(cx, terminals, share, ticket, connection),
+        let known = self.repeats.known(cx.now.mono, connection, ticket);
+        let Some(known) = hooks::recognised(cx.flaws, known) else {
+            return self.hand_over(cx, terminals, share, ticket, connection);
+        };
+        cx.stats.repeats += 1;
+        if let Some(outcome) = known.outcome() {
+            self.set_outcome(ticket, outcome);
         }
     }
 

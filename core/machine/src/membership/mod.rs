@@ -404,9 +404,6 @@ impl Membership {
                     terminals.topics_of_user(cx, connection, topics);
                 }
             }
-            (MembershipPurpose::Register { row, epoch }, Reply::Superseded) => {
-                shard.superseded(cx, terminals, row, epoch);
-            }
             (MembershipPurpose::Unregister { row }, Reply::Removed(_)) => {
                 shard.unregistered(cx, terminals, &row);
             }
@@ -448,7 +445,8 @@ impl Membership {
         }
     }
 
-    /// The directory did not execute the operation, or answered what cannot be understood.
+    /// The directory did not execute the operation, or answered what cannot be understood or nobody but this instance can
+    /// have caused: that a row of a higher epoch, or of another instance, stands under the id of a connection.
     fn operation_refused(
         &mut self,
         cx: &mut Context<'_>,

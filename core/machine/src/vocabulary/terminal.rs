@@ -91,8 +91,6 @@ pub(crate) enum TerminalChange {
 pub(crate) enum RowNews {
     /// The directory has it, and nothing has shown since that it may be lost.
     Written,
-    /// Somebody else's stands where it is to be.
-    Taken,
     /// There is none: what has ended can be forgotten.
     Absent,
 }

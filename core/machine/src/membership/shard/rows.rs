@@ -306,28 +306,6 @@ impl Shard {
         self.settled_one(cx, &of);
     }
 
-    /// A row of a higher epoch stands where one of `epoch` was to be written.
-    pub(in crate::membership) fn superseded(
-        &mut self,
-        cx: &mut Context<'_>,
-        terminals: &mut Terminals,
-        of: RowOf,
-        epoch: Epoch,
-    ) {
-        let present = self.lease.held_epoch() == Some(epoch);
-        if !present || !is_wanted(terminals, &of) {
-            self.registered(cx, terminals, of, epoch);
-            return;
-        }
-        // Somebody else wrote a row under our id.
-        cx.stats.directory_refusals += 1;
-        self.rows.set(&of, RowState::Due);
-        match &of {
-            RowOf::Connection(key) => terminals.row_changed(cx, *key, RowNews::Taken),
-            RowOf::Topic(_) => self.try_later(cx, of),
-        }
-    }
-
     pub(in crate::membership) fn register_unknown(
         &mut self,
         cx: &mut Context<'_>,

@@ -223,7 +223,7 @@ impl Shard {
             );
             return;
         }
-        if settling.open == 0 && settling.again.is_empty() {
+        if settling.open == 0 {
             self.settlement.settling = None;
             if hooks::floor_rises_once_settled(cx.flaws) {
                 self.lease.raise_floor();
@@ -251,10 +251,12 @@ impl Shard {
                 self.write_row(cx, terminals, &of);
             }
         }
-        // Visiting is cheap, and most rows of a short settling need nothing: a bound of its own.
-        let mut visits = budget.saturating_mul(8);
-        while budget > 0 && visits > 0 {
-            visits -= 1;
+        // None waits to be written once more if there is any budget left. Visiting is cheap, and most rows of a short
+        // settling need nothing: a bound of its own.
+        for _ in 0..budget.saturating_mul(8) {
+            if budget == 0 {
+                break;
+            }
             if let Some(topic) = self.next_unsettled_topic() {
                 let of = RowOf::Topic(topic);
                 if is_wanted(terminals, &of) && self.needs_settling(self.rows.state(&of)) {
@@ -267,10 +269,10 @@ impl Shard {
                 return false;
             };
             let Some((age, key)) = terminals.next_older(settling.visited) else {
-                if settling.open + settling.again.len() == 0 {
+                if settling.open == 0 {
                     self.settlement.missing = Missing::Nothing;
                 }
-                return !settling.again.is_empty();
+                return false;
             };
             let Some(connection) = terminals.get(key) else {
                 // It has not said whose it is, and has no row.
@@ -280,7 +282,7 @@ impl Shard {
             if let Missing::Tail { after } = self.settlement.missing
                 && connection.accepted < after
             {
-                if settling.open + settling.again.len() > 0 {
+                if settling.open > 0 {
                     // The young ones first: others need not ask by key any more then.
                     return true;
                 }

@@ -132,15 +132,11 @@ impl Shard {
             RowState::Written { epoch } if self.lease.held_epoch_at(cx.now.mono) == Some(epoch) => {
                 self.tell_members(cx, terminals, topic);
             }
-            // The lease is taken for lost, and may yet be held: whether the row stands is asked.
-            RowState::Written { epoch } if self.lease.held_epoch() == Some(epoch) => {
-                self.row_due(cx, of);
-            }
+            // The lease is lost, or is taken for lost and may yet be held: whether the row stands is asked, unless a
+            // settling comes to it before.
+            RowState::Written { .. } => self.row_due(cx, of),
             // What is under way comes first, or a settling does.
-            RowState::Due
-            | RowState::Writing { .. }
-            | RowState::Written { .. }
-            | RowState::Removing => {}
+            RowState::Due | RowState::Writing { .. } | RowState::Removing => {}
         }
     }
 
@@ -184,8 +180,8 @@ impl Shard {
         if let RowState::Written { epoch } = topics.row(&topic).state {
             if self.lease.held_epoch_at(cx.now.mono) == Some(epoch) {
                 self.tell_members(cx, terminals, &topic);
-            } else if self.lease.held_epoch() == Some(epoch) {
-                // It is taken for lost, and may yet be held: whether the row stands is asked.
+            } else {
+                // It is lost, or is taken for lost and may yet be held: whether the row stands is asked.
                 self.row_due(cx, RowOf::Topic(topic));
             }
         }

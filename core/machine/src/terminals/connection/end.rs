@@ -166,9 +166,6 @@ impl Terminals {
     pub(crate) fn row_changed(&mut self, cx: &mut Context<'_>, key: ConnectionKey, news: RowNews) {
         match news {
             RowNews::Written => self.row_written(cx, key),
-            RowNews::Taken => {
-                self.close(cx, key, CloseCode::ServiceRestart, Waiting::Write, None);
-            }
             RowNews::Absent => self.forget_if_gone(cx, key),
         }
     }
