@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::base::fingerprint::Fingerprint;
 use crate::base::rng::{SeededHash, SeededMap};
+use crate::config::Config;
 use crate::deliver::walk::WalkCounts;
 use crate::id::{ConnectionId, InboundKey, PushId, TopicId};
 use crate::key::Key;
@@ -95,14 +96,11 @@ impl Earlier<Outcome> {
     }
 }
 
-/// Repeats that wait for the same first one, at most. An honest caller repeats a push a few times.
-const WAITERS: usize = 16;
-
 impl<Result: Copy, Waiter> RepeatState<Result, Waiter> {
     /// What is known. If it is not over, the waiter will be told.
     fn join(&mut self, waiter: Waiter) -> Earlier<Result> {
         match self {
-            Self::Pending(waiters) if waiters.len() >= WAITERS => Earlier::Crowded,
+            Self::Pending(waiters) if waiters.len() >= Config::REPEATS_WAITING => Earlier::Crowded,
             Self::Pending(waiters) => {
                 waiters.push(waiter);
                 Earlier::Pending
@@ -247,9 +245,11 @@ impl Repeats {
         self.order.len() + self.reached.members
     }
 
-    /// All that is found of them.
+    /// All that is found of them, and who waits for what was forgotten: nobody between calls of the instance.
     pub(super) fn found(&self) -> usize {
-        self.frames.len() + self.broadcasts.len() + self.asks.len() + self.reached.found()
+        let found = self.frames.len() + self.broadcasts.len() + self.asks.len();
+        let waiting = self.forgotten.frames.len() + self.forgotten.broadcasts.len();
+        found + self.reached.found() + waiting
     }
 
     fn remember(&mut self, now: Instant, entry: Remembered) {

@@ -436,6 +436,9 @@ impl Publish {
     /// Counts what is in its tables.
     pub(crate) fn count(&self, tables: &mut Tables) {
         tables.pushes = self.open.len();
+        tables.publications = self.publications;
+        tables.readings = self.readings;
+        tables.relays = self.relays;
         tables.lanes = self.lanes.len();
         tables.deliveries = self.deliveries.len();
         tables.waiting = self.waiting.len();

@@ -346,6 +346,9 @@ impl Config {
     pub const SILENT_HEARTBEATS: u32 = 3;
     /// Round trips to the directory under way, at most. What comes meanwhile shares the next one.
     pub const TRIPS_IN_FLIGHT: usize = 16;
+    /// Repeats of a push that wait for what becomes of the first one at a terminal, at most. An honest caller repeats a push
+    /// a few times.
+    pub const REPEATS_WAITING: usize = 16;
     /// What waits for a replica of the directory does so for this fraction of `directory_timeout`: the rest is for the
     /// way.
     const REPLICA_WAIT: u32 = 2;

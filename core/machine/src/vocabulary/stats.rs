@@ -281,6 +281,12 @@ pub struct Tables {
     pub known: usize,
     /// Pushes that wait for their receipt.
     pub pushes: usize,
+    /// Those of them that terminals have handed in.
+    pub publications: usize,
+    /// Readings of topics among them.
+    pub readings: usize,
+    /// What is passed on for terminals of other instances among them.
+    pub relays: usize,
     /// Users whose pushes are kept in order.
     pub lanes: usize,
     /// Deliveries whose answers a push waits for.
