@@ -5,6 +5,7 @@
 //! ```
 
 use std::time::Duration;
+use switchboard_core::message::PushedBy;
 
 use switchboard_sim::World;
 use switchboard_sim::checker::{Checker, Watch};
@@ -109,6 +110,8 @@ fn storm(terminals: usize) -> Schedule {
             to: To::User(format!("u{}", nth % users)),
             name: format!("m{nth}"),
             durable: Durability::Written,
+            by: PushedBy::Application,
+            within: None,
         };
         put(at, act);
     };

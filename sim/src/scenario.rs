@@ -314,6 +314,7 @@ impl Scenario {
             lease: self.config.lease,
             reconnect: None,
             tight: None,
+            remembers: None,
             log: LogSettings::DEFAULT,
             flaw: None,
             expects: None,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use switchboard_core::config::SlowConsumer;
 use switchboard_core::flaws::Flaw;
 use switchboard_core::forged::Forgery;
+use switchboard_core::message::PushedBy;
 
 use crate::fingerprint::words;
 
@@ -34,6 +35,9 @@ pub struct Schedule {
     /// Queues and tables are small, so that they are full now and then, and this happens to whom is
     /// too slow. `None`: the limits are the default ones, which no schedule of this size reaches.
     pub tight: Option<SlowConsumer>,
+    /// How many pushes at terminals an instance remembers, so that it knows a repeat. `None`: more than come in any
+    /// schedule.
+    pub remembers: Option<u32>,
     /// How long logs of durable pushes are, and how often they are checked.
     pub log: LogSettings,
     /// A bug that all instances and the directory have.
@@ -282,6 +286,10 @@ pub enum Act {
         name: String,
         /// Whether it is kept in the log of each user, and what its receipt waits for.
         durable: Durability,
+        /// Who hands it in.
+        by: PushedBy,
+        /// Its deadline, if that is not the default one.
+        within: Option<Duration>,
     },
     /// A push is handed in once more, with the same id and content.
     Repeat {

@@ -225,6 +225,10 @@ impl<F: FnMut(&Schedule) -> bool, T: FnMut(ShrinkProgress)> Search<F, T> {
             tight: None,
             ..self.best.clone()
         });
+        self.attempt(Schedule {
+            remembers: None,
+            ..self.best.clone()
+        });
     }
 
     fn act(&self, text: &str) -> Option<Act> {

@@ -24,6 +24,7 @@
 )]
 
 use std::time::Duration;
+use switchboard_core::message::PushedBy;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -94,6 +95,8 @@ fn push(instances: usize) -> impl Strategy<Value = Act> {
         to,
         name,
         durable: Durability::Plain,
+        by: PushedBy::Application,
+        within: None,
     })
 }
 
@@ -383,6 +386,7 @@ fn healed(seed: u64, instances: usize, mut items: Vec<Item>) -> Schedule {
         lease: Duration::from_secs(10),
         reconnect: None,
         tight: None,
+        remembers: None,
         log: LogSettings::DEFAULT,
         flaw: None,
         expects: None,

@@ -1,6 +1,6 @@
 //! What instances count, and what there was to count.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use switchboard_core::command::Log;
 use switchboard_core::event::Heard;
@@ -14,6 +14,9 @@ use crate::observed::{Life, Observed};
 #[derive(Clone, Debug, Default)]
 pub(super) struct Counters {
     expected: BTreeMap<Life, Stats>,
+    /// Instances at which a terminal has published what is durable: it is answered before it is over, and what becomes of it
+    /// is counted later.
+    publish: BTreeSet<Life>,
 }
 
 impl Counters {
@@ -49,7 +52,11 @@ impl Counters {
                 });
             }
             Observed::Answered { hand_in, receipt } => {
-                let life = scene.pushes()[hand_in.push].times()[hand_in.time].life;
+                let published = &scene.pushes()[hand_in.push];
+                let life = published.times()[hand_in.time].life;
+                if published.is_answered_when_logged() {
+                    self.publish.insert(life);
+                }
                 self.count(Some(life), |stats| {
                     stats.degraded += u64::from(receipt.degraded);
                     stats.outcomes.merge(&receipt.counts);
@@ -75,7 +82,10 @@ impl Counters {
     pub(super) fn differ(&self, watch: &Watch<'_>) -> Option<String> {
         watch.scene().hosts().find_map(|host| {
             let counted = host.stats()?;
-            let expected = self.expected.get(&host.life()).copied().unwrap_or_default();
+            let mut expected = self.expected.get(&host.life()).copied().unwrap_or_default();
+            if self.publish.contains(&host.life()) {
+                (expected.degraded, expected.outcomes) = (counted.degraded, counted.outcomes);
+            }
             let expected = Stats {
                 accepted: expected.accepted,
                 greeted_degraded: expected.greeted_degraded,

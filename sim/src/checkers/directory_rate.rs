@@ -237,10 +237,14 @@ impl DirectoryRate {
         for (host, writer) in &self.hosts {
             if let Some(settling) = &writer.settling {
                 writer.judge_end(watch, *host, settling);
+                writer.judge_tail(watch, *host, settling);
             }
         }
     }
 }
+
+/// Rows that need nothing and are passed over in one step, at least.
+const PASSED_OVER: usize = 8;
 
 /// Rows that an instance writes again in one step, if it knows of so many others.
 fn rows_per_step(config: &Config, others: usize) -> usize {
@@ -597,6 +601,42 @@ impl Writer {
                     "i{host} says that no row is missing before that of {name:?} is back"
                 ));
             }
+        }
+    }
+
+    /// The rows are back that may have been missing, and its lease has had the time to say so.
+    fn judge_tail(&self, watch: &mut Watch<'_>, host: usize, settling: &Resettling) {
+        let Some(since) = self.missing.tail() else {
+            return;
+        };
+        let scene = watch.scene();
+        let (mut back, mut young) = (settling.since, 0);
+        for (name, row) in &self.rows {
+            if let RowName::Connection(connection) = name {
+                let session = scene.session_of(*connection);
+                let is_open = session.is_some_and(|session| scene.sessions()[session].is_open());
+                if !is_open || row.since < since {
+                    continue;
+                }
+            }
+            if Some(row.epoch) != self.epoch || row.outcome != RowOutcome::Acknowledged {
+                return;
+            }
+            back = back.max(row.answered);
+            young += 1;
+        }
+        // Those that are back are passed over in steps, and a renewal may be under way.
+        let steps = steps(young, PASSED_OVER) + 3;
+        let due = back + Config::SETTLE_STEP * steps + scene.config().directory_timeout;
+        if watch.now() <= due || stood_still(watch, host, settling.since, watch.now()) {
+            return;
+        }
+        match shaken(watch, settling.since, host, delays) {
+            Some(excuse) => watch.excused(excuse),
+            None => watch.violated(format!(
+                "i{} says that rows are missing, and those are back that may be",
+                host + 1
+            )),
         }
     }
 

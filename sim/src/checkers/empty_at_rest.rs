@@ -110,6 +110,9 @@ const fn kept(tables: Tables, others: usize) -> Option<&'static str> {
         degraded,
         known,
         pushes,
+        publications,
+        readings,
+        relays,
         lanes,
         deliveries,
         waiting,
@@ -148,6 +151,9 @@ const fn kept(tables: Tables, others: usize) -> Option<&'static str> {
         return Some("followers");
     }
     if pushes
+        + publications
+        + readings
+        + relays
         + lanes
         + deliveries
         + waiting

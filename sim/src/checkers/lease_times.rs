@@ -1,38 +1,44 @@
 //! `lease-times`: the lease is renewed, the others' leases are read and round trips are given up neither too
 //! soon nor too late.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use switchboard_core::command::Log;
 use switchboard_core::config::Config;
 use switchboard_core::directory::{Lease, LeaseState, Operation, Reply};
-use switchboard_core::id::{CallId, ConnectionKey, Epoch, OpId};
+use switchboard_core::frame::Outgoing;
+use switchboard_core::id::{CallId, ConnectionKey, Epoch, OpId, TopicId};
 use switchboard_core::time::Instant;
 use switchboard_core::topic::TopicWish;
 
 use super::allowance::{concerns, recovery};
-use super::lateness::{SLACK, is_late, running};
+use super::lateness::{SLACK, is_late, running, stood_still};
 use super::own_lease::{OwnLease, StepOutcome};
 use crate::boundary::{Intake, LeaseStep, Output, TripOutline};
 use crate::checker::{Checker, Watch};
-use crate::ledger::Part;
+use crate::ledger::{FaultKind, Part, Scope};
 use crate::observed::{Change, Executed, Life, Observed, Quiescence, Topic};
 
 /// How much earlier or later than it seems a reading is due after one that has waited: each time its timer
 /// fires a little late.
 const UNSURE: Duration = SLACK.saturating_mul(4);
 
+/// What is decided is given to a terminal that reads so soon: behind what is being written.
+const WRITTEN: Duration = Duration::from_millis(100);
+
 /// While an instance has a link to the directory it reads the leases once in their interval, and in between
 /// only for a call, or for those who watch the members of a topic, and never twice at a time; it renews its own
 /// in time, and without a change no sooner; it takes an answer that comes in time and no other; and what was
 /// refused it tries again when it is time. It is ready for terminals once it has had a lease, unless it sends
-/// its own away; and when it ends its lease is given back, if it can be, and it waits for no more. That its
-/// rows are back, or that one is missing, its lease says at once. It claims no lease that it holds, and renews
+/// its own away; and when it ends its lease is given back, if it can be, and it waits for no more. It
+/// tells terminals that they are members while it holds a lease. That its rows are back, or that one is missing, its lease says at once. It claims no lease that it holds, and renews
 /// none that it can know not to stand there.
 #[derive(Clone, Debug, Default)]
 pub struct LeaseTimes {
     terms: BTreeMap<usize, Terms>,
+    /// Sessions that were told that they are members of a topic.
+    members: BTreeSet<(usize, TopicId)>,
 }
 
 /// A reading of the leases that no call needed.
@@ -71,6 +77,8 @@ struct Terms {
     has_held: bool,
     /// It has said that its lease is lost since that was granted.
     lost: bool,
+    /// When it last lost its lease, or the link.
+    ended: Option<Instant>,
     /// The epoch of its last claim.
     epoch: Option<Epoch>,
     /// What its last claim or renewal has left in the directory.
@@ -133,6 +141,7 @@ impl Checker for LeaseTimes {
                     match **log {
                         Log::LeaseLost { .. } => {
                             terms.lost = true;
+                            terms.ended = Some(watch.now());
                             terms.news = None;
                         }
                         Log::Settled { .. } => terms.news = Some((watch.now(), None)),
@@ -142,6 +151,7 @@ impl Checker for LeaseTimes {
                     }
                 }
             }
+            Observed::Given { session, outgoing } => self.given(watch, *session, outgoing),
             Observed::Executed(executed) => {
                 if watch.scene().lives(executed.life)
                     && let Some(terms) = self.terms.get_mut(&executed.life.host)
@@ -168,6 +178,42 @@ impl Checker for LeaseTimes {
 }
 
 impl LeaseTimes {
+    /// A terminal is told something: that it has become a member while its instance holds a lease.
+    fn given(&mut self, watch: &mut Watch<'_>, session: usize, outgoing: &Outgoing) {
+        match outgoing {
+            Outgoing::Joined {
+                topic,
+                degraded: false,
+                log,
+            } => {
+                // Who follows its log is told when that was read.
+                let has_become = self.members.insert((session, topic.clone())) && log.is_none();
+                let this = &watch.scene().sessions()[session];
+                let (now, host) = (watch.now(), this.life().map_or(0, |life| life.host));
+                let lately = now.before(Duration::from_secs(1));
+                // What waits for a terminal, or for its instance, was decided long ago.
+                let slow = watch.excuse(lately, now, |excuse| {
+                    excuse.kind == FaultKind::SlowReader && excuse.scope == Scope::Session(session)
+                });
+                let waits = slow.is_some() || stood_still(watch, host, lately, now);
+                let terms = self.terms.get(&host).filter(|_| has_become && !waits);
+                let Some(terms) = terms else {
+                    return;
+                };
+                match terms.holds(watch) {
+                    true => watch.held(),
+                    false => watch.violated(format!(
+                        "session {session} is told that it is a member by an instance that holds no lease"
+                    )),
+                }
+            }
+            Outgoing::Left(topic) => {
+                self.members.remove(&(session, topic.clone()));
+            }
+            _ => {}
+        }
+    }
+
     fn look(&self, watch: &mut Watch<'_>) {
         for (host, terms) in &self.terms {
             if let Some(what) = terms.overdue(watch, *host) {
@@ -206,6 +252,7 @@ impl Terms {
             }
             Intake::DirectoryDown => {
                 self.linked = None;
+                self.ended = Some(now);
                 self.trips.clear();
             }
             Intake::TripAnswered {
@@ -397,6 +444,17 @@ impl Terms {
             (LeaseStep::Claim(_), _) | (_, StepOutcome::Lost) => false,
             (LeaseStep::Renew { .. } | LeaseStep::Release, _) => !self.displaced,
         }
+    }
+
+    /// Whether it holds a lease by its own count, or has until a moment ago.
+    fn holds(&self, watch: &Watch<'_>) -> bool {
+        let (now, lasts) = (watch.now(), watch.scene().config().lease);
+        let granted = self
+            .lease
+            .granted
+            .filter(|_| self.linked.is_some() && !self.lost);
+        granted.is_some_and(|(asked, _)| now < asked + lasts + WRITTEN)
+            || self.ended.is_some_and(|ended| now < ended + WRITTEN)
     }
 
     /// Whether it takes terminals.

@@ -11,7 +11,7 @@ use switchboard_core::message::{Action, Audience, Outcome, PushRefused, Receipt}
 use switchboard_core::time::Instant;
 
 use super::topic_members::may_be_member;
-use crate::checker::{Checker, Watch};
+use crate::checker::{Checker, Scene, Watch};
 use crate::ledger::{Excuse, FaultKind, Part, Scope};
 use crate::observed::{HandIn, Life, Observed, Topic};
 use crate::publishing::{HandInProgress, HandedIn, Published};
@@ -234,10 +234,25 @@ fn given_up(watch: &mut Watch<'_>, session: usize) {
 fn levels(watch: &mut Watch<'_>, life: Life) {
     let host = watch.scene().host(life.host);
     let levels = host.and_then(|host| host.levels()).into_iter().flatten();
-    let over = levels.into_iter().find(|level| level.used > level.limit);
+    let over = levels.into_iter().find(|level| {
+        let (limit, of_one_push) = match level.setting {
+            "repeat_entries" => (
+                watch.scene().config().repeat_entries,
+                members_of_several(watch.scene(), life),
+            ),
+            _ => (level.limit, 0),
+        };
+        level.used > limit.max(of_one_push)
+    });
     judge(watch, over.is_none(), || {
         format!("i{}: {over:?}", life.host + 1)
     });
+}
+
+/// Terminals that a push to several topics can have come to more than once: all of them are remembered, however many.
+fn members_of_several(scene: Scene<'_>, life: Life) -> usize {
+    let here = (scene.sessions().iter()).filter(|session| session.life() == Some(life));
+    here.filter(|session| session.topics().count() > 1).count()
 }
 
 /// What an instance holds back for followers is no more than it may of each log, and its links are counted right.

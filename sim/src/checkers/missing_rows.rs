@@ -83,6 +83,15 @@ impl MissingRows {
         self.since = Some(self.since.map_or(lost, |since| since.min(lost)));
     }
 
+    /// Since when terminals were accepted whose rows may be missing, at the earliest, if its lease says that rows are, and
+    /// not all may be.
+    pub(super) fn tail(&self) -> Option<Instant> {
+        let says_so =
+            (self.written.as_ref()).is_some_and(|lease| lease.state == LeaseState::Settling);
+        let since = self.since.filter(|_| says_so)?;
+        (since > Instant::START).then(|| since.before(OPENING))
+    }
+
     /// All rows are back.
     pub(super) const fn settled(&mut self) {
         self.since = None;

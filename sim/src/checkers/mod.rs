@@ -15,6 +15,7 @@ mod empty_at_rest;
 mod ends;
 mod explained_errors;
 mod fencing;
+mod figures;
 mod followed;
 mod ghost_debt;
 mod head_checks;
@@ -46,6 +47,7 @@ mod receipt_complete;
 mod receipt_numbers;
 mod receipt_true;
 mod recycled_address;
+mod remembered;
 mod replicated_true;
 mod resumes_end;
 mod strangers;
@@ -68,6 +70,7 @@ pub use empty_at_rest::EmptyAtRest;
 pub use ends::Ends;
 pub use explained_errors::ExplainedErrors;
 pub use fencing::Fencing;
+pub use figures::Figures;
 pub use ghost_debt::GhostDebt;
 pub use hello_means_reachable::MeansReachable;
 pub use hygiene::Hygiene;
@@ -92,6 +95,7 @@ pub use push_times::PushTimes;
 pub use receipt_complete::ReceiptComplete;
 pub use receipt_true::ReceiptTrue;
 pub use recycled_address::RecycledAddress;
+pub use remembered::Remembered;
 pub use replicated_true::ReplicatedTrue;
 pub use resumes_end::ResumesEnd;
 pub use strangers::Strangers;
@@ -117,6 +121,8 @@ pub fn all() -> Vec<Box<dyn Checker>> {
         Box::new(ListsTrue::default()),
         Box::new(DeadRows::default()),
         Box::new(LookedUpAgain::default()),
+        Box::new(Remembered::default()),
+        Box::new(Figures::default()),
     ]);
     all
 }

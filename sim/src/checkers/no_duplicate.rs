@@ -2,13 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use switchboard_core::config::Config;
 use switchboard_core::id::TopicId;
 use switchboard_core::position::Position;
+use switchboard_core::time::Instant;
 
 use super::allowance::is_follower;
 use super::topic_members::joins_since;
 use crate::checker::{Checker, Scene, Watch};
-use crate::observed::{Observed, Topic};
+use crate::observed::{Life, Observed, Topic};
+use crate::publishing::Published;
 
 /// However often and wherever a push is repeated: no connection gets it twice. Of a record counts the position,
 /// until the terminal is told of a gap or goes back; what a log may repeat is for `one-payload` to say.
@@ -18,6 +21,8 @@ pub struct NoDuplicate {
     got: BTreeSet<(usize, usize)>,
     /// The positions that each session was told without a break, of each log.
     records: BTreeMap<(usize, Option<TopicId>), Vec<Position>>,
+    /// When the memory of pushes of each instance was full last: what comes then has the place of the oldest.
+    full: BTreeMap<Life, Instant>,
 }
 
 impl Checker for NoDuplicate {
@@ -26,11 +31,12 @@ impl Checker for NoDuplicate {
     }
 
     fn topics(&self) -> &'static [Topic] {
-        &[Topic::Frames]
+        &[Topic::Frames, Topic::Turns]
     }
 
     fn on_event(&mut self, event: &Observed, watch: &mut Watch<'_>) {
         let (session, push, topic, position) = match event {
+            Observed::Turned(life) => return self.turned(watch.scene(), *life),
             Observed::Seen {
                 session,
                 push: Some(push),
@@ -55,12 +61,74 @@ impl Checker for NoDuplicate {
             }
             return;
         }
-        if self.got.insert((*session, *push)) || may_meet_again(watch.scene(), *session, *push) {
+        let scene = watch.scene();
+        let (session, push) = (*session, *push);
+        if self.got.insert((session, push))
+            || may_meet_again(scene, session, push)
+            || self.may_be_forgotten(scene, session, push)
+        {
             watch.held();
         } else {
             watch.violated(format!("session {session} got push {push} twice"));
         }
     }
+}
+
+impl NoDuplicate {
+    /// Looks whether the memory of pushes is full, where it can be.
+    fn turned(&mut self, scene: Scene<'_>, life: Life) {
+        let most = scene.config().repeat_entries;
+        if most >= Config::default().repeat_entries {
+            return;
+        }
+        let levels = scene.host(life.host).and_then(|host| host.levels());
+        let mut memory = levels.into_iter().flatten();
+        if memory.any(|level| level.setting == "repeat_entries" && level.used >= most) {
+            self.full.insert(life, scene.now());
+        }
+    }
+
+    /// Whether an instance may have forgotten a push that one of its terminals has got: its time is over; its memory was full
+    /// since; or, as a member of several of its topics, so many others were to be remembered.
+    fn may_be_forgotten(&self, scene: Scene<'_>, session: usize, push: usize) -> bool {
+        let (this, published) = (&scene.sessions()[session], &scene.pushes()[push]);
+        let (first, config) = (published.first(), scene.config());
+        let Some(life) = this.life() else {
+            return false;
+        };
+        let full = self.full.get(&life).is_some_and(|full| *full >= first);
+        first + config.repeat_memory <= scene.now()
+            || full && published.topics().len() < 2
+            || published.topics().len() > 1 && others_take_its_place(scene, life, published)
+    }
+}
+
+/// Whether the walks of pushes to several topics have come to so many members of these that the oldest may be forgotten, and
+/// others than this one are among them.
+fn others_take_its_place(scene: Scene<'_>, life: Life, push: &Published) -> bool {
+    // What was handed in a little earlier may come later.
+    let since = push.first().before(Config::DEADLINE_DEFAULT);
+    let later = scene.pushes().iter().filter(|other| {
+        let lately = other.times().iter().any(|time| time.at >= since);
+        lately && other.id() != push.id()
+    });
+    let others: usize = later
+        .map(|other| members_of_several(scene, life, other))
+        .sum();
+    let all = others + members_of_several(scene, life, push);
+    others > 0 && all > scene.config().repeat_entries
+}
+
+/// How many terminals of an instance may have been members of several topics of a push.
+fn members_of_several(scene: Scene<'_>, life: Life, push: &Published) -> usize {
+    let here = (scene.sessions().iter()).filter(|session| session.life() == Some(life));
+    let several = here.filter(|session| {
+        let of = session
+            .topics()
+            .filter(|(topic, _)| push.topics().contains(topic));
+        of.count() > 1
+    });
+    several.count()
 }
 
 /// Whether a terminal may get a push to the logs of several topics again: as a member of topics whose logs it does not follow,

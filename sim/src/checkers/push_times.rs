@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use switchboard_core::config::Config;
+use switchboard_core::frame::{Outgoing, Pushed};
 use switchboard_core::message::{Action, Audience, Outcome, Receipt};
 use switchboard_core::time::Instant;
 
@@ -13,14 +14,17 @@ use super::lateness::SLACK;
 use crate::checker::{Checker, Scene, Watch};
 use crate::ledger::{Excuse, FaultKind, Part, Scope};
 use crate::observed::{HandIn, Observed, Topic};
+use crate::publishing::Published;
 
 /// A push waits for the directory for a third of its deadline and no longer; what waits at a terminal counts
-/// as queued when the publisher must know, not earlier; and broadcasts are written at their pace, neither
-/// faster nor slower.
+/// as queued when the publisher must know, not earlier; who has published in a log is answered when that has it; and
+/// broadcasts are written at their pace, neither faster nor slower.
 #[derive(Clone, Debug, Default)]
 pub struct PushTimes {
     /// Terminals of a process to which a push to everyone was written.
     broadcast: BTreeMap<(usize, usize), usize>,
+    /// Terminals of a process that were given pushes to everyone at one moment, the last that there was.
+    step: BTreeMap<usize, (Instant, u32)>,
 }
 
 /// The way over a link that is open.
@@ -32,7 +36,7 @@ impl Checker for PushTimes {
     }
 
     fn topics(&self) -> &'static [Topic] {
-        &[Topic::Pushes, Topic::Frames]
+        &[Topic::Pushes, Topic::Frames, Topic::Words]
     }
 
     fn on_event(&mut self, event: &Observed, watch: &mut Watch<'_>) {
@@ -42,13 +46,51 @@ impl Checker for PushTimes {
                 push: Some(push),
                 ..
             } => self.written(watch, *session, *push),
-            Observed::Answered { hand_in, receipt } => answered(watch, *hand_in, receipt),
+            Observed::Given {
+                session,
+                outgoing: Outgoing::Pushed(pushed),
+            } => self.given(watch, *session, pushed),
+            Observed::Answered { hand_in, receipt } => {
+                published(watch, *hand_in);
+                answered(watch, *hand_in, receipt);
+            }
             _ => {}
         }
     }
 }
 
 impl PushTimes {
+    /// All broadcasts of an instance together are given to so many terminals in a step.
+    fn given(&mut self, watch: &mut Watch<'_>, session: usize, pushed: &Pushed) {
+        let scene = watch.scene();
+        let most = scene.config().broadcast_pace().terminals;
+        let holder = scene.sessions()[session].life();
+        let Some(host) = holder.and_then(|life| scene.host(life.host)) else {
+            return;
+        };
+        if host.sessions().len() <= most as usize {
+            return;
+        }
+        let mut pushes = scene.pushes().iter();
+        let is_broadcast =
+            |push: &Published| push.id() == pushed.push() && *push.to() == Audience::Everyone;
+        if !pushes.any(is_broadcast) {
+            return;
+        }
+        let now = watch.now();
+        let step = self.step.entry(host.number()).or_insert((now, 0));
+        let given = if step.0 == now { step.1 + 1 } else { 1 };
+        *step = (now, given);
+        if given > most {
+            watch.violated(format!(
+                "i{} gives broadcasts to {given} terminals at one moment",
+                host.number() + 1
+            ));
+        } else {
+            watch.held();
+        }
+    }
+
     fn written(&mut self, watch: &mut Watch<'_>, session: usize, push: usize) {
         let scene = watch.scene();
         let published = &scene.pushes()[push];
@@ -65,7 +107,7 @@ impl PushTimes {
         };
         let now = watch.now();
         let config = scene.config();
-        let hurries = Config::DEADLINE_DEFAULT / Config::HURRIES_AFTER;
+        let hurries = published.deadline() / Config::HURRIES_AFTER;
         let mut soon = handed_in.at + hurries + SLACK + config.link_timeout + WAYS;
         if *published.to() == Audience::Everyone {
             let pace = config.broadcast_pace();
@@ -155,6 +197,35 @@ fn lost_rows(watch: &Watch<'_>, since: Instant) -> Option<Excuse> {
     })
 }
 
+/// What a terminal has published in a log is answered as soon as the log has it, which takes as long as the directory does.
+fn published(watch: &mut Watch<'_>, hand_in: HandIn) {
+    let scene = watch.scene();
+    let published = &scene.pushes()[hand_in.push];
+    let handed_in = &published.times()[hand_in.time];
+    if !published.is_answered_when_logged() || published.topics().len() != 1 {
+        return;
+    }
+    let now = watch.now();
+    let due = handed_in.at + published.deadline() / Config::HURRIES_AFTER;
+    if now <= due {
+        return watch.held();
+    }
+    let here = Scope::Instance(handed_in.life.host);
+    let excuse = watch.excuse(handed_in.at, now, |excuse| match excuse.kind.part() {
+        Part::Directory => excuse.scope == Scope::All || excuse.scope == here,
+        Part::Process => excuse.scope == here,
+        Part::Life | Part::Links | Part::Terminal | Part::NoExcuse => false,
+    });
+    match excuse {
+        Some(excuse) => watch.excused(excuse),
+        None => watch.violated(format!(
+            "who has published push {} in a log waits for {:?}",
+            hand_in.push,
+            now.since(handed_in.at)
+        )),
+    }
+}
+
 fn answered(watch: &mut Watch<'_>, hand_in: HandIn, receipt: &Receipt) {
     let scene = watch.scene();
     let published = &scene.pushes()[hand_in.push];
@@ -176,10 +247,12 @@ fn answered(watch: &mut Watch<'_>, hand_in: HandIn, receipt: &Receipt) {
         let Some(holder) = scene.sessions()[session].life() else {
             continue;
         };
-        // Another instance leaves half of the time for the way at most, however long that is.
+        // An instance leaves no more for the way than the least margin, nor than half of the time if that is shorter; but
+        // for another one that is farther away, half of the time, however far that is.
+        let deadline = published.deadline();
         let waits = match holder == handed_in.life {
-            true => Config::DEADLINE_DEFAULT - Config::ANSWER_MARGIN,
-            false => Config::DEADLINE_DEFAULT / 2,
+            true => deadline - Config::ANSWER_MARGIN.min(deadline / 2),
+            false => deadline / 2,
         };
         if now >= handed_in.at + waits {
             watch.held();

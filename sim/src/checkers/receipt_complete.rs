@@ -4,17 +4,18 @@
 use std::time::Duration;
 
 use switchboard_core::channel::Channel;
-use switchboard_core::config::Config;
 use switchboard_core::message::{Audience, InLog, Receipt};
 
 use super::allowance::{channels, closing, evicted, evicted_topic};
 use super::knowledge::Knowledge;
 use crate::checker::{Checker, Watch};
+use crate::ledger::Part;
 use crate::observed::{HandIn, Observed, Topic};
-use crate::publishing::HandInProgress;
+use crate::publishing::{HandInProgress, HandedIn};
 
 /// Exactly one receipt for each push, by its deadline; and a terminal that is missing from one that is
-/// not degraded was not there.
+/// not degraded was not there. Nor was one that is missing from a degraded one that came before its deadline, when nothing
+/// had happened for long.
 #[derive(Clone, Debug, Default)]
 pub struct ReceiptComplete {
     knowledge: Knowledge,
@@ -41,7 +42,8 @@ impl Checker for ReceiptComplete {
         self.knowledge.take_in(event, watch);
         match event {
             Observed::HandedIn(hand_in) => {
-                let due = watch.now() + Config::DEADLINE_DEFAULT + SLACK;
+                let deadline = watch.scene().pushes()[hand_in.push].deadline();
+                let due = watch.now() + deadline + SLACK;
                 watch.call_at(due, hand_in.as_number());
             }
             Observed::Answered { hand_in, receipt } => {
@@ -88,10 +90,16 @@ impl ReceiptComplete {
     fn names_all(&self, watch: &mut Watch<'_>, hand_in: HandIn, receipt: &Receipt) {
         let scene = watch.scene();
         let published = &scene.pushes()[hand_in.push];
-        if receipt.degraded || receipt.truncated || *published.to() == Audience::Everyone {
+        let handed_in = &published.times()[hand_in.time];
+        let is_early = published.is_answered_when_logged() && !receipt.logged.is_empty();
+        if receipt.truncated || is_early || *published.to() == Audience::Everyone {
             return;
         }
-        let handed_in = &published.times()[hand_in.time];
+        // It may be degraded only because somebody lacks rows, who was asked, and has answered before the deadline.
+        let is_complete = || watch.now() + SLACK < handed_in.at + published.deadline();
+        if receipt.degraded && !(is_complete() && is_undisturbed(watch, handed_in)) {
+            return;
+        }
         let publisher = handed_in.life;
         for &session in &handed_in.reachable {
             let this = &scene.sessions()[session];
@@ -129,7 +137,7 @@ impl ReceiptComplete {
             match excuse {
                 Some(excuse) => watch.excused(excuse),
                 None => watch.violated(format!(
-                    "the receipt of push {} at i{} is not degraded and does not name session \
+                    "the receipt of push {} at i{} does not name session \
                      {session} of {} at i{}",
                     hand_in.push,
                     publisher.host + 1,
@@ -139,6 +147,18 @@ impl ReceiptComplete {
             }
         }
     }
+}
+
+/// Whether nothing has happened for so long to the directory, nor to any instance, that each knows of the others who lacks
+/// rows.
+fn is_undisturbed(watch: &Watch<'_>, handed_in: &HandedIn) -> bool {
+    let config = watch.scene().config();
+    let from = (handed_in.at).before(config.lease * 2 + config.directory_timeout);
+    let disturbed = watch.excuse(from, watch.now(), |excuse| match excuse.kind.part() {
+        Part::Process | Part::Directory | Part::Life => true,
+        Part::Links | Part::Terminal | Part::NoExcuse => false,
+    });
+    disturbed.is_none()
 }
 
 const fn is_at(in_log: InLog) -> bool {

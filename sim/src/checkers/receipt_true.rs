@@ -100,7 +100,7 @@ fn looked_up_too_late(
     published: &Published,
     receipt: &Receipt,
 ) -> Option<Excuse> {
-    if watch.now() < handed_in.at + Config::DEADLINE_DEFAULT {
+    if watch.now() < handed_in.at + published.deadline() {
         return None;
     }
     let sessions = watch.scene().sessions();
@@ -248,6 +248,7 @@ fn check(
         Outcome::Queued | Outcome::Unreachable if !this.is_open() => Truth::So,
         // Whether it was told so late for a reason is for `joins-end` to say.
         Outcome::Queued if matches!(published.action(), Action::Join(_)) => Truth::So,
+        Outcome::Queued if is_known_to_be_written(watch, hand_in, session) => Truth::NotSo,
         Outcome::Queued => Truth::by(may_wait(watch, hand_in, session)),
         Outcome::Unreachable if !this.life().is_some_and(|life| scene.lives(life)) => Truth::So,
         Outcome::Unreachable => Truth::by(may_be_out_of_reach(watch, hand_in, session)),
@@ -277,6 +278,24 @@ fn check(
             this.user()
         )),
     }
+}
+
+/// Whether the instance that answers was told before that the frame is written, to a terminal of its own. A repeat for which
+/// there is no place, or whose first delivery is forgotten, is not told.
+fn is_known_to_be_written(watch: &Watch<'_>, hand_in: HandIn, session: usize) -> bool {
+    let scene = watch.scene();
+    let (this, published) = (&scene.sessions()[session], &scene.pushes()[hand_in.push]);
+    let is_told = published.times().len() <= Config::REPEATS_WAITING
+        && scene.config().repeat_entries >= Config::default().repeat_entries;
+    let handed_in = &published.times()[hand_in.time];
+    // It has to say then what is so, and something else may be waited for.
+    let deadline = published.deadline();
+    let answers = handed_in.at + (deadline - Config::ANSWER_MARGIN.min(deadline / 2));
+    is_told
+        && published.durable().is_none()
+        && this.life() == Some(handed_in.life)
+        && this.has_written(published.id())
+        && !this.took_room_since(published.id(), watch.now().min(answers))
 }
 
 fn waits_for_confirmation(published: &Published) -> bool {

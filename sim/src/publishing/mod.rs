@@ -50,6 +50,8 @@ pub struct Published {
     durable: Option<KeptInLogs>,
     /// It says of terminals that come later as well which topic they join, or do not.
     keeps: bool,
+    by: PushedBy,
+    within: Duration,
     times: Vec<HandedIn>,
 }
 
@@ -62,10 +64,12 @@ impl Fingerprint for Published {
             to: audience,
             durable,
             keeps,
+            by,
+            within,
             times,
         } = self;
         (*id, times.len()).fingerprint(to);
-        to.word(&(action, audience, durable, keeps));
+        to.word(&(action, audience, durable, keeps, by, within));
     }
 }
 
@@ -157,6 +161,16 @@ impl Published {
         self.keeps
     }
 
+    /// Whether its answer comes as soon as it has its place in a log: a terminal has published it, and waits for no member.
+    pub fn is_answered_when_logged(&self) -> bool {
+        self.by == PushedBy::Terminal && self.durable.is_some()
+    }
+
+    /// How long after that an answer is to be there, each time.
+    pub const fn deadline(&self) -> Duration {
+        self.within
+    }
+
     /// The times that it was handed in.
     pub fn times(&self) -> &[HandedIn] {
         &self.times
@@ -182,6 +196,9 @@ impl Published {
         self.to == Audience::Everyone || self.users().contains(user)
     }
 }
+
+/// Who hands in what is no push of the schedule, and until when it is to be answered.
+const ASKED_FOR: (PushedBy, Duration) = (PushedBy::Application, Config::DEADLINE_DEFAULT);
 
 /// What was under way at the deadline of a push has arrived then.
 const ON_ITS_WAY: Duration = Duration::from_secs(1);
@@ -224,11 +241,18 @@ impl Publishing {
         host: usize,
         to: Audience,
         name: &str,
-        durable: Option<KeptInLogs>,
+        (durable, by, within): (Option<KeptInLogs>, PushedBy, Duration),
     ) {
         let content = Bytes::from(content_of(name));
         let action = Action::Frame(Payload::binary(content));
-        self.hand_in_first(cx, hosts, host, to, name, (action, durable, false));
+        self.hand_in_first(
+            cx,
+            hosts,
+            host,
+            to,
+            name,
+            ((action, durable, false), (by, within)),
+        );
     }
 
     /// The terminals of users are told to end.
@@ -241,7 +265,14 @@ impl Publishing {
         name: &str,
     ) {
         let action = Action::Close(CloseCode::Kicked);
-        self.hand_in_first(cx, hosts, host, to, name, (action, None, false));
+        self.hand_in_first(
+            cx,
+            hosts,
+            host,
+            to,
+            name,
+            ((action, None, false), ASKED_FOR),
+        );
     }
 
     /// The terminals of a user are told to join a topic, or to leave it.
@@ -257,7 +288,14 @@ impl Publishing {
             return;
         };
         let to = Audience::User(user);
-        self.hand_in_first(cx, hosts, host, to, name, (action, None, keeps));
+        self.hand_in_first(
+            cx,
+            hosts,
+            host,
+            to,
+            name,
+            ((action, None, keeps), ASKED_FOR),
+        );
     }
 
     /// Whether a push that does this to the terminals of a user can still be on its way to them.
@@ -288,7 +326,10 @@ impl Publishing {
         host: usize,
         to: Audience,
         name: &str,
-        (action, durable, keeps): (Action, Option<KeptInLogs>, bool),
+        ((action, durable, keeps), (by, within)): (
+            (Action, Option<KeptInLogs>, bool),
+            (PushedBy, Duration),
+        ),
     ) {
         if self.by_name.contains_key(name) {
             return;
@@ -304,6 +345,8 @@ impl Publishing {
             to,
             durable,
             keeps,
+            by,
+            within,
             times: Vec::new(),
         });
         self.hand_in_at(cx, hosts, host, push);
@@ -354,7 +397,7 @@ impl Publishing {
             id: published.id,
             to: published.to.clone(),
             action: published.action.clone(),
-            deadline: Config::DEADLINE_DEFAULT,
+            deadline: published.within,
             durable: match published.durable {
                 Some(KeptInLogs {
                     retention,
@@ -368,7 +411,7 @@ impl Publishing {
                 }),
                 None => published.keeps.then(Durable::default),
             },
-            by: PushedBy::Application,
+            by: published.by,
         };
         cx.observe(Observed::HandedIn(hand_in));
         (call, push)

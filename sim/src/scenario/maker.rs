@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use switchboard_core::config::Config;
+use switchboard_core::message::PushedBy;
 
 use super::{CONNECTED, Faults, Scenario};
 use crate::noise::{Noise, Purpose};
@@ -103,6 +104,8 @@ impl<'a> ScenarioMaker<'a> {
                 to: To::User(format!("u{user}")),
                 name: format!("m{push}"),
                 durable: Durability::Plain,
+                by: PushedBy::Application,
+                within: None,
             };
             self.put(CONNECTED + Duration::from_micros(after), act);
         }
@@ -123,6 +126,8 @@ impl<'a> ScenarioMaker<'a> {
                 },
                 name: format!("mt{push}"),
                 durable: Durability::Plain,
+                by: PushedBy::Application,
+                within: None,
             };
             self.put(CONNECTED + Duration::from_micros(after), act);
         }

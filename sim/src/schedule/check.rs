@@ -60,6 +60,9 @@ impl Schedule {
             return Err("`lease` must be at least 1s".to_owned());
         }
         time(self.lease)?;
+        if self.remembers == Some(0) {
+            return Err("`remembers` must be at least 1".to_owned());
+        }
         time(self.reconnect.unwrap_or_default())?;
         let LogSettings {
             records,
@@ -117,6 +120,15 @@ impl Act {
         } = self
         {
             return Err("terminals of users are kicked, not members of topics".to_owned());
+        }
+        let deadlines = Config::DEADLINE_MIN..=Config::DEADLINE_DEFAULT;
+        if let Self::Push {
+            within: Some(within),
+            ..
+        } = self
+            && !deadlines.contains(within)
+        {
+            return Err("a push is to be answered within 1ms to 3s".to_owned());
         }
         if let Self::ReadSlowly { every, .. } = self
             && *every < MIN_EVERY

@@ -1,6 +1,7 @@
 //! Clients: those that come and go in every schedule, and what goes wrong with them.
 
 use std::time::Duration;
+use switchboard_core::message::PushedBy;
 
 use super::faults::{FaultPlace, ms};
 use super::{FAULTS, HEAL, ScheduleMaker, USERS};
@@ -149,6 +150,8 @@ impl ScheduleMaker {
                 to: to.clone(),
                 name: format!("f{nth}"),
                 durable: Durability::Plain,
+                by: PushedBy::Application,
+                within: None,
             };
             self.put(at, act);
         }

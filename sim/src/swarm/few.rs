@@ -3,6 +3,7 @@
 //! else covers for it.
 
 use std::time::Duration;
+use switchboard_core::message::PushedBy;
 
 use super::faults::ms;
 use super::heal::healing;
@@ -137,6 +138,8 @@ impl ScheduleMaker {
             to: To::User(USER.to_owned()),
             name: name.clone(),
             durable: Durability::Written,
+            by: PushedBy::Application,
+            within: None,
         };
         self.put(at, push);
         if self.below(4, "few repeats", nth) == 0 {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::time::Duration;
+use switchboard_core::message::PushedBy;
 
 use super::{AT_REST, CONVERGED, FAULTS, HEAL, LEAVE, ScheduleMaker};
 use crate::noise::Noise;
@@ -55,6 +56,8 @@ pub fn healed_at(schedule: &Schedule, moment: Duration) -> Schedule {
                 to: To::User(user.clone()),
                 name: format!("healed{}.{}", index + 1, host.0 + 1),
                 durable: Durability::Plain,
+                by: PushedBy::Application,
+                within: None,
             };
             put(after(CONVERGED) + Duration::from_millis(100), push);
         }

@@ -3,6 +3,7 @@
 //! nothing of it can be left.
 
 use std::time::Duration;
+use switchboard_core::message::PushedBy;
 
 use super::mask::Kind;
 use super::{FAULTS, ScheduleMaker, USERS};
@@ -81,6 +82,8 @@ impl ScheduleMaker {
                 to,
                 name,
                 durable: Durability::Plain,
+                by: PushedBy::Application,
+                within: None,
             };
             self.put(at, push);
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use switchboard_core::config::{Config, SlowConsumer};
+use switchboard_core::message::PushedBy;
 
 use crate::noise::{Noise, Purpose, of_name};
 use crate::report::Report;
@@ -55,6 +56,9 @@ const LONE: u64 = 2;
 const OLD: Duration = Config::FAILOVER_TAIL.saturating_add(Duration::from_secs(5));
 /// So many connections are there then, at most.
 const OLD_CLIENTS: u64 = 160;
+
+/// So many pushes at terminals an instance remembers at most, in half of the worlds with tight limits.
+const FEW_REMEMBERED: u64 = 64;
 
 /// What can happen to whom is too slow, where limits are tight.
 const POLICIES: [SlowConsumer; 3] = [
@@ -304,12 +308,15 @@ impl ScheduleMaker {
         log: LogSettings,
     ) -> Schedule {
         self.items.sort_by_key(|item| item.at);
+        let forgets = tight.is_some() && self.below(2, "forgets", 0) == 0;
+        let remembers = forgets.then(|| self.below(FEW_REMEMBERED, "remembers", 0) as u32 + 1);
         Schedule {
             seed,
             instances: self.instances,
             lease: self.lease,
             reconnect,
             tight,
+            remembers,
             log,
             flaw: None,
             expects: None,
@@ -436,6 +443,8 @@ impl ScheduleMaker {
             to,
             name,
             durable: Durability::Plain,
+            by: PushedBy::Application,
+            within: None,
         };
         self.put(at, act);
     }

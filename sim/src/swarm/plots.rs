@@ -3,6 +3,7 @@
 //! together than a free search of [few](super::few) finds is found here.
 
 use std::time::Duration;
+use switchboard_core::message::PushedBy;
 
 use super::faults::ms;
 use super::few::{FewFault, USER};
@@ -172,6 +173,8 @@ impl ScheduleMaker {
             to: To::User(USER.to_owned()),
             name: "m1".to_owned(),
             durable: Durability::Written,
+            by: PushedBy::Application,
+            within: None,
         };
         self.put(at + ms(1), push);
         let stops = self.span(ms(1), ms(50), "plot stops", 0);
@@ -227,6 +230,8 @@ impl ScheduleMaker {
             to: To::User(USER.to_owned()),
             name: name.to_owned(),
             durable: Durability::Written,
+            by: PushedBy::Application,
+            within: None,
         };
         self.put(at, push);
     }

@@ -1,6 +1,7 @@
 //! Faults that are aimed at a moment: a move, a kill or a cut in every phase of a push.
 
 use std::time::Duration;
+use switchboard_core::message::PushedBy;
 
 use super::ScheduleMaker;
 use super::faults::{FaultPlace, ms};
@@ -56,6 +57,8 @@ impl ScheduleMaker {
             to: To::User(self.user_of(client).to_owned()),
             name: format!("r{nth}"),
             durable: Durability::Plain,
+            by: PushedBy::Application,
+            within: None,
         };
         let after = match self.below(2, "at once", nth) {
             0 => Duration::ZERO,

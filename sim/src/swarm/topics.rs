@@ -1,6 +1,7 @@
 //! Topics: in some schedules clients join and leave them, on top of all else.
 
 use std::time::Duration;
+use switchboard_core::message::PushedBy;
 
 use super::faults::ms;
 use super::lone::{QUIET, SHOWN};
@@ -308,6 +309,8 @@ impl ScheduleMaker {
             to: self.to_topics(1_000 + nth),
             name: format!("tj{nth}"),
             durable: Durability::Plain,
+            by: PushedBy::Application,
+            within: None,
         };
         let after = match self.below(2, "joined at once", nth) {
             0 => Duration::ZERO,

@@ -12,6 +12,7 @@ pub(super) const SETTINGS: &[&str] = &[
     "lease TIME",
     "reconnect TIME",
     "tight POLICY",
+    "remembers N",
     "log-records N",
     "log-age TIME",
     "log-check TIME",
@@ -52,8 +53,8 @@ const ITEMS: &[(&str, &[&str])] = &[
     (
         "push",
         &[
-            "push i1 USER[,USER...]|everyone NAME [durable [confirmed]]",
-            "push i1 topics TOPIC[,TOPIC...] [except NAME] NAME [durable [confirmed]]",
+            "push i1 USER[,USER...]|everyone NAME [durable [confirmed]] [published] [within TIME]",
+            "push i1 topics TOPIC[,TOPIC...] [except NAME] NAME [durable [confirmed]] [published] [within TIME]",
         ],
     ),
     ("join", &["join i1 USER TOPIC NAME [durable]"]),

@@ -45,6 +45,7 @@ fn parse(text: &str) -> Result<Schedule, ScheduleError> {
         lease: Duration::from_secs(10),
         reconnect: None,
         tight: None,
+        remembers: None,
         log: LogSettings::DEFAULT,
         flaw: None,
         expects: None,
@@ -89,6 +90,7 @@ fn print(schedule: &Schedule, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         lease,
         reconnect,
         tight,
+        remembers,
         log: LogSettings {
             records,
             age,
@@ -108,6 +110,9 @@ fn print(schedule: &Schedule, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     }
     if let Some(policy) = tight {
         write!(f, "  tight {}", name_of(POLICIES, policy))?;
+    }
+    if let Some(remembers) = remembers {
+        write!(f, "  remembers {remembers}")?;
     }
     if let Some(records) = records {
         write!(f, "  log-records {records}")?;
@@ -148,6 +153,7 @@ fn head(schedule: &mut Schedule, words: &[&str]) -> Read<()> {
             "lease" => schedule.lease = span(value)?,
             "reconnect" => schedule.reconnect = Some(span(value)?),
             "tight" => schedule.tight = Some(from_table(POLICIES, value)?),
+            "remembers" => schedule.remembers = Some(number32(value)?),
             "log-records" => schedule.log.records = Some(number32(value)?),
             "log-age" => schedule.log.age = Some(span(value)?),
             "log-check" => schedule.log.check = Some(span(value)?),
@@ -178,7 +184,7 @@ mod tests {
     use super::*;
 
     const EVERY_ITEM: &str = "\
-switchboard-sim 1  seed 0x5eed  instances 3  lease 10.000s  reconnect 0.100s  tight drop-oldest  log-records 4  log-age 20.000s  log-check 5.000s
+switchboard-sim 1  seed 0x5eed  instances 3  lease 10.000s  reconnect 0.100s  tight drop-oldest  remembers 40  log-records 4  log-age 20.000s  log-check 5.000s
 0.500s  client c1 connects i1 as alice
 0.500250s  client c2 connects anywhere as bob
 0.600s  client c3 connects i2 as bob for 20.000s
@@ -218,6 +224,10 @@ switchboard-sim 1  seed 0x5eed  instances 3  lease 10.000s  reconnect 0.100s  ti
 2.000s  join i1 alice news j1
 2.000s  leave i2 alice news j2 durable
 2.000s  push i1 alice m4 durable
+2.000s  push i1 alice m8 within 0.300s
+2.000s  push i1 alice m9 durable confirmed within 0.300s
+2.000s  push i1 topics news m10 durable published
+2.000s  push i1 topics news m11 published within 0.300s
 2.000s  push i1 alice,bob m5 durable
 2.000s  push i1 alice m6 durable confirmed
 2.000s  client c1 confirms

@@ -1,5 +1,7 @@
 //! Items, as they are read: the first word says which form the others have.
 
+use switchboard_core::message::PushedBy;
+
 use super::forms::{first_words, forms};
 use super::redis::{WRITE_ERRORS, redis_act, redis_next};
 use super::words::{
@@ -101,6 +103,14 @@ fn wrong<T>(first: &str) -> Read<T> {
 }
 
 fn push(words: &[&str], instances: usize) -> Read<Act> {
+    let (words, within) = match words {
+        [words @ .., "within", time] => (words, Some(span(time)?)),
+        words => (words, None),
+    };
+    let (words, by) = match words {
+        [words @ .., "published"] => (words, PushedBy::Terminal),
+        words => (words, PushedBy::Application),
+    };
     let (words, durable) = match words {
         [words @ .., "durable"] => (words, Durability::Written),
         [words @ .., "durable", "confirmed"] => (words, Durability::Confirmed),
@@ -113,6 +123,8 @@ fn push(words: &[&str], instances: usize) -> Read<Act> {
             to: audience(to)?,
             name: (*name).to_owned(),
             durable,
+            by,
+            within,
         }),
         _ => wrong("push"),
     }

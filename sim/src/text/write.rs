@@ -3,6 +3,8 @@
 use std::fmt::{self, Display};
 use std::time::Duration;
 
+use switchboard_core::message::PushedBy;
+
 use super::redis::{Next, WRITE_ERRORS};
 use super::words::{HOW_CLOSED, LIES, MOMENTS, SENT, Span, name_of};
 use crate::schedule::{
@@ -71,6 +73,8 @@ impl Display for Act {
                 to,
                 name,
                 durable,
+                by,
+                within,
             } => {
                 let durable = match durable {
                     Durability::Plain => "",
@@ -78,7 +82,15 @@ impl Display for Act {
                     Durability::Confirmed => " durable confirmed",
                     Durability::Replicated => " durable replicated",
                 };
-                write!(f, "push {at} {to} {name}{durable}")
+                let by = match by {
+                    PushedBy::Application => "",
+                    PushedBy::Terminal => " published",
+                };
+                write!(f, "push {at} {to} {name}{durable}{by}")?;
+                match within {
+                    Some(within) => write!(f, " within {}", Span(*within)),
+                    None => Ok(()),
+                }
             }
             Self::Kick { at, to, name } => write!(f, "kick {at} {to} {name}"),
             Self::Where { at, user } => write!(f, "where {at} {user}"),

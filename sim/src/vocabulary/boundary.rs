@@ -235,6 +235,8 @@ pub struct TripOutline {
     pub op: OpId,
     /// Which link it takes.
     pub kind: TripKind,
+    /// How many operations it has.
+    pub operations: usize,
     /// Rows to be written, each with its epoch.
     pub registers: Vec<(ConnectionId, Epoch)>,
     /// So many times all leases are read.
@@ -550,6 +552,7 @@ impl TripOutline {
         let mut outline = Self {
             op: trip.op,
             kind: trip.kind,
+            operations: trip.operations.len(),
             registers: Vec::new(),
             views: 0,
             lease: None,

@@ -1,5 +1,6 @@
 //! Which part each item of a schedule concerns.
 
+use switchboard_core::config::Config;
 use switchboard_core::id::TopicId;
 use switchboard_core::message::{self, Action, Until};
 
@@ -74,6 +75,8 @@ impl World {
                 to,
                 name,
                 durable,
+                by,
+                within,
             } => {
                 let kept = KeptInLogs {
                     retention: schedule.log.retention(),
@@ -93,7 +96,8 @@ impl World {
                     }),
                 };
                 if let Some(to) = terminals.audience(to) {
-                    publishing.publish(cx, hosts, at.0, to, name, durable);
+                    let within = within.unwrap_or(Config::DEADLINE_DEFAULT);
+                    publishing.publish(cx, hosts, at.0, to, name, (durable, *by, within));
                 }
             }
             Act::Repeat { at, name } => publishing.repeat(cx, hosts, at.0, name),

@@ -53,6 +53,7 @@ fn outline() -> TripOutline {
     TripOutline {
         op: op(),
         kind: TripKind::Ordered,
+        operations: 1,
         registers: Vec::new(),
         views: 0,
         lease: None,

@@ -5,6 +5,7 @@ mod doubt;
 mod drain;
 mod ends;
 mod excuses;
+mod figures;
 mod recorder;
 mod strangers;
 mod times;

@@ -62,6 +62,17 @@ fn crowd(terminals: usize, then: &str) -> String {
     schedule + then
 }
 
+/// Two dozen pushes, the first again after 100 s, and others when the time of all is over.
+fn remembered() -> String {
+    let mut schedule = "1s  client c1 connects i1 as alice\n103s  repeat i1 m0\n".to_owned();
+    for number in 0..24 {
+        let (at, later) = (3000 + number * 100, 140_000 + number * 100);
+        writeln!(schedule, "{at}ms  push i1 alice m{number}").expect("a text has room");
+        writeln!(schedule, "{later}ms  push i1 alice n{number}").expect("a text has room");
+    }
+    schedule + "150s  heal"
+}
+
 fn all() -> Vec<Doctored> {
     let one = |rest: &str| format!("1s  client c1 connects i1 as alice\n{rest}");
     let nothing: fn(&mut Config) = |_| {};
@@ -124,6 +135,42 @@ fn all() -> Vec<Doctored> {
             set: nothing,
             sooner: Some(|real| real.link_heartbeat = millis(1500)),
             later: Some(|real| real.link_heartbeat = secs(6)),
+        },
+        Doctored {
+            setting: "repeat_memory",
+            checker: "remembered",
+            schedule: remembered(),
+            set: nothing,
+            // That is for `no-duplicate` to say, to a push that comes again.
+            sooner: None,
+            later: Some(|real| real.repeat_memory = secs(240)),
+        },
+        Doctored {
+            setting: "repeat_memory",
+            checker: "no-duplicate",
+            schedule: remembered(),
+            set: nothing,
+            sooner: Some(|real| real.repeat_memory = secs(60)),
+            later: None,
+        },
+        Doctored {
+            setting: "repeat_entries",
+            checker: "limits",
+            schedule: remembered(),
+            set: |config| config.repeat_entries = 8,
+            sooner: None,
+            later: Some(|real| real.repeat_entries = 16),
+        },
+        Doctored {
+            setting: "repeat_entries",
+            checker: "no-duplicate",
+            schedule:
+                "1s  client c1 connects i1 as alice\n5s  push i1 alice m1\n6s  push i1 alice m2\n\
+                       7s  push i1 alice m3\n8s  repeat i1 m1\n20s  heal"
+                    .to_owned(),
+            set: |config| config.repeat_entries = 8,
+            sooner: Some(|real| real.repeat_entries = 2),
+            later: None,
         },
         Doctored {
             setting: "lease_renewal",
@@ -357,6 +404,7 @@ fn nothing() -> TripOutline {
     TripOutline {
         op: trips().last().expect("a round trip").op,
         kind: TripKind::Ordered,
+        operations: 1,
         registers: Vec::new(),
         views: 0,
         lease: None,
