@@ -128,7 +128,7 @@ impl Act {
         } = self
             && !deadlines.contains(within)
         {
-            return Err("a push is to be answered within 1ms to 3s".to_owned());
+            return Err("a push is to be answered within 10ms to 3s".to_owned());
         }
         if let Self::ReadSlowly { every, .. } = self
             && *every < MIN_EVERY

@@ -357,8 +357,9 @@ expect violation orphan-debt by 20.000s
             ),
             (
                 "push i1 alice",
-                "`push i1 USER[,USER...]|everyone NAME [durable [confirmed]]`",
+                "`push i1 USER[,USER...]|everyone NAME [durable [confirmed]] [published] [within TIME]`",
             ),
+            ("push i1 alice m1 within 4s", "within 10ms to 3s"),
             ("push i1 , m2", "the user id is empty"),
             ("push i1 everyone,a m2", "stands for all of them"),
             ("push i1 topics a* m2", "is not one topic"),
