@@ -183,11 +183,12 @@ impl LeaseTimes {
         match outgoing {
             Outgoing::Joined {
                 topic,
-                degraded: false,
+                degraded,
                 log,
             } => {
+                let is_new = self.members.insert((session, topic.clone()));
                 // Who follows its log is told when that was read.
-                let has_become = self.members.insert((session, topic.clone())) && log.is_none();
+                let has_become = is_new && !degraded && log.is_none();
                 let this = &watch.scene().sessions()[session];
                 let (now, host) = (watch.now(), this.life().map_or(0, |life| life.host));
                 let lately = now.before(Duration::from_secs(1));
