@@ -171,7 +171,7 @@ impl Figure {
             Intake::DirectoryUp | Intake::DirectoryDown => {
                 self.writes.clear();
                 self.refused.clear();
-                self.unlinked = true;
+                self.unlinked = matches!(intake, Intake::DirectoryDown);
             }
             _ => {}
         }
@@ -189,8 +189,14 @@ impl Figure {
         }
         let scene = watch.scene();
         let tables = scene.host(life.host)?.tables()?;
-        // Whoever has joined a topic since is to be told whether its row stands.
-        if unlinked && tables.refused_rows > tables.topics {
+        // Whoever joins a topic is to be told whether its row stands, also without a link.
+        let has_topics = || {
+            scene
+                .sessions()
+                .iter()
+                .any(|session| session.topics().count() > 0)
+        };
+        if unlinked && tables.refused_rows > 0 && !has_topics() {
             return Some(format!(
                 "has {} rows to try again on a link that has gone",
                 tables.refused_rows
