@@ -1,6 +1,7 @@
 //! `figures`: what an instance says of itself while something goes on is at least what is known to be there.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use switchboard_core::config::Config;
 use switchboard_core::frame::Outgoing;
@@ -13,8 +14,12 @@ use crate::boundary::{Intake, Output};
 use crate::checker::{Checker, Watch};
 use crate::observed::{HandIn, Life, Observed, Topic};
 
+/// A wall clock counts milliseconds.
+const TICK: Duration = Duration::from_millis(1);
+
 /// At the end of a turn tables of an instance have what that turn has put into them: terminals that were greeted without a
-/// row, and rows that the directory has refused, of which none is left when the link has gone. What it counts of repeats is no less than what receipts show of them.
+/// row, and rows that the directory has refused, of which none is left when the link has gone. What it counts of repeats
+/// is no less than what receipts show of them.
 #[derive(Clone, Debug, Default)]
 pub struct Figures {
     hosts: BTreeMap<Life, Figure>,
@@ -204,7 +209,9 @@ impl Figure {
         }
         // What has ended, or is about to, lacks nothing.
         let is_there = |session: &usize| {
-            scene.sessions()[*session].is_open() && !may_be_closing(watch, *session)
+            let this = &scene.sessions()[*session];
+            let has_expired = this.expires().is_some_and(|end| end <= watch.now() + TICK);
+            this.is_open() && !has_expired && !may_be_closing(watch, *session)
         };
         let sessions = (refused.iter()).filter_map(|connection| scene.session_of(*connection));
         let refused = sessions.filter(is_there).count();
