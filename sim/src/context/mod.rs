@@ -204,6 +204,17 @@ impl Context {
         }
     }
 
+    /// Ways are slow everywhere, or are so no more. What they have held up then comes until `through`.
+    pub(crate) fn ways_are_slow(&mut self, kind: FaultKind, are_slow: bool, through: Instant) {
+        let were_slow = self.ledger.lasts(kind, Scope::All, self.now);
+        self.fault_ends(kind, None);
+        if are_slow {
+            self.fault_opens(kind, Scope::All);
+        } else if were_slow {
+            self.fault(kind, Scope::All, through);
+        }
+    }
+
     /// Whether any checker is told of this.
     pub(crate) fn watches(&self, topic: Topic) -> bool {
         self.watched.contains(&topic)

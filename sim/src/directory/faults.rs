@@ -69,17 +69,15 @@ impl Directory {
                 self.redis.flush_scripts();
             }
             RedisAct::Latency(latency) => {
+                // Nothing overtakes what may have been asked before.
+                let through = cx.now + noise::at_most(self.latency.base());
                 self.latency.set(cx.now, *latency);
-                cx.fault_ends(FaultKind::RedisSlow, None);
                 // Below that every round trip ends in time.
-                if noise::at_most(*latency) * 2 >= cx.config.directory_timeout {
-                    cx.fault_opens(FaultKind::RedisSlow, Scope::All);
-                }
-                cx.fault_ends(FaultKind::RedisLags, None);
+                let is_slow = noise::at_most(*latency) * 2 >= cx.config.directory_timeout;
+                cx.ways_are_slow(FaultKind::RedisSlow, is_slow, through);
                 // There and back, twice; that all four ways are as slow as one may be does not happen.
-                if noise::at_most(*latency) * 3 >= cx.config.hello_grace {
-                    cx.fault_opens(FaultKind::RedisLags, Scope::All);
-                }
+                let lags = noise::at_most(*latency) * 3 >= cx.config.hello_grace;
+                cx.ways_are_slow(FaultKind::RedisLags, lags, through);
             }
         }
         None

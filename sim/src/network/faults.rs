@@ -108,13 +108,13 @@ impl Network {
 
     /// The base of the delay between instances is another one.
     pub(crate) fn set_latency(&mut self, cx: &mut Context, latency: Duration) {
+        // Nothing overtakes what may have been sent before.
+        let through = cx.now + noise::at_most(self.latency.base());
         self.latency.set(cx.now, latency);
-        cx.fault_ends(FaultKind::LinkSlow, None);
         // A link is opened in six ways, of which two are stalled at most.
         let opened = noise::at_most(latency) * 2 + latency.saturating_mul(8);
-        if opened >= cx.config.link_timeout {
-            cx.fault_opens(FaultKind::LinkSlow, Scope::All);
-        }
+        let are_slow = opened >= cx.config.link_timeout;
+        cx.ways_are_slow(FaultKind::LinkSlow, are_slow, through);
     }
 
     /// Nothing is cut, clogged or refused, and links are as fast as by default.
