@@ -13,7 +13,7 @@ use super::counters::Counters;
 use crate::checker::{Checker, Watch};
 use crate::ledger::{FaultKind, Scope};
 use crate::observed::{Account, Life, Observed, Quiescence, Topic};
-use crate::publishing::HandInProgress;
+use crate::publishing::{HandInProgress, Published};
 use crate::terminals::Pace;
 
 /// The hello comes first and has the connection's name; a push has its id and the key by which its terminals
@@ -46,6 +46,8 @@ struct Record {
     unplaced: bool,
     /// Bytes of the pushes among the frames.
     bytes: u64,
+    /// What it has wanted of topics.
+    wishes: usize,
     /// It has ended the connection, with a Close frame or without.
     closing: Option<Option<CloseCode>>,
     /// How its socket has ended, and when.
@@ -85,6 +87,7 @@ impl Checker for TerminalTold {
                     Heard::Unwanted => sent.dropped += 1,
                 }
             }
+            Observed::Wished { session, .. } => self.of(*session).wishes += 1,
             Observed::Given { session, outgoing } => self.given(watch, *session, outgoing),
             Observed::Closing { session, code } => {
                 let closing = &mut self.of(*session).closing;
@@ -363,7 +366,8 @@ impl TerminalTold {
             }
             // Whether its queue can have been full is for `limits` to say.
             CloseCode::SlowConsumer => {
-                scene.config().slow_consumer == SlowConsumer::Close && this.follow().is_none()
+                let closes = scene.config().slow_consumer == SlowConsumer::Close;
+                closes && this.follow().is_none() || self.asks_without_end(watch, session)
             }
             // And whether it has read.
             CloseCode::PingTimeout => true,
@@ -379,5 +383,21 @@ impl TerminalTold {
             // And whether there are so many, for `limits`.
             CloseCode::TooManyConnections => !this.is_known_by_handshake(),
         }
+    }
+
+    /// Whether a terminal that did not read has wanted so much of topics that no more words about them may wait: two for
+    /// each wish.
+    fn asks_without_end(&self, watch: &Watch<'_>, session: usize) -> bool {
+        let scene = watch.scene();
+        let user = scene.sessions()[session].user();
+        let unread = watch.excuse(Instant::START, watch.now(), |excuse| {
+            excuse.kind == FaultKind::SlowReader && excuse.scope == Scope::Session(session)
+        });
+        let joined = |push: &&Published| {
+            matches!(push.action(), Action::Join(_) | Action::Leave(_)) && push.is_for(user)
+        };
+        let wishes = self.told.get(session).map_or(0, |told| told.wishes);
+        let wishes = wishes + scene.pushes().iter().filter(joined).count();
+        unread.is_some() && 2 * wishes >= scene.config().topic_words()
     }
 }

@@ -346,6 +346,12 @@ impl Config {
     pub const SILENT_HEARTBEATS: u32 = 3;
     /// Round trips to the directory under way, at most. What comes meanwhile shares the next one.
     pub const TRIPS_IN_FLIGHT: usize = 16;
+    /// Words about topics that wait for a terminal, at most: as many as it may have topics, and so many more, for joining and
+    /// for leaving each. One that asks without end and reads nothing is closed.
+    pub const fn topic_words(&self) -> usize {
+        2 * self.connection_topics.saturating_add(8)
+    }
+
     /// Repeats of a push that wait for what becomes of the first one at a terminal, at most. An honest caller repeats a push
     /// a few times.
     pub const REPEATS_WAITING: usize = 16;

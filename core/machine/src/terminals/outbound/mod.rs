@@ -164,7 +164,7 @@ impl Outbound {
     ///
     /// More such words wait than an honest terminal can cause: each topic that it may be a member of, joined and left.
     pub(super) fn say_of_topic(&mut self, word: TopicWord, config: &Config) -> Result<(), NoRoom> {
-        if self.topic_words >= 2 * config.connection_topics.saturating_add(WORDS) {
+        if self.topic_words >= config.topic_words() {
             return Err(NoRoom::Yet);
         }
         self.topic_words += 1;
