@@ -89,7 +89,8 @@ impl NoDuplicate {
     }
 
     /// Whether an instance may have forgotten a push that one of its terminals has got: its time is over; its memory was full
-    /// since; or, as a member of several of its topics, so many others were to be remembered.
+    /// since, and it is repeated, or is to members of one topic; or, as a member of several of its topics, so many others
+    /// were to be remembered.
     fn may_be_forgotten(&self, scene: Scene<'_>, session: usize, push: usize) -> bool {
         let (this, published) = (&scene.sessions()[session], &scene.pushes()[push]);
         let (first, config) = (published.first(), scene.config());
@@ -98,7 +99,7 @@ impl NoDuplicate {
         };
         let full = self.full.get(&life).is_some_and(|full| *full >= first);
         first + config.repeat_memory <= scene.now()
-            || full && published.topics().len() < 2
+            || full && (published.topics().len() < 2 || published.times().len() > 1)
             || published.topics().len() > 1 && others_take_its_place(scene, life, published)
     }
 }
