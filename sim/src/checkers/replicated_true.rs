@@ -7,19 +7,23 @@ use switchboard_core::directory::log::{LogOperation, LogReply};
 use switchboard_core::directory::{Operation, Reply};
 use switchboard_core::message::{ChannelLog, Durability, InLog, Receipt};
 use switchboard_core::position::Position;
+use switchboard_core::time::Instant;
 
 use super::receipt_true::in_doubt;
 use crate::checker::{Checker, Watch};
+use crate::ledger::FaultKind;
 use crate::observed::{HandIn, Observed, Topic};
 use crate::publishing::Published;
 
 /// A receipt says that a replica has a record only if a primary that knew this record then has waited for one; that the
 /// replica has it, `log-durable` sees when that takes over. It says something of each record of a push that waits for
-/// a replica, and of nothing else. That none is known to have it has a cause.
+/// a replica, and of nothing else. That none is known to have it has a cause: a fault, or that the primary has it no more.
 #[derive(Clone, Debug, Default)]
 pub struct ReplicatedTrue {
     /// Records that a replica had when the primary was asked.
     replicated: BTreeMap<Channel, Vec<Position>>,
+    /// When a log was last deleted.
+    deleted: BTreeMap<Channel, Instant>,
 }
 
 impl Checker for ReplicatedTrue {
@@ -34,6 +38,13 @@ impl Checker for ReplicatedTrue {
     fn on_event(&mut self, event: &Observed, watch: &mut Watch<'_>) {
         match event {
             Observed::Executed(executed) => {
+                if let Operation::Log {
+                    channel,
+                    operation: LogOperation::Delete { .. },
+                } = &executed.operation
+                {
+                    self.deleted.insert(channel.clone(), watch.now());
+                }
                 if let Operation::Log {
                     channel,
                     operation: LogOperation::Confirm { position, .. },
@@ -85,7 +96,16 @@ impl ReplicatedTrue {
                 (Some(false), Some(_)) if is_forgotten(watch, published, log) => watch.held(),
                 (Some(false), Some(_)) => {
                     let handed_in = &published.times()[hand_in.time];
-                    match in_doubt(watch, handed_in.life, handed_in.at, false) {
+                    let deleted = self.deleted.get(&log.channel);
+                    if deleted.is_some_and(|at| *at >= handed_in.at) {
+                        watch.held();
+                        continue;
+                    }
+                    let thrown_away = watch.excuse(handed_in.at, watch.now(), |excuse| {
+                        excuse.kind == FaultKind::RedisLostLog
+                    });
+                    let doubt = || in_doubt(watch, handed_in.life, handed_in.at, false);
+                    match thrown_away.or_else(doubt) {
                         Some(excuse) => watch.excused(excuse),
                         None => self.wrong(watch, hand_in, log),
                     }
