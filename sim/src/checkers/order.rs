@@ -1,6 +1,6 @@
 //! `order`: a terminal gets the pushes of one instance for one user in their order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use switchboard_core::id::TopicId;
 use switchboard_core::message::Audience;
@@ -15,12 +15,15 @@ use crate::publishing::HandInProgress;
 ///
 /// A push that was handed in more than once may come from any of these times: it is too late only if
 /// all of them lie before all those of a push that came earlier. Pushes to everyone have a pace of
-/// their own, those that were handed in at several instances no order, and durable ones that of the log.
+/// their own, those that were handed in at several instances no order, and durable ones that of the log. Whether one may
+/// come once more is for `no-duplicate` to say.
 #[derive(Clone, Debug, Default)]
 pub struct Order {
     /// Of the pushes of each instance that a session got, the latest first time: of those to users, and of those to topics
     /// by the first of these by name.
     latest: BTreeMap<(usize, Life, Option<TopicId>), u64>,
+    /// What sessions have got.
+    got: BTreeSet<(usize, usize)>,
 }
 
 impl Checker for Order {
@@ -50,6 +53,9 @@ impl Checker for Order {
         let elsewhere = taken().any(|time| time.life != first.life);
         let by_the_log = published.durable().is_some();
         if elsewhere || by_the_log || *published.to() == Audience::Everyone {
+            return;
+        }
+        if !self.got.insert((*session, *push)) {
             return;
         }
         let topic = match published.to() {
