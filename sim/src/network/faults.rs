@@ -63,6 +63,7 @@ impl Network {
         let noticed = cx.now + cx.config.link_heartbeat * Config::SILENT_HEARTBEATS;
         let scope = Scope::Between(one, other);
         cx.fault(FaultKind::HalfOpen, scope, noticed);
+        self.ends_dials(cx, carries);
         for index in 0..self.pipes.len() {
             let pipe = &mut self.pipes[index];
             if !pipe.is_between(one, other) {
@@ -93,16 +94,21 @@ impl Network {
             return;
         }
         cx.fault(FaultKind::LinkReset, Scope::Between(one, other), cx.now);
-        let begun = |pipe: &Pipe| between(pipe) && pipe.handshake != Handshake::Over;
-        if let Some(pipe) = self.pipes.iter().find(|pipe| begun(pipe)) {
-            let (from, to) = (pipe.dialler.life.host, pipe.acceptor.life.host);
-            cx.fault(FaultKind::DialsRefused, Scope::Between(from, to), cx.now);
-        }
+        self.ends_dials(cx, between);
         for index in 0..self.pipes.len() {
             if self.pipes[index].is_between(one, other) {
                 self.down(cx, hosts, index, true, LinkFailure::Broken);
                 self.down(cx, hosts, index, false, LinkFailure::Broken);
             }
+        }
+    }
+
+    /// Attempts to open these links have failed.
+    fn ends_dials(&self, cx: &mut Context, which: impl Fn(&Pipe) -> bool) {
+        let begun = |pipe: &&Pipe| which(pipe) && pipe.handshake != Handshake::Over;
+        if let Some(pipe) = self.pipes.iter().find(begun) {
+            let (from, to) = (pipe.dialler.life.host, pipe.acceptor.life.host);
+            cx.fault(FaultKind::DialsRefused, Scope::Between(from, to), cx.now);
         }
     }
 
