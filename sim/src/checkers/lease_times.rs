@@ -32,8 +32,8 @@ const WRITTEN: Duration = Duration::from_millis(100);
 /// in time, and without a change no sooner; it takes an answer that comes in time and no other; and what was
 /// refused it tries again when it is time. It is ready for terminals once it has had a lease, unless it sends
 /// its own away; and when it ends its lease is given back, if it can be, and it waits for no more. It
-/// tells terminals that they are members while it holds a lease. That its rows are back, or that one is missing, its lease says at once. It claims no lease that it holds, and renews
-/// none that it can know not to stand there.
+/// tells terminals that they are members while it holds a lease. That its rows are back, or that one is missing, its lease
+/// says at once. It claims no lease that it holds, and renews none that it can know not to stand there.
 #[derive(Clone, Debug, Default)]
 pub struct LeaseTimes {
     terms: BTreeMap<usize, Terms>,
@@ -491,7 +491,12 @@ impl Terms {
     fn ask(&self, watch: &Watch<'_>, host: usize, trip: &TripOutline) -> Option<&'static str> {
         let config = watch.scene().config();
         let now = watch.now();
-        let waited = (self.crowded).is_some_and(|at| now <= at + config.directory_timeout);
+        // One that waited for a round trip when its instance stood still leaves beside what is asked for then.
+        let stood_still = watch.excuse(now.before(config.directory_timeout), now, |excuse| {
+            excuse.kind.part() == Part::Process && excuse.scope == Scope::Instance(host)
+        });
+        let since = stood_still.map_or(now, |pause| pause.from);
+        let waited = (self.crowded).is_some_and(|at| since <= at + config.directory_timeout);
         if trip.views > 1 && !waited {
             return Some("reads the leases twice at a time");
         }
