@@ -11,7 +11,7 @@ use switchboard_core::time::Instant;
 use super::lateness::is_late;
 use crate::boundary::{Intake, Output};
 use crate::checker::{Checker, Watch};
-use crate::ledger::Part;
+use crate::ledger::{Part, Scope};
 use crate::observed::{Life, Observed, Quiescence, Topic};
 
 /// Links that nobody has proven, at most, if fewer are not the limit of all.
@@ -303,7 +303,7 @@ impl HostLinks {
             Output::Dial { link, instance } => {
                 self.begins(*link, Some(*instance), now);
                 let from = self.cooling.remove(instance);
-                self.dialled_too_soon(watch, from)
+                self.dialled_too_soon(watch, life.host, from)
             }
             Output::LinkProven(link) => {
                 match self.links.get_mut(link) {
@@ -352,7 +352,12 @@ impl HostLinks {
         suspect.or(found)
     }
 
-    fn dialled_too_soon(&self, watch: &mut Watch<'_>, from: Option<Instant>) -> Option<String> {
+    fn dialled_too_soon(
+        &self,
+        watch: &mut Watch<'_>,
+        host: usize,
+        from: Option<Instant>,
+    ) -> Option<String> {
         let now = watch.now();
         let Some(from) = from else {
             watch.held();
@@ -362,8 +367,13 @@ impl HostLinks {
             watch.held();
             return None;
         }
-        // An instance that a disturbed directory has hidden and shown again is a new one.
-        let lately = now.before(watch.scene().config().lease);
+        // An instance that a disturbed directory has hidden and shown again is a new one. Whoever stood still reads late
+        // what was so before.
+        let lease = watch.scene().config().lease;
+        let stood_still = watch.excuse(now.before(lease), now, |excuse| {
+            excuse.kind.part() == Part::Process && excuse.scope == Scope::Instance(host)
+        });
+        let lately = stood_still.map_or(now, |pause| pause.from).before(lease);
         let hidden = watch.excuse(lately, now, |excuse| excuse.kind.part() == Part::Directory);
         match hidden {
             Some(excuse) => {
