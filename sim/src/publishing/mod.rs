@@ -55,6 +55,22 @@ pub struct Published {
     times: Vec<HandedIn>,
 }
 
+impl Published {
+    /// What an application hands in and does not want kept, with the default deadline.
+    fn new(name: &str, to: Audience, action: Action) -> Self {
+        Self {
+            id: id_of(name),
+            action,
+            to,
+            durable: None,
+            keeps: false,
+            by: PushedBy::Application,
+            within: Config::DEADLINE_DEFAULT,
+            times: Vec::new(),
+        }
+    }
+}
+
 // A moment looks at whom a push is for; how many times it was handed in is a part of its noise.
 impl Fingerprint for Published {
     fn fingerprint(&self, to: &mut Print) {
@@ -197,9 +213,6 @@ impl Published {
     }
 }
 
-/// Who hands in what is no push of the schedule, and until when it is to be answered.
-const ASKED_FOR: (PushedBy, Duration) = (PushedBy::Application, Config::DEADLINE_DEFAULT);
-
 /// What was under way at the deadline of a push has arrived then.
 const ON_ITS_WAY: Duration = Duration::from_secs(1);
 
@@ -244,15 +257,13 @@ impl Publishing {
         (durable, by, within): (Option<KeptInLogs>, PushedBy, Duration),
     ) {
         let content = Bytes::from(content_of(name));
-        let action = Action::Frame(Payload::binary(content));
-        self.hand_in_first(
-            cx,
-            hosts,
-            host,
-            to,
-            name,
-            ((action, durable, false), (by, within)),
-        );
+        let push = Published {
+            durable,
+            by,
+            within,
+            ..Published::new(name, to, Action::Frame(Payload::binary(content)))
+        };
+        self.hand_in_first(cx, hosts, host, name, push);
     }
 
     /// The terminals of users are told to end.
@@ -264,15 +275,8 @@ impl Publishing {
         to: Audience,
         name: &str,
     ) {
-        let action = Action::Close(CloseCode::Kicked);
-        self.hand_in_first(
-            cx,
-            hosts,
-            host,
-            to,
-            name,
-            ((action, None, false), ASKED_FOR),
-        );
+        let push = Published::new(name, to, Action::Close(CloseCode::Kicked));
+        self.hand_in_first(cx, hosts, host, name, push);
     }
 
     /// The terminals of a user are told to join a topic, or to leave it.
@@ -287,15 +291,11 @@ impl Publishing {
         let Ok(user) = UserId::new(user) else {
             return;
         };
-        let to = Audience::User(user);
-        self.hand_in_first(
-            cx,
-            hosts,
-            host,
-            to,
-            name,
-            ((action, None, keeps), ASKED_FOR),
-        );
+        let push = Published {
+            keeps,
+            ..Published::new(name, Audience::User(user), action)
+        };
+        self.hand_in_first(cx, hosts, host, name, push);
     }
 
     /// Whether a push that does this to the terminals of a user can still be on its way to them.
@@ -319,36 +319,24 @@ impl Publishing {
         }
     }
 
+    /// A push of a name that is a new one.
     fn hand_in_first(
         &mut self,
         cx: &mut Context,
         hosts: &mut Hosts,
         host: usize,
-        to: Audience,
         name: &str,
-        ((action, durable, keeps), (by, within)): (
-            (Action, Option<KeptInLogs>, bool),
-            (PushedBy, Duration),
-        ),
+        published: Published,
     ) {
         if self.by_name.contains_key(name) {
             return;
         }
         let push = self.pushes.len();
         self.by_name.insert(name.to_owned(), push);
-        if let Action::Frame(payload) = &action {
+        if let Action::Frame(payload) = &published.action {
             self.by_content.insert(payload.bytes().clone(), push);
         }
-        self.pushes.push(Published {
-            id: id_of(name),
-            action,
-            to,
-            durable,
-            keeps,
-            by,
-            within,
-            times: Vec::new(),
-        });
+        self.pushes.push(published);
         self.hand_in_at(cx, hosts, host, push);
     }
 

@@ -548,11 +548,12 @@ impl Output {
 }
 
 impl TripOutline {
-    fn of(trip: &RoundTrip) -> Self {
-        let mut outline = Self {
-            op: trip.op,
-            kind: trip.kind,
-            operations: trip.operations.len(),
+    /// One of so many operations, of which none is known to ask for anything.
+    pub const fn new(op: OpId, kind: TripKind, operations: usize) -> Self {
+        Self {
+            op,
+            kind,
+            operations,
             registers: Vec::new(),
             views: 0,
             lease: None,
@@ -560,7 +561,11 @@ impl TripOutline {
             looks_up: false,
             topics: Vec::new(),
             heads: Vec::new(),
-        };
+        }
+    }
+
+    fn of(trip: &RoundTrip) -> Self {
+        let mut outline = Self::new(trip.op, trip.kind, trip.operations.len());
         for (place, operation) in trip.operations.iter().enumerate() {
             match operation {
                 Operation::Register {

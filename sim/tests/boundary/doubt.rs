@@ -50,18 +50,7 @@ fn op() -> OpId {
 
 /// A round trip with nothing in it.
 fn outline() -> TripOutline {
-    TripOutline {
-        op: op(),
-        kind: TripKind::Ordered,
-        operations: 1,
-        registers: Vec::new(),
-        views: 0,
-        lease: None,
-        unregisters: false,
-        looks_up: false,
-        topics: Vec::new(),
-        heads: Vec::new(),
-    }
+    TripOutline::new(op(), TripKind::Ordered, 1)
 }
 
 fn asks(step: LeaseStep) -> Observed {

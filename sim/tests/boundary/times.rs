@@ -401,18 +401,8 @@ fn a_lease_says_at_once_what_there_is_to_say_and_is_claimed_when_it_is_gone_and_
 
 /// A round trip that asks for nothing.
 fn nothing() -> TripOutline {
-    TripOutline {
-        op: trips().last().expect("a round trip").op,
-        kind: TripKind::Ordered,
-        operations: 1,
-        registers: Vec::new(),
-        views: 0,
-        lease: None,
-        unregisters: false,
-        looks_up: false,
-        topics: Vec::new(),
-        heads: Vec::new(),
-    }
+    let op = trips().last().expect("a round trip").op;
+    TripOutline::new(op, TripKind::Ordered, 1)
 }
 
 fn asks(trip: TripOutline) -> Observed {

@@ -249,10 +249,12 @@ fn refused_login(error: String, credentials: &Credentials) -> RedisError {
         return RedisError::Refused(error);
     }
     // A server that does not know a command repeats it.
-    let tells = error.contains(&credentials.password);
-    RedisError::Login(match tells || error.starts_with("ERR unknown command") {
-        true => "it knows no AUTH".to_owned(),
-        false => error,
+    RedisError::Login(if error.starts_with("ERR unknown command") {
+        "it knows no AUTH".to_owned()
+    } else if error.contains(&credentials.password) {
+        "it refuses AUTH".to_owned()
+    } else {
+        error
     })
 }
 
@@ -454,6 +456,7 @@ mod tests {
                 true,
                 "knows no AUTH",
             ),
+            ("-ERR s3cret is wrong\r\n", true, "it refuses AUTH"),
             (
                 "-ERR max number of clients reached\r\n",
                 false,
