@@ -28,7 +28,7 @@ use terminals::LoadTerminals;
 ///
 /// Exits with 1 if anything was lost, doubled or out of order, or a push was refused.
 #[derive(Debug, Parser)]
-#[command(name = "switchboard-load", version)]
+#[command(name = "switchboard-load", version, args_override_self = true)]
 struct LoadOptions {
     /// Where terminals connect; repeat it for several servers
     #[arg(
