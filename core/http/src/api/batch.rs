@@ -23,7 +23,7 @@ use super::body::{LONGEST, check_codings};
 use super::error::ApiError;
 use super::form::PushForm;
 use super::lines::Lines;
-use super::reply::{ByInstance, ByTerminal};
+use super::receipt::{ByInstance, ByTerminal, Json};
 use super::request::{self, Known, Options};
 use super::{Call, PATIENCE};
 use crate::metrics::Metrics;
@@ -286,8 +286,9 @@ where
     }
 
     /// Writes an object, with the number of its line before its fields.
-    fn write(&mut self, line: u64, object: &impl Serialize) {
-        let text = serde_json::to_vec(object).expect("all keys are texts");
+    fn write(&mut self, line: u64, object: &impl Json) {
+        let mut text = Vec::new();
+        object.write_to(&mut text);
         let numbered = format!("{{\"line\":{line},");
         self.written.extend_from_slice(numbered.as_bytes());
         self.written

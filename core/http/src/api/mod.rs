@@ -16,6 +16,7 @@ mod logs;
 mod page;
 mod parameter;
 mod public_url;
+mod receipt;
 mod reply;
 mod request;
 mod route;

@@ -1,4 +1,4 @@
-//! Receipts and other answers as JSON.
+//! Answers as JSON, but for [receipts](super::receipt).
 
 use std::borrow::Cow;
 
@@ -7,23 +7,15 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
 use http_body_util::Full;
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
-use switchboard_core::channel::Channel;
 use switchboard_core::directory::LeaseState;
-use switchboard_core::message::{
-    ChannelLog, ConnectionInfo, Connections, Counts, InLog, InstanceInfo, InstanceOutcome, Receipt,
-    TerminalOutcome,
-};
+use switchboard_core::message::{ConnectionInfo, Connections, InstanceInfo, Receipt};
 use switchboard_core::time::WallTime;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use switchboard_driver::{SilentInstance, Snapshot};
 
-/// A receipt, terminal by terminal.
-pub(crate) struct ByTerminal<'a>(pub(crate) &'a Receipt);
-
-/// A receipt, instance by instance.
-pub(crate) struct ByInstance<'a>(pub(crate) &'a Receipt);
+use super::receipt::{ByTerminal, Json};
 
 /// The connections of a user.
 pub(crate) struct ConnectionList<'a>(pub(crate) &'a Connections);
@@ -42,11 +34,11 @@ pub(crate) struct Readiness<'a> {
 }
 
 /// An answer with a JSON body.
-pub(crate) fn json(status: StatusCode, content: &impl Serialize) -> Response<Full<Bytes>> {
+pub(crate) fn json(status: StatusCode, content: &impl Json) -> Response<Full<Bytes>> {
     /// What a receipt for a few terminals needs.
     const CAPACITY: usize = 512;
     let mut body = Vec::with_capacity(CAPACITY);
-    serde_json::to_writer(&mut body, content).expect("a vector takes all, and all keys are texts");
+    content.write_to(&mut body);
     // For those who read it in a shell.
     body.push(b'\n');
     let mut response = Response::new(Full::new(body.into()));
@@ -69,25 +61,6 @@ pub(super) fn text(kind: &'static str, content: impl Into<Bytes>) -> Response<Fu
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response
-}
-
-impl Serialize for ByTerminal<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = head(self.0, serializer)?;
-        map.serialize_entry("terminals", &List(&self.0.terminals))?;
-        if self.0.truncated {
-            map.serialize_entry("truncated", &true)?;
-        }
-        map.end()
-    }
-}
-
-impl Serialize for ByInstance<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = head(self.0, serializer)?;
-        map.serialize_entry("instances", &List(&self.0.instances))?;
-        map.end()
-    }
 }
 
 impl Serialize for ConnectionList<'_> {
@@ -150,83 +123,6 @@ fn why(instance: &Snapshot) -> &'static str {
     }
 }
 
-fn head<S: Serializer>(receipt: &Receipt, serializer: S) -> Result<S::SerializeMap, S::Error> {
-    let mut map = serializer.serialize_map(None)?;
-    map.serialize_entry("push", &receipt.push.uuid())?;
-    map.serialize_entry("degraded", &receipt.degraded)?;
-    match receipt.logged.as_slice() {
-        [] => {}
-        [one] => map.serialize_entry("logged", &InLogText(one.logged))?,
-        several => map.serialize_entry("logged", &ByName(several))?,
-    }
-    match receipt.logged.as_slice() {
-        logs if logs.iter().all(|log| log.replicated.is_none()) => {}
-        [one] => map.serialize_entry("replicated", &one.replicated)?,
-        several => map.serialize_entry("replicated", &ReplicatedByName(several))?,
-    }
-    if let Some(kept) = receipt.kept {
-        map.serialize_entry("kept", &kept)?;
-    }
-    counts(&mut map, &receipt.counts)?;
-    Ok(map)
-}
-
-/// A position, or why there is none.
-struct InLogText(InLog);
-
-impl Serialize for InLogText {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.0 {
-            InLog::At(position) => serializer.collect_str(&position),
-            InLog::Expired => serializer.serialize_str("expired"),
-            InLog::Unknown => serializer.serialize_str("unknown"),
-            InLog::Refused => serializer.serialize_str("refused"),
-            InLog::Unlogged => serializer.serialize_none(),
-        }
-    }
-}
-
-/// The logs of several users, or of topics, by their names.
-struct ByName<'a>(&'a [ChannelLog]);
-
-impl Serialize for ByName<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let logs = self.0.iter();
-        serializer.collect_map(logs.map(|log| (name(&log.channel), InLogText(log.logged))))
-    }
-}
-
-/// Whether a replica has the records of several users, by their names. What is no record is left out.
-struct ReplicatedByName<'a>(&'a [ChannelLog]);
-
-impl Serialize for ReplicatedByName<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let records = self.0.iter();
-        let records = records.filter_map(|log| Some((name(&log.channel), log.replicated?)));
-        serializer.collect_map(records)
-    }
-}
-
-/// A push has logs of one kind.
-fn name(channel: &Channel) -> &str {
-    match channel {
-        Channel::User(user) => user.as_str(),
-        Channel::Topic(topic) => topic.as_str(),
-    }
-}
-
-fn counts<M: SerializeMap>(map: &mut M, counts: &Counts) -> Result<(), M::Error> {
-    map.serialize_entry("written", &counts.written)?;
-    map.serialize_entry("queued", &counts.queued)?;
-    if counts.kept > 0 {
-        map.serialize_entry("kept", &counts.kept)?;
-    }
-    if counts.acked > 0 {
-        map.serialize_entry("acked", &counts.acked)?;
-    }
-    map.serialize_entry("failed", &counts.failed())
-}
-
 /// A list of what each has a form of its own here.
 pub(super) struct List<'a, T>(pub(super) &'a [T]);
 
@@ -243,26 +139,6 @@ where
             list.serialize_element(&Item(item))?;
         }
         list.end()
-    }
-}
-
-impl Serialize for Item<'_, TerminalOutcome> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("user", self.0.user.as_str())?;
-        map.serialize_entry("connection", &self.0.connection.uuid())?;
-        map.serialize_entry("outcome", self.0.outcome.name())?;
-        map.end()
-    }
-}
-
-impl Serialize for Item<'_, InstanceOutcome> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("instance", &format_args!("{}", self.0.instance))?;
-        map.serialize_entry("answered", &self.0.answered)?;
-        counts(&mut map, &self.0.counts)?;
-        map.end()
     }
 }
 
@@ -331,49 +207,11 @@ fn calendar(moment: WallTime) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use switchboard_core::directory::{Lease, Load};
-    use switchboard_core::id::{ConnectionId, Epoch, InstanceId, PushId, UserId};
-    use switchboard_core::message::Outcome;
+    use switchboard_core::id::{ConnectionId, Epoch, InstanceId};
     use switchboard_core::stats::{Gauges, Stats};
     use uuid::Uuid;
 
     use super::*;
-
-    /// H25, H42: the receipt says what became of each terminal, and zeros for a user without any.
-    #[test]
-    fn a_receipt_names_each_terminal() {
-        let mut receipt = empty();
-        let nobody = r#"{"push":"00000000-0000-0000-0000-000000000001","degraded":false,"written":0,"queued":0,"failed":0,"terminals":[]}"#;
-        assert_eq!(text(&ByTerminal(&receipt)), nobody);
-
-        receipt.counts.add(Outcome::Written);
-        receipt.counts.add(Outcome::Gone);
-        receipt.counts.add(Outcome::Overflow);
-        receipt.degraded = true;
-        receipt.truncated = true;
-        receipt.terminals.push(TerminalOutcome {
-            user: UserId::new("a\"b").expect("a good user"),
-            connection: ConnectionId::new(Uuid::from_u128(2)),
-            outcome: Outcome::Unreachable,
-        });
-        let full = r#"{"push":"00000000-0000-0000-0000-000000000001","degraded":true,"written":1,"queued":0,"failed":2,"terminals":[{"user":"a\"b","connection":"00000000-0000-0000-0000-000000000002","outcome":"unreachable"}],"truncated":true}"#;
-        assert_eq!(text(&ByTerminal(&receipt)), full);
-    }
-
-    #[test]
-    fn a_broadcast_names_each_instance() {
-        let mut receipt = empty();
-        receipt.instances.push(InstanceOutcome {
-            instance: InstanceId::new(10),
-            answered: true,
-            counts: Counts {
-                written: 3,
-                overflow: 1,
-                ..Counts::default()
-            },
-        });
-        let expected = r#"{"push":"00000000-0000-0000-0000-000000000001","degraded":false,"written":0,"queued":0,"failed":0,"instances":[{"instance":"000000000000000a","answered":true,"written":3,"queued":0,"failed":1}]}"#;
-        assert_eq!(text(&ByInstance(&receipt)), expected);
-    }
 
     #[test]
     fn connections_and_instances_are_listed() {
@@ -455,20 +293,6 @@ mod tests {
             silent: &[],
         };
         assert_eq!(unready.reason().as_deref(), Some("no key"));
-    }
-
-    fn empty() -> Receipt {
-        Receipt {
-            kept: None,
-            listed: Vec::new(),
-            push: PushId::new(Uuid::from_u128(1)),
-            degraded: false,
-            logged: Vec::new(),
-            counts: Counts::default(),
-            terminals: Vec::new(),
-            truncated: false,
-            instances: Vec::new(),
-        }
     }
 
     fn text(content: &impl Serialize) -> String {

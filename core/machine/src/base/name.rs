@@ -33,7 +33,8 @@ fn check(text: &str) -> Result<SharedText, Fault> {
     if text.chars().any(char::is_control) {
         return Err(Fault::ControlCharacter);
     }
-    if text.split(['/', '\\']).any(is_dot_segment) {
+    // Most names have neither a dot nor what stands for one.
+    if text.contains(['.', '%']) && text.split(['/', '\\']).any(is_dot_segment) {
         return Err(Fault::DotSegment);
     }
     Ok(SharedText::from(text))

@@ -43,6 +43,9 @@ impl Lanes {
 
     pub(in crate::publish) fn get_mut(&mut self, key: &Key) -> Option<&mut Lane> {
         let place = self.place(key)?;
+        if self.last.as_ref().is_none_or(|(_, last)| *last != place) {
+            self.last = Some((key.clone(), place));
+        }
         self.all.get_mut(place)
     }
 
