@@ -120,16 +120,13 @@ impl Drop for Deadline {
 #[cfg(test)]
 mod tests {
     use std::pin::pin;
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::task::Wake;
 
     use super::*;
+    use crate::wake_count::WakeCount;
 
     #[test]
     fn who_keeps_deadlines_is_woken_for_an_earlier_one_and_ends_those_that_have_passed() {
-        let [keeper, waiter] = [(); 2].map(|()| Arc::new(WakeCount::default()));
-        let [keeping, waiting] = [&keeper, &waiter].map(|woken| Waker::from(Arc::clone(woken)));
+        let [(keeper, keeping), (_, waiting)] = [(); 2].map(|()| WakeCount::new());
         let start = clock::mono();
         let next = |deadlines: &mut Deadlines| deadlines.next(&keeping);
         let mut deadlines = Deadlines::default();
@@ -162,20 +159,5 @@ mod tests {
         assert_eq!(waiting(), 0);
         let passed = pin!(Deadline::after(Duration::ZERO));
         assert!(passed.poll(&mut cx).is_ready());
-    }
-
-    #[derive(Default)]
-    struct WakeCount(AtomicUsize);
-
-    impl WakeCount {
-        fn times(&self) -> usize {
-            self.0.load(Ordering::Relaxed)
-        }
-    }
-
-    impl Wake for WakeCount {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
     }
 }

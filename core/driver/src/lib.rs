@@ -80,6 +80,8 @@ mod tasks;
 pub mod testing;
 mod threads;
 mod transport;
+#[cfg(test)]
+mod wake_count;
 
 pub use admission::Admission;
 pub use answer::{ConnectBody, refusal};

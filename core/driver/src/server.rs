@@ -7,7 +7,6 @@ use std::time::Duration;
 use std::{fmt, thread};
 
 use arc_swap::ArcSwap;
-use async_channel::Receiver;
 use futures_channel::oneshot;
 use switchboard_core::config::{ClusterSecret, ConfigError, Identity};
 use switchboard_core::id::InstanceId;
@@ -19,7 +18,7 @@ use crate::clock;
 use crate::error::{Died, StartError};
 use crate::events::{Events, Queue};
 use crate::handle::Handle;
-use crate::inbox::{Inbox, Posted};
+use crate::inbox::{Inbox, Inputs};
 use crate::ingress::Door;
 use crate::login::Authenticator;
 use crate::members::{Addresses, Arrivals, Member, Shared};
@@ -200,7 +199,7 @@ fn new_instance(
     settings: &Settings,
     address: &str,
     secret: &ClusterSecret,
-) -> Result<(Instance, Member, Receiver<Posted>), ConfigError> {
+) -> Result<(Instance, Member, Inputs), ConfigError> {
     let id = InstanceId::new(u64::from_le_bytes(crate::random_bytes()));
     let identity = Identity {
         instance: id,
@@ -272,7 +271,7 @@ impl Server {
 
     async fn run<R: Runtime>(
         &mut self,
-        instances: Vec<(Instance, Receiver<Posted>)>,
+        instances: Vec<(Instance, Inputs)>,
         api: Option<Arc<dyn ApiService>>,
         doors: Vec<Door>,
     ) -> Result<(), StartError> {

@@ -107,11 +107,8 @@ fn cause(panic: &(dyn Any + Send)) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::task::{Wake, Waker};
-
     use super::*;
+    use crate::wake_count::WakeCount;
 
     #[test]
     fn a_vital_task_that_panics_is_reported_and_one_that_ends_is_not() {
@@ -129,23 +126,13 @@ mod tests {
 
     #[test]
     fn a_portion_that_is_used_up_is_followed_by_the_next_one() {
-        let woken = Arc::new(Woken::default());
-        let waker = Waker::from(Arc::clone(&woken));
+        let (woken, waker) = WakeCount::new();
         let mut portion = Portion::default();
         for portions in 1..=3 {
             let mut take = || portion.poll_take(&Context::from_waker(&waker)).is_ready();
             let taken = std::iter::from_fn(|| take().then_some(())).count();
             assert_eq!(taken, usize::from(Portion::SIZE));
-            assert_eq!(woken.0.load(Ordering::Relaxed), portions);
-        }
-    }
-
-    #[derive(Default)]
-    struct Woken(AtomicUsize);
-
-    impl Wake for Woken {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::Relaxed);
+            assert_eq!(woken.times(), portions);
         }
     }
 }

@@ -6,13 +6,13 @@ use async_channel::Receiver;
 use switchboard_core::id::InstanceId;
 
 use crate::handle::Handle;
-use crate::inbox::{Inbox, Posted};
+use crate::inbox::{Inbox, Inputs};
 use crate::members::{Member, Shared};
 
 /// A server whose instances take what they are asked, and answer nothing.
 pub struct Silent {
     handle: Handle,
-    _unread: Vec<Receiver<Posted>>,
+    _unread: Vec<Inputs>,
 }
 
 impl Silent {

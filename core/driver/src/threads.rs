@@ -13,7 +13,7 @@ use switchboard_core::Instance;
 
 use crate::api::ApiService;
 use crate::error::Died;
-use crate::inbox::Posted;
+use crate::inbox::Inputs;
 use crate::ingress::{self, Door, Ingress};
 use crate::looping::{self, Surroundings};
 use crate::members::{Arrivals, Member, Shared};
@@ -138,8 +138,7 @@ impl Threads {
         }
         let cause = cause_of_end(end, ran);
         // What still waits is dropped here: its callers are told that the server has stopped.
-        inbox.close();
-        while inbox.try_recv().is_ok() {}
+        inbox.end();
         let instance = id;
         self.ended(cause.map(|cause| Died::Instance { instance, cause }));
     }
@@ -167,7 +166,7 @@ impl Threads {
 /// An instance on its way to its thread.
 pub(crate) struct Seated {
     pub(crate) instance: Instance,
-    pub(crate) inbox: Receiver<Posted>,
+    pub(crate) inbox: Inputs,
     pub(crate) me: Arc<Member>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) api: Option<Arc<dyn ApiService>>,

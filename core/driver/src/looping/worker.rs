@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use async_channel::Receiver;
 use futures_channel::oneshot;
 use futures_util::future::poll_fn;
 use switchboard_core::Instance;
@@ -25,13 +25,13 @@ use crate::clock;
 use crate::events::Queue;
 use crate::figures::Snapshot;
 use crate::inbox::{
-    Accept, Caller, Input, LinkEnd, LoggedIn, PassedOn, Posted, Relayed, Reports, Who,
+    Accept, Caller, Input, Inputs, LinkEnd, LoggedIn, PassedOn, Posted, Relayed, Reports, Who,
 };
 use crate::log::journal;
 use crate::members::{Member, Shared};
 use crate::permits::Service;
 use crate::random_bytes;
-use crate::runtime::{Runtime, race};
+use crate::runtime::Runtime;
 use crate::session_names::SessionNames;
 use crate::task::give_way;
 use crate::tasks::Trust;
@@ -93,11 +93,7 @@ pub(super) struct Worker {
 }
 
 /// Runs an instance until its inbox is closed.
-pub(crate) async fn run<R: Runtime>(
-    instance: Instance,
-    around: Surroundings,
-    inbox: Receiver<Posted>,
-) {
+pub(crate) async fn run<R: Runtime>(instance: Instance, around: Surroundings, inbox: Inputs) {
     let mut worker = Worker::new::<R>(instance, around);
     worker.serve::<R>(&inbox).await;
 }
@@ -159,7 +155,7 @@ impl Worker {
         }
     }
 
-    async fn serve<R: Runtime>(&mut self, inbox: &Receiver<Posted>) {
+    async fn serve<R: Runtime>(&mut self, inbox: &Inputs) {
         let mut out = Outbox::new();
         let mut alarm = Alarm::<R>::default();
         let mut timers_from = Instant::START;
@@ -178,7 +174,7 @@ impl Worker {
             for event in std::mem::take(&mut self.outcomes) {
                 self.instance.handle(now, event, &mut out);
             }
-            let batch = std::iter::from_fn(|| inbox.try_recv().ok());
+            let batch = std::iter::from_fn(|| inbox.try_next());
             for posted in first.into_iter().chain(batch).take(BATCH) {
                 self.input::<R>(now, posted.input, &mut out);
             }
@@ -419,25 +415,17 @@ enum WokenBy {
 }
 
 /// Waits for the next input, or until the instance has something to do by itself.
-async fn wait<R: Runtime>(
-    alarm: &mut Alarm<R>,
-    due: Option<Instant>,
-    inbox: &Receiver<Posted>,
-) -> WokenBy {
-    let received = async {
-        match inbox.recv().await {
-            Ok(posted) => WokenBy::Input(posted),
-            Err(async_channel::RecvError) => WokenBy::Closed,
+async fn wait<R: Runtime>(alarm: &mut Alarm<R>, due: Option<Instant>, inbox: &Inputs) -> WokenBy {
+    poll_fn(|cx| {
+        if let Poll::Ready(posted) = inbox.poll_next(cx) {
+            return Poll::Ready(posted.map_or(WokenBy::Closed, WokenBy::Input));
         }
-    };
-    let Some(due) = due else {
-        return received.await;
-    };
-    let slept = async {
-        poll_fn(|cx| alarm.poll_at(due, cx)).await;
-        WokenBy::Timer
-    };
-    race(received, slept).await
+        match due {
+            Some(due) => alarm.poll_at(due, cx).map(|()| WokenBy::Timer),
+            None => Poll::Pending,
+        }
+    })
+    .await
 }
 
 #[cfg(test)]
