@@ -2,14 +2,12 @@
 
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use async_channel::{Receiver, Sender, TryRecvError, TrySendError};
+use async_channel::{Receiver, Sender, TrySendError};
 use bytes::Bytes;
 use futures_channel::oneshot;
 use futures_util::future::{Either, ready};
-use futures_util::task::AtomicWaker;
 use http::request::Parts;
 use switchboard_core::channel::Channel;
 use switchboard_core::event::{Answer, Event, Handshake, Login, Refused};
@@ -22,6 +20,7 @@ use switchboard_protocol::Protocol;
 
 use crate::figures::Snapshot;
 use crate::permits::{ByteBudget, Seat, SocketPermit, Spent, Turn};
+use crate::queue::{Giver, QueueClosed, Taker, queue};
 use crate::task::give_way;
 use crate::transport::Opening;
 
@@ -172,17 +171,8 @@ pub(crate) struct ChannelEnd {
 /// Where inputs are sent to.
 #[derive(Clone)]
 pub(crate) struct Inbox {
-    inputs: Sender<Posted>,
+    inputs: Giver<Posted>,
     room: Arc<ByteBudget>,
-    /// The instance, while it waits. To wait at the channel itself costs more than all else that is done with an input.
-    taker: Arc<AtomicWaker>,
-}
-
-/// Where an instance takes its inputs from.
-#[derive(Clone)]
-pub(crate) struct Inputs {
-    inputs: Receiver<Posted>,
-    taker: Arc<AtomicWaker>,
 }
 
 /// An input, and the room that it takes.
@@ -204,16 +194,10 @@ enum Attempt {
 
 impl Inbox {
     /// An empty one, and the end from which the instance takes.
-    pub(crate) fn new() -> (Self, Inputs) {
-        let (sender, receiver) = async_channel::bounded(INPUTS);
-        let taker = Arc::new(AtomicWaker::new());
-        let inbox = Self {
-            inputs: sender,
-            room: ByteBudget::new(BYTES),
-            taker: Arc::clone(&taker),
-        };
-        let inputs = receiver;
-        (inbox, Inputs { inputs, taker })
+    pub(crate) fn new() -> (Self, Taker<Posted>) {
+        let (inputs, taker) = queue(INPUTS);
+        let room = ByteBudget::new(BYTES);
+        (Self { inputs, room }, taker)
     }
 
     /// Sends at once if there is room, and waits for it otherwise.
@@ -242,11 +226,8 @@ impl Inbox {
                 None => return Attempt::NoRoom(input),
             },
         };
-        match self.inputs.try_send(Posted { input, _held: held }) {
-            Ok(()) => {
-                self.taker.wake();
-                Attempt::Sent
-            }
+        match self.inputs.try_give(Posted { input, _held: held }) {
+            Ok(()) => Attempt::Sent,
             Err(TrySendError::Closed(_)) => Attempt::Ended,
             Err(TrySendError::Full(posted)) => Attempt::NoRoom(posted.input),
         }
@@ -258,56 +239,20 @@ impl Inbox {
             bytes => Some(self.room.take(bytes).await),
         };
         let posted = Posted { input, _held: held };
-        let sent = self.inputs.send(posted).await;
-        self.taker.wake();
+        let sent = self.inputs.give(posted).await;
         // Others that wait were woken with this one, behind it. A sender that always has more to send would take all
         // of the room that there is before they look for theirs.
         give_way().await;
-        sent.map_err(|_| InstanceEnded)
+        sent.map_err(|QueueClosed| InstanceEnded)
     }
 
     /// Takes no more inputs: the instance has ended.
     pub(crate) fn close(&self) {
         self.inputs.close();
-        self.taker.wake();
     }
 
     pub(crate) fn is_closed(&self) -> bool {
         self.inputs.is_closed()
-    }
-}
-
-impl Inputs {
-    /// The next one, if it is there.
-    pub(crate) fn try_next(&self) -> Option<Posted> {
-        self.inputs.try_recv().ok()
-    }
-
-    /// The next one; `None` when the inbox is closed, and all was taken.
-    pub(crate) fn poll_next(&self, cx: &Context<'_>) -> Poll<Option<Posted>> {
-        let attempt = || match self.inputs.try_recv() {
-            Ok(posted) => Poll::Ready(Some(posted)),
-            Err(TryRecvError::Empty) => Poll::Pending,
-            Err(TryRecvError::Closed) => Poll::Ready(None),
-        };
-        let first = attempt();
-        if first.is_ready() {
-            return first;
-        }
-        self.taker.register(cx.waker());
-        // It may have come before whoever sent it knew whom to wake.
-        attempt()
-    }
-
-    /// Takes no more, and drops all that waits.
-    pub(crate) fn end(&self) {
-        self.inputs.close();
-        while self.try_next().is_some() {}
-    }
-
-    #[cfg(test)]
-    pub(crate) fn len(&self) -> usize {
-        self.inputs.len()
     }
 }
 
@@ -386,41 +331,10 @@ mod tests {
     use std::task::{Context, Waker};
 
     use futures_channel::oneshot;
-    use futures_util::FutureExt as _;
     use switchboard_core::config::Config;
     use switchboard_core::message::{Audience, PushedBy};
 
     use super::*;
-    use crate::wake_count::WakeCount;
-
-    #[test]
-    fn whoever_takes_is_woken_by_what_comes_by_what_has_waited_and_by_the_end() {
-        let (inbox, inputs) = Inbox::new();
-        let (woken, waker) = WakeCount::new();
-        let cx = Context::from_waker(&waker);
-        let event = || inbox.send(Input::Event(Event::DirectoryUp));
-        let is_next = || matches!(inputs.poll_next(&cx), Poll::Ready(Some(_)));
-        let mut times = 0;
-        let mut is_woken = || std::mem::replace(&mut times, woken.times()) < woken.times();
-
-        assert!(inputs.poll_next(&cx).is_pending());
-        assert!(!is_woken());
-        assert_eq!(event().now_or_never(), Some(Ok(())));
-        assert!(is_woken() && is_next() && inputs.poll_next(&cx).is_pending());
-
-        let sent = std::iter::from_fn(|| event().now_or_never());
-        assert_eq!(sent.count(), INPUTS);
-        let mut late = pin!(event());
-        assert!((&mut late).now_or_never().is_none());
-        assert!(std::iter::from_fn(|| is_next().then_some(())).count() >= INPUTS);
-        is_woken();
-        while (&mut late).now_or_never().is_none() {}
-        assert!(is_woken() && is_next() && inputs.poll_next(&cx).is_pending());
-
-        inbox.close();
-        assert!(is_woken() && matches!(inputs.poll_next(&cx), Poll::Ready(None)));
-        assert_eq!(event().now_or_never(), Some(Err(InstanceEnded)));
-    }
 
     /// H24: what peers send faster than the instance takes it waits with them, however few batches
     /// it is.
@@ -436,7 +350,7 @@ mod tests {
         // What has no bytes is not held up.
         let mut small = pin!(inbox.send(Input::Event(Event::DirectoryUp)));
         assert!(small.as_mut().poll(&mut cx).is_ready());
-        drop(inputs.try_next().expect("the first one"));
+        drop(inputs.try_take().expect("the first one"));
         // It is sent, and gives way to others.
         assert!(third.as_mut().poll(&mut cx).is_pending());
         assert!(third.as_mut().poll(&mut cx).is_ready());
@@ -460,7 +374,7 @@ mod tests {
             assert!(other.as_mut().poll(&mut cx).is_pending());
         }
         for _ in 0..INPUTS / 4 {
-            inputs.try_next().expect("it is full");
+            inputs.try_take().expect("it is full");
         }
         // They are woken in the order in which they came.
         let room = INPUTS / 4;

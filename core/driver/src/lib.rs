@@ -66,6 +66,7 @@ mod login;
 mod looping;
 mod members;
 mod permits;
+mod queue;
 mod redis;
 mod request;
 pub mod runtime;

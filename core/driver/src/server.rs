@@ -18,11 +18,12 @@ use crate::clock;
 use crate::error::{Died, StartError};
 use crate::events::{Events, Queue};
 use crate::handle::Handle;
-use crate::inbox::{Inbox, Inputs};
+use crate::inbox::{Inbox, Posted};
 use crate::ingress::Door;
 use crate::login::Authenticator;
 use crate::members::{Addresses, Arrivals, Member, Shared};
 use crate::permits::{ByteBudget, Service};
+use crate::queue::Taker;
 use crate::runtime::Runtime;
 use crate::session_names::SessionNames;
 use crate::settings::{ProcessConfig, Settings};
@@ -199,7 +200,7 @@ fn new_instance(
     settings: &Settings,
     address: &str,
     secret: &ClusterSecret,
-) -> Result<(Instance, Member, Inputs), ConfigError> {
+) -> Result<(Instance, Member, Taker<Posted>), ConfigError> {
     let id = InstanceId::new(u64::from_le_bytes(crate::random_bytes()));
     let identity = Identity {
         instance: id,
@@ -271,7 +272,7 @@ impl Server {
 
     async fn run<R: Runtime>(
         &mut self,
-        instances: Vec<(Instance, Inputs)>,
+        instances: Vec<(Instance, Taker<Posted>)>,
         api: Option<Arc<dyn ApiService>>,
         doors: Vec<Door>,
     ) -> Result<(), StartError> {

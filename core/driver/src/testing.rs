@@ -6,13 +6,14 @@ use async_channel::Receiver;
 use switchboard_core::id::InstanceId;
 
 use crate::handle::Handle;
-use crate::inbox::{Inbox, Inputs};
+use crate::inbox::{Inbox, Posted};
 use crate::members::{Member, Shared};
+use crate::queue::Taker;
 
 /// A server whose instances take what they are asked, and answer nothing.
 pub struct Silent {
     handle: Handle,
-    _unread: Vec<Inputs>,
+    _unread: Vec<Taker<Posted>>,
 }
 
 impl Silent {

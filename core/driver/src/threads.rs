@@ -13,10 +13,11 @@ use switchboard_core::Instance;
 
 use crate::api::ApiService;
 use crate::error::Died;
-use crate::inbox::Inputs;
+use crate::inbox::Posted;
 use crate::ingress::{self, Door, Ingress};
 use crate::looping::{self, Surroundings};
 use crate::members::{Arrivals, Member, Shared};
+use crate::queue::Taker;
 use crate::runtime::{Runtime, race};
 use crate::tasks::directory::{self, Troubles};
 use crate::{deadlines, log, task};
@@ -166,7 +167,7 @@ impl Threads {
 /// An instance on its way to its thread.
 pub(crate) struct Seated {
     pub(crate) instance: Instance,
-    pub(crate) inbox: Inputs,
+    pub(crate) inbox: Taker<Posted>,
     pub(crate) me: Arc<Member>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) api: Option<Arc<dyn ApiService>>,

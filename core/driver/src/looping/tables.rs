@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use async_channel::Sender;
 use bytes::Bytes;
 use switchboard_core::frame::{Outgoing, Payload};
 use switchboard_core::id::{ConnectionKey, LinkKey, SessionName};
@@ -13,6 +12,7 @@ use switchboard_core::position::Position;
 use switchboard_protocol::{Encoder, Namespaces, Protocol};
 
 use crate::permits::SocketPermit;
+use crate::queue::{Giver, queue};
 use crate::tasks::Trust;
 use crate::tasks::link::LinkFeed;
 use crate::tasks::terminal::{Mailbox, TerminalOrder};
@@ -175,7 +175,7 @@ pub(crate) struct Links(Vec<Option<LinkEntry>>);
 
 struct LinkEntry {
     key: LinkKey,
-    batches: Sender<Bytes>,
+    batches: Giver<Bytes>,
     trust: Trust,
     /// What it counts as until its other end has proven itself.
     newcomer: Option<Arc<SocketPermit>>,
@@ -189,7 +189,7 @@ impl Links {
         trust: Trust,
         newcomer: Option<Arc<SocketPermit>>,
     ) -> LinkFeed {
-        let (batches, receiver) = async_channel::bounded(1);
+        let (batches, receiver) = queue(1);
         let entry = LinkEntry {
             key,
             batches,
@@ -206,7 +206,7 @@ impl Links {
     /// If the link's task has ended, it has reported so, and the batch is lost with the link.
     pub(super) fn write(&self, key: LinkKey, batch: Bytes) {
         if let Some(entry) = self.get(key) {
-            let full = (entry.batches.try_send(batch)).is_err_and(|error| error.is_full());
+            let full = (entry.batches.try_give(batch)).is_err_and(|error| error.is_full());
             debug_assert!(
                 !full,
                 "a batch is given to a link when the last one is written"

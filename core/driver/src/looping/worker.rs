@@ -25,11 +25,12 @@ use crate::clock;
 use crate::events::Queue;
 use crate::figures::Snapshot;
 use crate::inbox::{
-    Accept, Caller, Input, Inputs, LinkEnd, LoggedIn, PassedOn, Posted, Relayed, Reports, Who,
+    Accept, Caller, Input, LinkEnd, LoggedIn, PassedOn, Posted, Relayed, Reports, Who,
 };
 use crate::log::journal;
 use crate::members::{Member, Shared};
 use crate::permits::Service;
+use crate::queue::Taker;
 use crate::random_bytes;
 use crate::runtime::Runtime;
 use crate::session_names::SessionNames;
@@ -93,7 +94,11 @@ pub(super) struct Worker {
 }
 
 /// Runs an instance until its inbox is closed.
-pub(crate) async fn run<R: Runtime>(instance: Instance, around: Surroundings, inbox: Inputs) {
+pub(crate) async fn run<R: Runtime>(
+    instance: Instance,
+    around: Surroundings,
+    inbox: Taker<Posted>,
+) {
     let mut worker = Worker::new::<R>(instance, around);
     worker.serve::<R>(&inbox).await;
 }
@@ -155,7 +160,7 @@ impl Worker {
         }
     }
 
-    async fn serve<R: Runtime>(&mut self, inbox: &Inputs) {
+    async fn serve<R: Runtime>(&mut self, inbox: &Taker<Posted>) {
         let mut out = Outbox::new();
         let mut alarm = Alarm::<R>::default();
         let mut timers_from = Instant::START;
@@ -174,7 +179,7 @@ impl Worker {
             for event in std::mem::take(&mut self.outcomes) {
                 self.instance.handle(now, event, &mut out);
             }
-            let batch = std::iter::from_fn(|| inbox.try_next());
+            let batch = std::iter::from_fn(|| inbox.try_take());
             for posted in first.into_iter().chain(batch).take(BATCH) {
                 self.input::<R>(now, posted.input, &mut out);
             }
@@ -415,9 +420,13 @@ enum WokenBy {
 }
 
 /// Waits for the next input, or until the instance has something to do by itself.
-async fn wait<R: Runtime>(alarm: &mut Alarm<R>, due: Option<Instant>, inbox: &Inputs) -> WokenBy {
+async fn wait<R: Runtime>(
+    alarm: &mut Alarm<R>,
+    due: Option<Instant>,
+    inbox: &Taker<Posted>,
+) -> WokenBy {
     poll_fn(|cx| {
-        if let Poll::Ready(posted) = inbox.poll_next(cx) {
+        if let Poll::Ready(posted) = inbox.poll_take(cx) {
             return Poll::Ready(posted.map_or(WokenBy::Closed, WokenBy::Input));
         }
         match due {

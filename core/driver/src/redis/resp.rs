@@ -168,8 +168,14 @@ fn number(line: &[u8]) -> Result<i64, NotRedis> {
 }
 
 fn length(line: &[u8], most: usize) -> Result<usize, NotRedis> {
-    let length = usize::try_from(number(line)?).map_err(|_| NotRedis)?;
-    (length <= most).then_some(length).ok_or(NotRedis)
+    let digits = line.iter().map(|byte| match byte {
+        b'0'..=b'9' => Some(usize::from(byte - b'0')),
+        _ => None,
+    });
+    let length = digits
+        .reduce(|number, digit| number?.checked_mul(10)?.checked_add(digit?))
+        .flatten();
+    length.filter(|length| *length <= most).ok_or(NotRedis)
 }
 
 #[cfg(test)]

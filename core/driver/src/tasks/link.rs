@@ -5,7 +5,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use async_channel::Receiver;
 use async_tungstenite::{
     WebSocketReceiver, WebSocketSender, WebSocketStream, client_async_with_config,
 };
@@ -26,6 +25,7 @@ use super::newcomer::{Trust, Watched};
 use crate::inbox::{ChannelEnd, Inbox, Input, LinkEnd, Newcomer, Reports, Siblings};
 use crate::log::{Cause, damped};
 use crate::permits::{Dropped, Service};
+use crate::queue::Taker;
 use crate::random_bytes;
 use crate::runtime::{Runtime, race};
 use crate::task::caught;
@@ -100,7 +100,7 @@ pub(crate) struct LinkContext {
 
 /// What an instance wants of a link: batches to send, and how far its other end is trusted.
 pub(crate) struct LinkFeed {
-    pub(crate) batches: Receiver<Bytes>,
+    pub(crate) batches: Taker<Bytes>,
     pub(crate) trust: Trust,
 }
 
@@ -136,7 +136,7 @@ pub(crate) fn dial<R: Runtime>(
 async fn report(
     context: &LinkContext,
     link: LinkKey,
-    outbox: &Receiver<Bytes>,
+    outbox: &Taker<Bytes>,
     ended: Result<LinkFailure, String>,
 ) {
     let failure = ended.unwrap_or_else(|cause| {
@@ -204,7 +204,7 @@ async fn dialled<R: Runtime>(
     let begun = Instant::now();
     let opened = race(async { Some(open::<R>(dial, trust).await) }, async {
         // Nothing is written before the link is up: this ends when the instance gives up.
-        let _ = batches.recv().await;
+        let _ = batches.take().await;
         None
     });
     match opened.await {
@@ -295,7 +295,7 @@ async fn within_process(
     context: &Rc<LinkContext>,
     link: LinkKey,
     inbox: &Inbox,
-    outbox: &Receiver<Bytes>,
+    outbox: &Taker<Bytes>,
 ) -> LinkFailure {
     let (sender, their_receiver) = async_channel::bounded(1);
     let (their_sender, receiver) = async_channel::bounded(1);
@@ -314,7 +314,7 @@ async fn over_channel(
     context: &Rc<LinkContext>,
     link: LinkKey,
     end: ChannelEnd,
-    outbox: &Receiver<Bytes>,
+    outbox: &Taker<Bytes>,
 ) -> LinkFailure {
     let ChannelEnd { sender, receiver } = end;
     let read = async {
@@ -323,7 +323,7 @@ async fn over_channel(
         }
     };
     let write = async {
-        while let Ok(batch) = outbox.recv().await {
+        while let Some(batch) = outbox.take().await {
             if sender.send(batch).await.is_err() {
                 return;
             }
@@ -338,7 +338,7 @@ async fn over_socket<R: Runtime, S>(
     context: &Rc<LinkContext>,
     link: LinkKey,
     stream: WebSocketStream<S>,
-    outbox: &Receiver<Bytes>,
+    outbox: &Taker<Bytes>,
 ) -> LinkFailure
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -374,17 +374,17 @@ async fn write_socket<R: Runtime, S>(
     context: &Rc<LinkContext>,
     link: LinkKey,
     sender: &mut WebSocketSender<S>,
-    outbox: &Receiver<Bytes>,
+    outbox: &Taker<Bytes>,
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    while let Ok(batch) = outbox.recv().await {
+    while let Some(batch) = outbox.take().await {
         // `send` ends when all is flushed.
         let sent = race(
             async { sender.send(Message::Binary(batch)).await.is_ok() },
             async {
                 // There is no batch before this one is written: it ends when the instance gives up.
-                let _ = outbox.recv().await;
+                let _ = outbox.take().await;
                 R::sleep(LAST_BATCH).await;
                 false
             },

@@ -96,24 +96,24 @@ pub(super) struct LeaseEntry {
 }
 
 pub(super) fn parse_entry(text: &[u8]) -> Option<LeaseEntry> {
-    let mut parts = str::from_utf8(text).ok()?.splitn(8, ' ');
+    let mut parts = text.splitn(8, |byte| *byte == b' ');
     let mut next = || parts.next();
     let deadline = decimal(next()?)?;
     let load = Load {
         connections: decimal(next()?)?,
         pushes: decimal(next()?)?,
     };
-    let epoch = parse_epoch(next()?.as_bytes())?;
-    let floor = parse_epoch(next()?.as_bytes())?;
+    let epoch = parse_epoch(next()?)?;
+    let floor = parse_epoch(next()?)?;
     let beat = decimal(next()?)?;
     let state = match next()? {
-        "up" => LeaseState::Up,
-        "settling" => LeaseState::Settling,
-        "draining" => LeaseState::Draining,
-        "released" => LeaseState::Released,
+        b"up" => LeaseState::Up,
+        b"settling" => LeaseState::Settling,
+        b"draining" => LeaseState::Draining,
+        b"released" => LeaseState::Released,
         _ => return None,
     };
-    let address = next()?.to_owned();
+    let address = str::from_utf8(next()?).ok()?.to_owned();
     Some(LeaseEntry {
         deadline,
         load,
@@ -143,14 +143,16 @@ fn hex(digits: &[u8]) -> Option<u64> {
     })
 }
 
-/// `u64::from_str` alone would take a plus sign too.
-fn decimal(digits: &str) -> Option<u64> {
-    let first = digits.bytes().next()?;
-    if first.is_ascii_digit() {
-        digits.parse().ok()
-    } else {
-        None
-    }
+/// The number that these digits say.
+fn decimal(digits: &[u8]) -> Option<u64> {
+    let (first, rest) = digits.split_first()?;
+    rest.iter().try_fold(digit(*first)?, |number, next| {
+        number.checked_mul(10)?.checked_add(digit(*next)?)
+    })
+}
+
+fn digit(byte: u8) -> Option<u64> {
+    byte.is_ascii_digit().then(|| u64::from(byte - b'0'))
 }
 
 #[cfg(test)]

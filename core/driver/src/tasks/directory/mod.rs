@@ -12,7 +12,6 @@ mod trouble;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_channel::{Receiver, Sender};
 use futures_util::future::join;
 use switchboard_core::command::{RoundTrip, TripKind};
 use switchboard_core::directory::DirectorySettings;
@@ -22,6 +21,7 @@ use switchboard_core::id::InstanceId;
 use crate::directory::{DirectoryChoice, EmbeddedDirectory, RedisUrl};
 use crate::inbox::Reports;
 use crate::log::{Cause, damped};
+use crate::queue::{Giver, Taker, queue};
 use crate::runtime::Runtime;
 use crate::task;
 
@@ -59,8 +59,8 @@ pub(crate) enum DirectoryLink {
         settings: DirectorySettings,
     },
     Redis {
-        orders: Sender<DirectoryOrder>,
-        for_replica: Sender<RoundTrip>,
+        orders: Giver<DirectoryOrder>,
+        for_replica: Giver<RoundTrip>,
     },
 }
 
@@ -78,8 +78,8 @@ impl DirectoryLink {
                 settings: context.settings,
             },
             DirectoryChoice::Redis(url) => {
-                let (orders, ordered) = async_channel::bounded(TRIPS);
-                let (for_replica, waiting) = async_channel::bounded(TRIPS_FOR_REPLICA);
+                let (orders, ordered) = queue(TRIPS);
+                let (for_replica, waiting) = queue(TRIPS_FOR_REPLICA);
                 R::spawn(keep_links::<R>(context, url.clone(), ordered, waiting));
                 Self::Redis {
                     orders,
@@ -110,8 +110,8 @@ impl DirectoryLink {
             } => {
                 let op = trip.op;
                 let is_sent = match trip.kind {
-                    TripKind::Ordered => orders.try_send(DirectoryOrder::Execute(trip)).is_ok(),
-                    TripKind::ForReplica => for_replica.try_send(trip).is_ok(),
+                    TripKind::Ordered => orders.try_give(DirectoryOrder::Execute(trip)).is_ok(),
+                    TripKind::ForReplica => for_replica.try_give(trip).is_ok(),
                 };
                 (!is_sent).then(|| lost(op))
             }
@@ -124,7 +124,7 @@ impl DirectoryLink {
             Self::Embedded { .. } => vec![Event::DirectoryDown, Event::DirectoryUp],
             Self::Redis { orders, .. } => {
                 // If the queue is full, the link is stuck and given up soon.
-                let _ = orders.try_send(DirectoryOrder::Reset);
+                let _ = orders.try_give(DirectoryOrder::Reset);
                 Vec::new()
             }
         }
@@ -135,8 +135,8 @@ impl DirectoryLink {
 async fn keep_links<R: Runtime>(
     context: DirectoryContext,
     url: RedisUrl,
-    orders: Receiver<DirectoryOrder>,
-    for_replica: Receiver<RoundTrip>,
+    orders: Taker<DirectoryOrder>,
+    for_replica: Taker<RoundTrip>,
 ) {
     let links = LinksOpened::default();
     let link = || redis_link::run::<R>(context.clone(), url.clone(), links.clone(), orders.clone());

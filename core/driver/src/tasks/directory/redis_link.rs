@@ -7,7 +7,6 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use async_channel::Receiver;
 use futures_util::future::{Either, select};
 use switchboard_core::command::RoundTrip;
 use switchboard_core::directory::redis::{Layout, Value};
@@ -23,6 +22,7 @@ use super::{DirectoryContext, DirectoryOrder, lost, mark};
 use crate::alarm::Alarm;
 use crate::clock;
 use crate::directory::RedisUrl;
+use crate::queue::Taker;
 use crate::redis::words;
 use crate::runtime::{Runtime, race};
 
@@ -43,7 +43,7 @@ pub(super) async fn run<R: Runtime>(
     context: DirectoryContext,
     url: RedisUrl,
     links: LinksOpened,
-    orders: Receiver<DirectoryOrder>,
+    orders: Taker<DirectoryOrder>,
 ) {
     let mut backoff = Backoff::new();
     let mut link = RedisLink { context, orders };
@@ -82,7 +82,7 @@ pub(super) async fn run<R: Runtime>(
 
 struct RedisLink {
     context: DirectoryContext,
-    orders: Receiver<DirectoryOrder>,
+    orders: Taker<DirectoryOrder>,
 }
 
 /// How serving a link ended.
@@ -99,13 +99,13 @@ impl RedisLink {
     async fn while_down<T>(&mut self, wait: impl Future<Output = T>) -> Option<T> {
         let mut wait = pin!(wait);
         loop {
-            match select(wait.as_mut(), pin!(self.orders.recv())).await {
+            match select(wait.as_mut(), pin!(self.orders.take())).await {
                 Either::Left((output, _)) => return Some(output),
-                Either::Right((Ok(DirectoryOrder::Execute(trip)), _)) => {
+                Either::Right((Some(DirectoryOrder::Execute(trip)), _)) => {
                     self.report(lost(trip.op)).await
                 }
-                Either::Right((Ok(DirectoryOrder::Reset), _)) => {}
-                Either::Right((Err(_), _)) => return None,
+                Either::Right((Some(DirectoryOrder::Reset), _)) => {}
+                Either::Right((None, _)) => return None,
             }
         }
     }
@@ -120,7 +120,7 @@ impl RedisLink {
         let served = loop {
             let since = line.waiting_since();
             let answer = async { Happened::Answer(line.next(&self.context.settings).await) };
-            let order = async { Happened::Order(self.orders.recv().await.ok()) };
+            let order = async { Happened::Order(self.orders.take().await) };
             let replaced = async {
                 replaced.as_mut().await;
                 Happened::Replaced
@@ -143,7 +143,7 @@ impl RedisLink {
                 }
                 Happened::Order(Some(order)) => {
                     // What else waits is written with it.
-                    let further = std::iter::from_fn(|| self.orders.try_recv().ok());
+                    let further = std::iter::from_fn(|| self.orders.try_take());
                     let mut orders = std::iter::once(order).chain(further);
                     let reset = orders.find_map(|order| match order {
                         DirectoryOrder::Execute(trip) => {

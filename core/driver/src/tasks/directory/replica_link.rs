@@ -6,7 +6,6 @@
 
 use std::time::Duration;
 
-use async_channel::Receiver;
 use futures_io::{AsyncRead, AsyncWrite};
 use switchboard_core::command::RoundTrip;
 use switchboard_core::directory::log::LogReply;
@@ -21,6 +20,7 @@ use super::trouble::Trouble;
 use super::{DirectoryContext, lost};
 use crate::directory::RedisUrl;
 use crate::log::{Cause, damped};
+use crate::queue::Taker;
 use crate::redis::{Connection, accepted, words};
 use crate::runtime::{Runtime, race};
 
@@ -32,7 +32,7 @@ pub(super) async fn run<R: Runtime>(
     context: DirectoryContext,
     url: RedisUrl,
     links: LinksOpened,
-    trips: Receiver<RoundTrip>,
+    trips: Taker<RoundTrip>,
 ) {
     let mut link = ReplicaLink::<R> {
         context,
@@ -41,7 +41,7 @@ pub(super) async fn run<R: Runtime>(
         connection: None,
     };
     let mut backoff = Backoff::new();
-    while let Ok(trip) = trips.recv().await {
+    while let Some(trip) = trips.take().await {
         let op = trip.op;
         let answer = match link.serve(trip, &trips).await {
             Ok(answer) => {
@@ -79,7 +79,7 @@ impl<R: Runtime> ReplicaLink<R> {
     async fn serve(
         &mut self,
         mut trip: RoundTrip,
-        trips: &Receiver<RoundTrip>,
+        trips: &Taker<RoundTrip>,
     ) -> Result<Event, Trouble> {
         self.connection
             .take_if(|connection| connection.opened_with != self.links.get());
@@ -98,7 +98,7 @@ impl<R: Runtime> ReplicaLink<R> {
             primary: connecting.await?,
         });
         // The instance has given up all but the last.
-        while let Ok(later) = trips.try_recv() {
+        while let Some(later) = trips.try_take() {
             trip = later;
         }
         self.ask(&trip).await

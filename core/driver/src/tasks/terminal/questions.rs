@@ -191,7 +191,7 @@ mod tests {
             let asked = questions.ask(&inbox, Question::Connections(user));
             let mut asked = pin!(asked);
             assert!(asked.as_mut().poll(&mut cx).is_pending());
-            let posted = inputs.try_next().expect("it is asked");
+            let posted = inputs.try_take().expect("it is asked");
             let Input::Connections(_, answer) = posted.input else {
                 panic!("it is asked something else");
             };
@@ -226,7 +226,7 @@ mod tests {
         let asked = Patience::Whole.with(passes, ask(), Answered::Unknown);
         assert_eq!(pin!(asked).poll(&mut cx), Poll::Ready(Answered::Unknown));
         // And keeps nobody else from asking.
-        assert!(inputs.try_next().is_some());
+        assert!(inputs.try_take().is_some());
         assert!(pin!(&mut ask()).poll(&mut cx).is_pending());
         assert_eq!(inputs.len(), UNDER_WAY);
     }
@@ -251,7 +251,7 @@ mod tests {
         assert!(pin!(&mut asked[0]).poll(&mut cx).is_pending());
         assert_eq!(inputs.len(), UNDER_WAY);
         // It has done with one.
-        assert!(inputs.try_next().is_some());
+        assert!(inputs.try_take().is_some());
         assert!(pin!(&mut asked[0]).poll(&mut cx).is_pending());
         assert_eq!(inputs.len(), UNDER_WAY);
     }
