@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use async_channel::Receiver;
 use switchboard_core::id::InstanceId;
 
 use crate::handle::Handle;
