@@ -131,6 +131,15 @@ pub enum Brings {
     Offset,
 }
 
+/// What becomes of a connection that is never open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailedUpgrade {
+    /// It ends before it is open.
+    Ends,
+    /// Nothing more comes of its handshake.
+    Hangs,
+}
+
 /// How a client says who it is whose handshake does not say so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LateLogin {
@@ -190,7 +199,7 @@ pub enum Act {
         /// The token expires so long after this item.
         token: Duration,
     },
-    /// A client connects, and its connection ends before it is open.
+    /// A client connects, and its connection is never open.
     FailUpgrade {
         /// The name of the client.
         client: String,
@@ -198,6 +207,8 @@ pub enum Act {
         at: Option<Host>,
         /// Whose terminal it would be.
         user: String,
+        /// What becomes of it.
+        how: FailedUpgrade,
     },
     /// A client loses what it wrote down last: the newest positions that it holds.
     Forget {

@@ -308,6 +308,7 @@ fn what_hits_something_is_in_the_ledger() {
         ("client c1 moves i2 clean", FaultKind::Moved),
         ("client c1 connects i2 as alice", FaultKind::HalfOpenClient),
         ("client c1 sends malformed", FaultKind::Misbehaved),
+        ("client c2 hangs i1 as bob", FaultKind::Unopened),
         ("client c1 stops reading", FaultKind::SlowReader),
         ("clock i1 +5s", FaultKind::WallClock),
         ("repeat i3 m1", FaultKind::Repeated),

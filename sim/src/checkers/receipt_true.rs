@@ -9,7 +9,7 @@ use switchboard_core::time::Instant;
 
 use super::allowance::{closing, is_being_kicked, lied, on_the_way, settling};
 use super::receipt_numbers::miscounts;
-use crate::checker::{Checker, Watch};
+use crate::checker::{Checker, Scene, Watch};
 use crate::ledger::{Excuse, FaultKind, Part, Scope};
 use crate::observed::{HandIn, Life, Observed, Topic};
 use crate::publishing::{HandedIn, Published};
@@ -245,6 +245,7 @@ fn check(
         }),
         Outcome::Gone if !this.is_open() || is_being_kicked(watch, session) => Truth::So,
         Outcome::Gone => Truth::by(closing(watch, session)),
+        Outcome::Queued if is_known_to_be_gone(watch, hand_in, session) => Truth::NotSo,
         Outcome::Queued | Outcome::Unreachable if !this.is_open() => Truth::So,
         // Whether it was told so late for a reason is for `joins-end` to say.
         Outcome::Queued if matches!(published.action(), Action::Join(_)) => Truth::So,
@@ -280,18 +281,45 @@ fn check(
     }
 }
 
-/// Whether the instance that answers was told before that the frame is written, to a terminal of its own. A repeat for which
-/// there is no place, or whose first delivery is forgotten, is not told.
+/// Whether the instance that answers was told, before it had to answer, that the terminal's socket has gone: nothing
+/// waits for it any more. One that goes away, or whose publisher does, has to answer sooner.
+fn is_known_to_be_gone(watch: &Watch<'_>, hand_in: HandIn, session: usize) -> bool {
+    let scene = watch.scene();
+    let (this, published) = (&scene.sessions()[session], &scene.pushes()[hand_in.push]);
+    let handed_in = &published.times()[hand_in.time];
+    let (Some(closed), Some(holder)) = (this.closed(), this.life()) else {
+        return false;
+    };
+    let deadline = published.deadline();
+    let answers = match holder == handed_in.life {
+        true => deadline - Config::ANSWER_MARGIN.min(deadline / 2),
+        false => deadline / 2,
+    };
+    let of_them = [holder.host, handed_in.life.host].map(Scope::Instance);
+    let goes = watch.excuse(handed_in.at, watch.now(), |excuse| {
+        excuse.kind.part() == Part::Life && of_them.contains(&excuse.scope)
+    });
+    is_told_of_repeats(scene, published)
+        && !matches!(published.action(), Action::Join(_))
+        && closed < handed_in.at + answers
+        && goes.is_none()
+}
+
+/// Whether a repeat is told what became of the first delivery: there is a place for it, and that is not forgotten.
+fn is_told_of_repeats(scene: Scene<'_>, published: &Published) -> bool {
+    published.times().len() <= Config::REPEATS_WAITING
+        && scene.config().repeat_entries >= Config::default().repeat_entries
+}
+
+/// Whether the instance that answers was told before that the frame is written, to a terminal of its own.
 fn is_known_to_be_written(watch: &Watch<'_>, hand_in: HandIn, session: usize) -> bool {
     let scene = watch.scene();
     let (this, published) = (&scene.sessions()[session], &scene.pushes()[hand_in.push]);
-    let is_told = published.times().len() <= Config::REPEATS_WAITING
-        && scene.config().repeat_entries >= Config::default().repeat_entries;
     let handed_in = &published.times()[hand_in.time];
     // It has to say then what is so, and something else may be waited for.
     let deadline = published.deadline();
     let answers = handed_in.at + (deadline - Config::ANSWER_MARGIN.min(deadline / 2));
-    is_told
+    is_told_of_repeats(scene, published)
         && published.durable().is_none()
         && this.life() == Some(handed_in.life)
         && this.has_written(published.id())

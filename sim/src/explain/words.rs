@@ -92,6 +92,7 @@ const fn kind(kind: FaultKind) -> &'static str {
         FaultKind::Storm => "sockets were reset",
         FaultKind::SuddenEnd => "a client reset its connection",
         FaultKind::SilentEnd => "a client went without a sign",
+        FaultKind::Unopened => "a client's handshake did not end",
         FaultKind::HalfOpenClient => "a client connected again and left its connection half open",
         FaultKind::Moved => "a client moved",
         FaultKind::Misbehaved => "a client sent what is refused",

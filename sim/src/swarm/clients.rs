@@ -5,7 +5,7 @@ use switchboard_core::message::PushedBy;
 
 use super::faults::{FaultPlace, ms};
 use super::{FAULTS, HEAL, ScheduleMaker, USERS};
-use crate::schedule::{Act, Durability, Host, HowClosed, Item, LateLogin, Sent, To};
+use crate::schedule::{Act, Durability, FailedUpgrade, Host, HowClosed, Item, LateLogin, Sent, To};
 
 /// Clients are known to log in behind their handshakes before the first of them connects.
 const LATE_LOGINS: Duration = Duration::from_millis(400);
@@ -217,7 +217,7 @@ impl ScheduleMaker {
         }
     }
 
-    /// In one of four schedules connections end before they are open.
+    /// In one of four schedules connections end before they are open, or never are.
     pub(super) fn failed_upgrades(&mut self) {
         if self.below(4, "failed upgrades", 0) > 0 {
             return;
@@ -228,6 +228,10 @@ impl ScheduleMaker {
                 client: format!("f{}", nth + 1),
                 at: self.somewhere(nth * 7),
                 user,
+                how: match self.below(3, "hangs", nth) {
+                    0 => FailedUpgrade::Hangs,
+                    _ => FailedUpgrade::Ends,
+                },
             };
             let at = self.near(FAULTS.0, HEAL, "fails", nth);
             self.put(at, act);

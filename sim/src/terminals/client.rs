@@ -15,7 +15,7 @@ use crate::ledger::{FaultKind, Scope};
 use crate::noise::Purpose;
 use crate::observed::Observed;
 use crate::publishing::Publishing;
-use crate::schedule::{HowClosed, LateLogin, Sent};
+use crate::schedule::{FailedUpgrade, HowClosed, LateLogin, Sent};
 use crate::vocabulary::happening::{Happening, Input};
 
 /// A client waits for this many times longer at most before it connects anew.
@@ -41,7 +41,7 @@ impl Terminals {
         self.open(cx, hosts, session, at);
     }
 
-    /// A client connects, and its connection ends before it is open.
+    /// A client connects, and its connection is never open.
     pub(crate) fn connect_in_vain(
         &mut self,
         cx: &mut Context,
@@ -49,10 +49,11 @@ impl Terminals {
         client: &str,
         at: Option<usize>,
         user: &str,
+        how: FailedUpgrade,
     ) {
         if let Ok(user) = UserId::new(user) {
             let session = Session::new(cx.now, client, user, None, 0);
-            self.open(cx, hosts, session.that_fails(), at);
+            self.open(cx, hosts, session.that_fails(how), at);
         }
     }
 
@@ -296,11 +297,14 @@ impl Terminals {
         }
     }
 
-    /// All clients read at once, and the balancer sees who is ready.
+    /// All clients read at once, those whose handshakes hang leave, and the balancer sees who is ready.
     pub(crate) fn heal(&mut self, cx: &mut Context, hosts: &Hosts, publishing: &Publishing) {
         self.balancer_blind_until = cx.now;
         for session in 0..self.sessions.len() {
             self.set_pace(cx, hosts, publishing, session, Pace::AtOnce);
+            if self.sessions[session].hangs() {
+                self.leave(cx, hosts, session, HowClosed::Clean);
+            }
         }
     }
 

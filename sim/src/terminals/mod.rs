@@ -18,10 +18,11 @@ use switchboard_core::time::{Instant, WallTime};
 use crate::context::Context;
 use crate::fingerprint::{Fingerprint as _, Print, fingerprint};
 use crate::hosts::Hosts;
+use crate::ledger::{FaultKind, Scope};
 use crate::noise::Purpose;
 use crate::observed::{Account, Life, LogWord, Observed};
 use crate::publishing::Publishing;
-use crate::schedule::{HowClosed, LateLogin, Moment};
+use crate::schedule::{FailedUpgrade, HowClosed, LateLogin, Moment};
 use crate::settings::{PROTOCOL, content};
 use crate::trace::Entry;
 use crate::vocabulary::happening::{Happening, Seen};
@@ -151,9 +152,18 @@ impl Terminals {
         }
         let at = self.upwards(cx, session);
         self.moment(cx, Moment::Accept, session);
-        if self.sessions[session].fails {
-            cx.observe(Observed::Accepted { session });
-            return self.leave(cx, hosts, session, HowClosed::Sudden);
+        match self.sessions[session].fails {
+            Some(FailedUpgrade::Ends) => {
+                cx.observe(Observed::Accepted { session });
+                return self.leave(cx, hosts, session, HowClosed::Sudden);
+            }
+            Some(FailedUpgrade::Hangs) if !gave_up => {
+                self.sessions[session].left = true;
+                cx.fault_opens(FaultKind::Unopened, Scope::Session(session));
+                cx.observe(Observed::Accepted { session });
+                return;
+            }
+            Some(FailedUpgrade::Hangs) | None => {}
         }
         cx.tell_at(life, at, Event::Opened { connection: key });
         match self.sessions[session].login {
@@ -238,6 +248,7 @@ impl Terminals {
                 closure,
                 account,
             });
+            self.sessions[session].closed.get_or_insert(cx.now);
             self.ended(cx, session);
         }
     }

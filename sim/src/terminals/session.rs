@@ -13,7 +13,7 @@ use super::topics::Standings;
 use crate::fingerprint::{Fingerprint, Print};
 use crate::noise;
 use crate::observed::Life;
-use crate::schedule::LateLogin;
+use crate::schedule::{FailedUpgrade, LateLogin};
 
 /// One try of a client to be connected, and the connection that came of it.
 #[derive(Clone, Debug)]
@@ -36,6 +36,8 @@ pub struct Session {
     pub(super) greeted: Option<(Instant, bool)>,
     /// When its end began, on whatever side.
     pub(super) ended: Option<Instant>,
+    /// When its instance learned that its socket has gone.
+    pub(super) closed: Option<Instant>,
     /// It went without a sign.
     pub(super) silent: bool,
     pub(super) pace: Pace,
@@ -56,8 +58,8 @@ pub struct Session {
     pub(super) tries: u32,
     /// Nobody answers where it connects, and nobody says so: its client will give up.
     pub(super) unanswered: bool,
-    /// Its connection ends before it is open.
-    pub(super) fails: bool,
+    /// Its connection is never open.
+    pub(super) fails: Option<FailedUpgrade>,
     /// What it asks of its log.
     pub(super) follow: Option<Follow>,
     /// What its token says of topics.
@@ -91,6 +93,7 @@ impl Fingerprint for Session {
             connected: _,
             greeted: _,
             ended,
+            closed: _,
             silent,
             pace,
             deaf_until: _,
@@ -118,7 +121,10 @@ impl Fingerprint for Session {
         (life, id, ended.is_some()).fingerprint(to);
         (silent, pace, key).fingerprint(to);
         (gone, left, tries).fingerprint(to);
-        (unanswered, fails).fingerprint(to);
+        unanswered.fingerprint(to);
+        if let Some(how) = fails {
+            to.word(how);
+        }
         to.word(follow);
         to.word(rights);
         if let Some(login) = login {
@@ -165,6 +171,7 @@ impl Session {
             connected: None,
             greeted: None,
             ended: None,
+            closed: None,
             silent: false,
             pace: Pace::AtOnce,
             deaf_until: None,
@@ -176,7 +183,7 @@ impl Session {
             left: false,
             tries,
             unanswered: false,
-            fails: false,
+            fails: None,
             follow: None,
             rights: None,
             topics: Standings::new(),
@@ -189,12 +196,17 @@ impl Session {
         }
     }
 
-    /// The same, and its connection ends before it is open.
-    pub(super) fn that_fails(self) -> Self {
+    /// The same, and its connection is never open.
+    pub(super) fn that_fails(self, how: FailedUpgrade) -> Self {
         Self {
-            fails: true,
+            fails: Some(how),
             ..self
         }
+    }
+
+    /// Whether nothing more comes of its handshake.
+    pub(super) fn hangs(&self) -> bool {
+        self.fails == Some(FailedUpgrade::Hangs) && self.is_open()
     }
 
     /// Whose terminal it is.
@@ -230,6 +242,11 @@ impl Session {
     /// When its end began, on whatever side.
     pub const fn ended(&self) -> Option<Instant> {
         self.ended
+    }
+
+    /// When its instance learned that its socket has gone.
+    pub const fn closed(&self) -> Option<Instant> {
+        self.closed
     }
 
     /// Whether its client went without a sign. What it is sent is lost from then on.

@@ -34,6 +34,7 @@ const ITEMS: &[(&str, &[&str])] = &[
             "client NAME logs in never",
             "client NAME prolongs TIME",
             "client NAME fails i1|anywhere as USER",
+            "client NAME hangs i1|anywhere as USER",
             "client NAME forgets N",
             "client NAME confirms [N]",
             "client NAME claims TOPIC[,TOPIC...]",

@@ -201,6 +201,7 @@ switchboard-sim 1  seed 0x5eed  instances 3  lease 10.000s  reconnect 0.100s  ti
 1.000s  client c1 prolongs 20.000s
 1.000s  client c4 fails i1 as bob
 1.000s  client c4 fails anywhere as bob
+1.000s  client c4 hangs i1 as bob
 1.000s  client c1 forgets 2
 1.000s  client c1 claims news,room-*
 1.000s  client c1 joins room-1

@@ -8,8 +8,8 @@ use super::words::{
     HOW_CLOSED, LIES, MOMENTS, Read, SENT, from_table, host, names, number32, span,
 };
 use crate::schedule::{
-    Act, Brings, ClockStep, Durability, Enrolment, Host, HowKilled, LateLogin, LogOf, MAX_NESTED,
-    NewAddress, Sent, StrangerWords, To, TopicAct, too_nested,
+    Act, Brings, ClockStep, Durability, Enrolment, FailedUpgrade, Host, HowKilled, LateLogin,
+    LogOf, MAX_NESTED, NewAddress, Sent, StrangerWords, To, TopicAct, too_nested,
 };
 
 pub(super) fn act(words: &[&str], instances: usize) -> Read<Act> {
@@ -296,10 +296,14 @@ fn client_act(client: &str, words: &[&str], instances: usize) -> Read<Act> {
             client,
             token: span(token)?,
         },
-        ["fails", at, "as", user] => Act::FailUpgrade {
+        [how @ ("fails" | "hangs"), at, "as", user] => Act::FailUpgrade {
             client,
             at: one_or_all(at, "anywhere", instances)?,
             user: (*user).to_owned(),
+            how: match *how {
+                "fails" => FailedUpgrade::Ends,
+                _ => FailedUpgrade::Hangs,
+            },
         },
         ["forgets", positions] => Act::Forget {
             client,

@@ -8,8 +8,8 @@ use switchboard_core::message::PushedBy;
 use super::redis::{Next, WRITE_ERRORS};
 use super::words::{HOW_CLOSED, LIES, MOMENTS, SENT, Span, name_of};
 use crate::schedule::{
-    Act, Brings, ClockStep, Durability, Enrolment, Host, HowClosed, HowKilled, LateLogin, LogOf,
-    Moment, NewAddress, Sent, StrangerWords, To, TopicAct,
+    Act, Brings, ClockStep, Durability, Enrolment, FailedUpgrade, Host, HowClosed, HowKilled,
+    LateLogin, LogOf, Moment, NewAddress, Sent, StrangerWords, To, TopicAct,
 };
 
 impl Display for Act {
@@ -39,9 +39,18 @@ impl Display for Act {
             Self::Prolong { client, token } => {
                 write!(f, "client {client} prolongs {}", Span(*token))
             }
-            Self::FailUpgrade { client, at, user } => {
+            Self::FailUpgrade {
+                client,
+                at,
+                user,
+                how,
+            } => {
                 let at = OneOrAll(*at, "anywhere");
-                write!(f, "client {client} fails {at} as {user}")
+                let how = match how {
+                    FailedUpgrade::Ends => "fails",
+                    FailedUpgrade::Hangs => "hangs",
+                };
+                write!(f, "client {client} {how} {at} as {user}")
             }
             Self::Forget { client, positions } => write!(f, "client {client} forgets {positions}"),
             Self::Confirm { client, nth: 1 } => write!(f, "client {client} confirms"),

@@ -68,6 +68,8 @@ pub enum FaultKind {
     /// What one instance said to another was under way for longer than half of the time that is left at
     /// least for the answer to a delivery: the way was slower than when their link was opened.
     LinkLate,
+    /// A client connected, and its handshake did not end.
+    Unopened,
     /// A terminal did not read.
     SlowReader,
     /// A terminal's queue was full, as a receipt said. Whether it can have been is for `limits` to say.
@@ -113,7 +115,7 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// All kinds of faults.
-    pub const ALL: [Self; 50] = [
+    pub const ALL: [Self; 51] = [
         Self::Kill,
         Self::Start,
         Self::Pause,
@@ -144,6 +146,7 @@ impl FaultKind {
         Self::DialsRefused,
         Self::LinkSlow,
         Self::LinkLate,
+        Self::Unopened,
         Self::SlowReader,
         Self::Overflowed,
         Self::Kicked,
@@ -193,9 +196,11 @@ impl FaultKind {
             | Self::DialsRefused
             | Self::LinkSlow
             | Self::PeerLied => Part::Links,
-            Self::SlowReader | Self::Overflowed | Self::Kicked | Self::TokenExpired => {
-                Part::Terminal
-            }
+            Self::Unopened
+            | Self::SlowReader
+            | Self::Overflowed
+            | Self::Kicked
+            | Self::TokenExpired => Part::Terminal,
             Self::LinkLate
             | Self::Storm
             | Self::SuddenEnd
@@ -235,6 +240,7 @@ impl FaultKind {
                 | Self::Clog
                 | Self::DialsRefused
                 | Self::LinkSlow
+                | Self::Unopened
                 | Self::SlowReader
         )
     }

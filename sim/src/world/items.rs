@@ -41,8 +41,14 @@ impl World {
             } => terminals.follow(client, *history, *brings),
             Act::LogIn { client, login } => terminals.log_in_late(client, *login),
             Act::Prolong { client, token } => terminals.prolong(cx, client, *token),
-            Act::FailUpgrade { client, at, user } => {
-                terminals.connect_in_vain(cx, hosts, client, at.map(|host| host.0), user);
+            Act::FailUpgrade {
+                client,
+                at,
+                user,
+                how,
+            } => {
+                let at = at.map(|host| host.0);
+                terminals.connect_in_vain(cx, hosts, client, at, user, *how);
             }
             Act::Forget { client, positions } => terminals.forget_positions(client, *positions),
             Act::Confirm { client, nth } => terminals.client_confirms(cx, client, *nth),

@@ -38,6 +38,7 @@ fn receipt(world: &World, degraded: bool, outcome: Outcome) -> Observed {
         Outcome::Written => &mut counts.written,
         Outcome::Overflow => &mut counts.overflow,
         Outcome::Gone => &mut counts.gone,
+        Outcome::Queued => &mut counts.queued,
         _ => &mut counts.unreachable,
     } += 1;
     let receipt = Receipt {
@@ -101,6 +102,26 @@ fn a_link_that_breaks_once_explains_no_loss_that_there_was_time_to_mend() {
     let twice = "40.0001s  reset i1 <-> i2\n41s  reset i1 <-> i2";
     assert_eq!(unreachable(twice), None);
     assert_eq!(unreachable("42.5s  reset i1 <-> i2"), None);
+}
+
+#[test]
+fn nothing_waits_for_a_terminal_that_was_known_to_be_gone_in_time() {
+    let queued = |what: &str| {
+        let rest = format!("40s  push i1 bob m1\n{what}\n90s  heal");
+        said(&rest, secs(43), false, Outcome::Queued)
+    };
+    let said = queued("40.5s  client c2 closes sudden").expect("a violation");
+    assert!(said.contains("Queued"), "{said}");
+    // It had to answer before, or has not been told.
+    assert_eq!(queued("41.8s  client c2 closes sudden"), None);
+    assert_eq!(queued("40.5s  client c2 closes silent"), None);
+    // It answers sooner when it ends.
+    assert_eq!(
+        queued("40.5s  client c2 closes sudden\n40.6s  drain i2 0s 0s"),
+        None
+    );
+    let elsewhere = queued("40.5s  client c2 closes sudden\n40.6s  drain i3 0s 0s");
+    assert!(elsewhere.is_some());
 }
 
 #[test]

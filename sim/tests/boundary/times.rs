@@ -80,11 +80,10 @@ fn all() -> Vec<Doctored> {
         Doctored {
             setting: "handshake_timeout",
             checker: "terminal-times",
-            schedule: one("5s  heal"),
+            schedule: one("2s  client c2 hangs i1 as bob\n9s  heal"),
             set: nothing,
-            sooner: Some(|real| real.handshake_timeout = millis(1)),
-            // A handshake always ends here.
-            later: None,
+            sooner: Some(|real| real.handshake_timeout = millis(2500)),
+            later: Some(|real| real.handshake_timeout = secs(10)),
         },
         Doctored {
             setting: "hello_grace",
