@@ -69,6 +69,8 @@ pub enum StrangerWords {
     Replayed(Host),
     /// The same, and then something without a proof.
     Unproven(Host),
+    /// In the place of an instance that is dialled next, what that one has answered on an earlier link.
+    Posing(Host),
 }
 
 /// How an instance misbehaves on its links.
@@ -78,6 +80,8 @@ pub enum PeerLie {
     Says(Forgery),
     /// It says on links that are open what it said first on one.
     GreetsAgain,
+    /// It answers also for terminals of which others are asked.
+    AnswersForOthers,
     /// It says nothing.
     FallsSilent,
     /// It says everything too late.
@@ -86,7 +90,7 @@ pub enum PeerLie {
 
 impl PeerLie {
     /// All lies.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Says(Forgery::AnswersTwice),
         Self::Says(Forgery::AnswersUnasked),
         Self::Says(Forgery::AnswersOtherwise),
@@ -104,6 +108,7 @@ impl PeerLie {
         Self::Says(Forgery::TooMany),
         Self::Says(Forgery::Oversized),
         Self::GreetsAgain,
+        Self::AnswersForOthers,
         Self::FallsSilent,
         Self::IsLate,
     ];
@@ -481,9 +486,9 @@ pub enum Act {
         /// The instance at the other end.
         other: Host,
     },
-    /// Somebody who does not know the cluster's secret opens a link, and says something.
+    /// Somebody who does not know the cluster's secret opens a link, or answers in somebody's place, and says something.
     Stranger {
-        /// The instance to which it is opened.
+        /// The instance to which it is opened, or that dials.
         at: Host,
         /// What is said.
         says: StrangerWords,

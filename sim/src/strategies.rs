@@ -244,12 +244,13 @@ fn link_fault(instances: usize) -> BoxedStrategy<Act> {
                 span,
             }
         }),
-        (two(), 0..4).prop_map(|((at, other), says)| Act::Stranger {
+        (two(), 0..5).prop_map(|((at, other), says)| Act::Stranger {
             at,
             says: match says {
                 0 => StrangerWords::Nonsense,
                 1 => StrangerWords::Misdirected(other),
                 2 => StrangerWords::Replayed(other),
+                3 => StrangerWords::Posing(other),
                 _ => StrangerWords::Unproven(other),
             },
         }),

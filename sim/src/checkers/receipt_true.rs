@@ -265,6 +265,12 @@ fn check(
     let addressed = *this.user() == terminal.user && published.is_for(this.user());
     let truth = match truth {
         Truth::So | Truth::Excused(_) if addressed => truth,
+        // Of a terminal for which nobody else was asked it may say that it is its own.
+        Truth::So | Truth::Excused(_) | Truth::NotSo
+            if !addressed || !handed_in.reachable.contains(&session) =>
+        {
+            Truth::by(lied(watch, handed_in, None))
+        }
         // What a peer says of its own terminals is its word, also whose they are.
         Truth::So | Truth::Excused(_) | Truth::NotSo => Truth::by(
             this.life()

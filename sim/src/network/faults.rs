@@ -125,6 +125,7 @@ impl Network {
 
     /// Nothing is cut, clogged or refused, and links are as fast as by default.
     pub(crate) fn heal(&mut self, cx: &mut Context, hosts: &Hosts) {
+        self.strangers.heal();
         self.cuts.clear();
         self.clogs.clear();
         self.refusals.clear();

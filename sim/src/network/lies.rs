@@ -1,10 +1,11 @@
 //! Peers that know the secret and misbehave: what they say on their links is not what an instance says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
-use switchboard_core::forged::Forgery;
+use switchboard_core::forged::{self, Forgery};
+use switchboard_core::id::ConnectionId;
 use switchboard_core::time::Instant;
 
 use super::strangers::Outsiders;
@@ -24,9 +25,11 @@ const AGAIN: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug, Default)]
 pub(super) struct Lies {
     told: BTreeMap<(usize, usize), Vec<Told>>,
+    /// The terminals of which one process has asked another last, where somebody answers for others.
+    asked: BTreeMap<(usize, usize), BTreeSet<ConnectionId>>,
 }
 
-fingerprint!(Lies { told });
+fingerprint!(Lies { told, asked });
 
 /// One way to misbehave.
 #[derive(Clone, Copy, Debug)]
@@ -59,6 +62,32 @@ impl Lies {
     /// Ends all misbehaviour.
     pub(super) fn end(&mut self) {
         self.told.clear();
+        self.asked.clear();
+    }
+
+    /// A process says something to another, and whoever answers that one for others listens.
+    fn listen(&mut self, way: (usize, usize), batch: &Bytes) {
+        let (asks, of) = way;
+        let mut lies = self
+            .told
+            .iter()
+            .filter(|((from, to), _)| *to == asks && *from != of);
+        let listens = |told: &Told| told.lie == PeerLie::AnswersForOthers;
+        if lies.any(|(_, told)| told.iter().any(listens)) {
+            let named = forged::named(batch);
+            if !named.is_empty() {
+                self.asked.insert(way, named.into_iter().collect());
+            }
+        }
+    }
+
+    /// The terminals of which one process has asked others than this one last.
+    fn of_others(&self, (from, to): (usize, usize)) -> Vec<ConnectionId> {
+        let asked = self.asked.iter();
+        let of_others = asked.filter(|((asks, of), _)| *asks == to && *of != from);
+        of_others
+            .flat_map(|(_, named)| named.iter().copied())
+            .collect()
     }
 
     /// What a process says to another in place of a batch.
@@ -69,6 +98,8 @@ impl Lies {
         heard: &Outsiders,
         batch: Bytes,
     ) -> TwistedWords {
+        self.listen(way, &batch);
+        let others = self.of_others(way);
         let mut said = TwistedWords {
             pieces: vec![LinkContent::Batch(batch)],
             later: Duration::ZERO,
@@ -79,7 +110,7 @@ impl Lies {
         lies.retain(|told| told.until > cx.now);
         let now = cx.now;
         for told in lies.iter_mut().filter(|told| told.from <= now) {
-            if said.twist(told.lie, way, heard) {
+            if said.twist(told.lie, way, heard, &others) {
                 if said.ends() {
                     told.from = now + AGAIN;
                 }
@@ -100,7 +131,13 @@ impl TwistedWords {
     }
 
     /// Returns whether it is another one afterwards.
-    fn twist(&mut self, lie: PeerLie, way: (usize, usize), heard: &Outsiders) -> bool {
+    fn twist(
+        &mut self,
+        lie: PeerLie,
+        way: (usize, usize),
+        heard: &Outsiders,
+        others: &[ConnectionId],
+    ) -> bool {
         match lie {
             PeerLie::Says(forgery) => {
                 let mut differs = false;
@@ -131,6 +168,18 @@ impl TwistedWords {
                 let greets = hello.is_some();
                 self.pieces.extend(hello.map(LinkContent::Nonsense));
                 greets
+            }
+            PeerLie::AnswersForOthers => {
+                let mut differs = false;
+                for piece in &mut self.pieces {
+                    if let LinkContent::Batch(batch) = piece
+                        && let Some(forged) = forged::for_others(batch, others)
+                    {
+                        *batch = forged;
+                        differs = true;
+                    }
+                }
+                differs
             }
             PeerLie::FallsSilent => {
                 self.pieces.clear();

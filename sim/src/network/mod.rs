@@ -148,6 +148,8 @@ impl Network {
             let said = &mut self.pipes[pipe].said;
             *said = said.saturating_add(1);
             self.strangers.listen((life.host, to), *said, &batch);
+        } else if self.pipes[pipe].handshake == Handshake::Begun {
+            self.strangers.listen_to_answer((life.host, to), &batch);
         }
         let clogged = self.clogs.contains(&(life.host, to));
         if clogged {
@@ -199,6 +201,7 @@ impl Network {
 
     /// An instance is gone, with all its links. The other ends are told so, or not.
     pub(crate) fn end_of_host(&mut self, cx: &mut Context, life: Life, told: bool) {
+        self.strangers.forget(life.host);
         for (link, pipe) in std::mem::take(&mut self.links[life.host]) {
             self.end_of_pipe(cx, life, link, pipe, told);
         }
@@ -247,7 +250,7 @@ impl Network {
             self.held.push((pipe, at_dialler, content));
             return;
         }
-        if at_dialler && self.strangers.has(pipe) {
+        if self.strangers.is_at(pipe, at_dialler) {
             return self.at_stranger(cx, pipe, &content);
         }
         match content {
@@ -298,7 +301,9 @@ impl Network {
             Some(host) => match hosts.instance_id(host) {
                 None if hosts.has_vanished(host) => return,
                 None => Some(LinkFailure::Broken),
-                Some(instance) if instance != pipe.expected && !self.strangers.has(index) => {
+                Some(instance)
+                    if instance != pipe.expected && !self.strangers.is_at(index, true) =>
+                {
                     let (dialler, wanted) = (pipe.dialler.life, pipe.expected);
                     let occupant = hosts.life(host);
                     cx.borne(FaultKind::NotMe, Scope::Instance(dialler.host));
@@ -308,6 +313,12 @@ impl Network {
                         occupant,
                     });
                     Some(LinkFailure::NotMe)
+                }
+                Some(_) if self.strangers.poses(index, (pipe.dialler.life.host, host)) => {
+                    let scope = Scope::Between(self.pipes[index].dialler.life.host, host);
+                    let until = cx.now + cx.config.link_timeout;
+                    cx.fault(FaultKind::DialsRefused, scope, until);
+                    return self.send(cx, index, true, LinkContent::Up);
                 }
                 Some(_) => {
                     let life = hosts.life(host);

@@ -1,6 +1,7 @@
-//! Strangers: they open links, do not know the secret, and repeat what they have listened to.
+//! Strangers: they open links, or answer in somebody's place, do not know the secret, and repeat what they have
+//! listened to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use switchboard_core::id::LinkKey;
@@ -25,20 +26,31 @@ pub(super) struct Outsiders {
     speaking: BTreeMap<usize, Stranger>,
     /// What was said on the last link from one process to another.
     heard: BTreeMap<(usize, usize), Listened>,
+    /// What was said first by the process that took the last link, to the one that dialled.
+    answers: BTreeMap<(usize, usize), Bytes>,
+    /// When the first dials the second, somebody else answers.
+    posing: BTreeSet<(usize, usize)>,
 }
 
-fingerprint!(Outsiders { speaking, heard });
+fingerprint!(Outsiders {
+    speaking,
+    heard,
+    answers,
+    posing,
+});
 
 /// Somebody at the other end of a link.
 #[derive(Clone, Debug)]
 struct Stranger {
+    /// It has opened the link.
+    dials: bool,
     /// What is said next, last first.
     says: Vec<Bytes>,
     /// What was said last ends the link.
     ends: bool,
 }
 
-fingerprint!(Stranger { says, ends });
+fingerprint!(Stranger { dials, says, ends });
 
 /// What a dialler has said.
 #[derive(Clone, Debug, Default)]
@@ -70,9 +82,43 @@ impl Outsiders {
         }
     }
 
-    /// Whether somebody speaks on this link.
-    pub(super) fn has(&self, pipe: usize) -> bool {
-        self.speaking.contains_key(&pipe)
+    /// The process that was dialled says its first batch.
+    pub(super) fn listen_to_answer(&mut self, way: (usize, usize), batch: &Bytes) {
+        self.answers.insert(way, batch.clone());
+    }
+
+    /// An instance is gone: what it has answered, or was answered, shows that it is another one.
+    pub(super) fn forget(&mut self, host: usize) {
+        self.answers
+            .retain(|(acceptor, dialler), _| ![*acceptor, *dialler].contains(&host));
+    }
+
+    /// Whether somebody speaks on this link at this end.
+    pub(super) fn is_at(&self, pipe: usize, dialler: bool) -> bool {
+        (self.speaking.get(&pipe)).is_some_and(|stranger| stranger.dials == dialler)
+    }
+
+    /// Somebody answers in the place of a process that another one dials, if that was to happen. It is once.
+    pub(super) fn poses(&mut self, pipe: usize, way: (usize, usize)) -> bool {
+        if !self.posing.remove(&way) {
+            return false;
+        }
+        let (dialler, acceptor) = way;
+        let Some(answer) = self.answers.get(&(acceptor, dialler)).cloned() else {
+            return false;
+        };
+        let stranger = Stranger {
+            dials: false,
+            says: vec![answer],
+            ends: false,
+        };
+        self.speaking.insert(pipe, stranger);
+        true
+    }
+
+    /// Nobody answers in anybody's place any more.
+    pub(super) fn heal(&mut self) {
+        self.posing.clear();
     }
 
     /// What was said comes out of the link at an instance.
@@ -109,12 +155,13 @@ impl Outsiders {
                 let heard = of(from.0)?;
                 vec![heard.message.clone()?, heard.hello.clone()?]
             }
+            StrangerWords::Posing(_) => return None,
         })
     }
 }
 
 impl Network {
-    /// Somebody opens a link to a process.
+    /// Somebody opens a link to a process, or will answer what that one dials.
     pub(crate) fn stranger(
         &mut self,
         cx: &mut Context,
@@ -122,6 +169,10 @@ impl Network {
         at: usize,
         says: StrangerWords,
     ) {
+        if let StrangerWords::Posing(of) = says {
+            self.strangers.posing.insert((at, of.0));
+            return;
+        }
         let (Some(instance), Some(says)) = (hosts.instance_id(at), self.strangers.words(at, says))
         else {
             return;
@@ -147,10 +198,12 @@ impl Network {
             handshake: Handshake::Begun,
             said: 0,
         });
-        let ends = false;
-        self.strangers
-            .speaking
-            .insert(pipe, Stranger { says, ends });
+        let stranger = Stranger {
+            dials: true,
+            says,
+            ends: false,
+        };
+        self.strangers.speaking.insert(pipe, stranger);
         self.send(cx, pipe, false, LinkContent::Dial);
     }
 
@@ -163,7 +216,8 @@ impl Network {
                 };
                 if let Some(batch) = stranger.says.pop() {
                     stranger.ends = stranger.says.is_empty();
-                    self.send(cx, pipe, false, LinkContent::Batch(batch));
+                    let to_dialler = !stranger.dials;
+                    self.send(cx, pipe, to_dialler, LinkContent::Batch(batch));
                 }
             }
             LinkContent::Down(_) => {

@@ -267,7 +267,8 @@ impl Act {
                 StrangerWords::Nonsense => (Some(*at), None),
                 StrangerWords::Misdirected(of)
                 | StrangerWords::Replayed(of)
-                | StrangerWords::Unproven(of) => (Some(*at), Some(*of)),
+                | StrangerWords::Unproven(of)
+                | StrangerWords::Posing(of) => (Some(*at), Some(*of)),
             },
             // What waits for a moment is checked by itself.
             Self::On { .. }

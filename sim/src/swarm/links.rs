@@ -68,10 +68,25 @@ impl ScheduleMaker {
                 StrangerWords::Misdirected(of),
                 StrangerWords::Replayed(of),
                 StrangerWords::Unproven(of),
+                StrangerWords::Posing(of),
             ];
             let says = self.one_of(&words, "stranger", nth);
+            if let StrangerWords::Posing(_) = says {
+                self.dialled_anew(host, of, at, nth);
+            }
             self.put(at, Act::Stranger { at: host, says });
         }
+    }
+
+    /// There is a link from one instance to another, which breaks at a moment; and soon there is something to say again.
+    fn dialled_anew(&mut self, from: Host, to: Host, at: Duration, nth: u64) {
+        self.push_between(from, to, at, nth);
+        let (one, other) = (from, to);
+        self.put(at, Act::Reset { one, other });
+        let after = self.span(Duration::from_micros(10), ms(500), "dialled anew", nth);
+        let at = self.later(at, after, "dialled anew", nth);
+        let audience = self.someone_at(to, at, nth);
+        self.push_linking(at, from, audience, &format!("z{nth}"));
     }
 
     /// Instances misbehave towards others, with pushes between the two of them.

@@ -8,7 +8,8 @@ use switchboard_core::message::PushedBy;
 use super::mask::Kind;
 use super::{FAULTS, ScheduleMaker, USERS};
 use crate::schedule::{
-    Act, ClockStep, Durability, ErrorReply, Host, OperationKind, RedisAct, To, TripFault,
+    Act, ClockStep, Durability, ErrorReply, Host, HowKilled, NewAddress, OperationKind, RedisAct,
+    To, TripFault,
 };
 
 /// The fault happens after so many leases: nobody has only just started.
@@ -37,12 +38,18 @@ enum LoneFault {
     Clock,
     /// An instance is told to end, and takes its time.
     Leave,
+    /// Links break again and again, while a terminal at their end does not read.
+    Breaks,
+    /// Leases go, one of them for longer than the others.
+    Absent,
+    /// A failover loses a row, and its instance does not notice.
+    Unnoticed,
     /// Any kind of fault.
     Any,
 }
 
 impl LoneFault {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 12] = [
         Self::Renewal,
         Self::Claim,
         Self::Trip,
@@ -51,6 +58,9 @@ impl LoneFault {
         Self::Leases,
         Self::Clock,
         Self::Leave,
+        Self::Breaks,
+        Self::Absent,
+        Self::Unnoticed,
         Self::Any,
     ];
 }
@@ -176,7 +186,10 @@ impl ScheduleMaker {
             }
             LoneFault::Leave => {
                 let spread = self.span(Duration::from_millis(1), self.lease, "spread", 0);
-                let delay = until;
+                let (at, delay) = match self.below(2, "slow there", 0) {
+                    0 => (self.slow_resident(at, host), Duration::ZERO),
+                    _ => (at, until),
+                };
                 self.put(
                     at,
                     Act::Drain {
@@ -186,10 +199,130 @@ impl ScheduleMaker {
                     },
                 );
             }
+            LoneFault::Breaks => self.breaks(at),
+            LoneFault::Absent => self.absent(at),
+            LoneFault::Unnoticed => self.unnoticed(at),
             LoneFault::Any => {
                 let kind = self.one_of(&Kind::ALL, "single", 0);
                 self.fault(kind, 0);
             }
+        }
+    }
+
+    /// Somebody at an instance reads slowly, and much comes for him, some of it behind a batch that he reads. Returns when
+    /// that has waited for a while.
+    fn slow_resident(&mut self, at: Duration, host: Host) -> Duration {
+        let number = host.0 as u64;
+        let to = To::User(USERS[number as usize % USERS.len()].to_owned());
+        let every = self.span(
+            Duration::from_millis(400),
+            Duration::from_millis(900),
+            "slowly",
+            0,
+        );
+        let client = self.client_name(number);
+        self.put(at, Act::ReadSlowly { client, every });
+        let many = 4 + self.below(3, "at once", 0);
+        for nth in 0..many {
+            let at = at + Duration::from_millis(5) * nth as u32;
+            self.push_linking(at, host, to.clone(), &format!("s{nth}"));
+        }
+        let mut behind = at + every + Duration::from_millis(100);
+        for nth in many..many + 2 + self.below(3, "behind", 0) {
+            let (from, to_the) = (Duration::from_millis(1), Duration::from_millis(200));
+            let next = self.span(from, to_the, "behind", nth);
+            behind = self.later(behind, next, "behind", nth);
+            self.push_linking(behind, host, to.clone(), &format!("s{nth}"));
+        }
+        let (from, to_the) = (Duration::from_millis(900), Duration::from_millis(2_500));
+        behind + self.span(from, to_the, "waits", 0)
+    }
+
+    /// All leases go while an instance stands still, or has just ended, so that its own stays away; another one notices first
+    /// that it has none itself, and later that this one is gone: a lease after the first nothing but the second is in
+    /// doubt.
+    fn absent(&mut self, at: Duration) {
+        let (absent, reader) = (self.host("absent", 0), self.host("lone", 0));
+        let span = self.lease * 3;
+        self.put(at, Act::Pause { host: absent, span });
+        let ahead = self.span(Duration::from_micros(100), self.lease / 3, "absent", 0);
+        let at = at + ahead;
+        self.put(at, Act::Redis(RedisAct::EvictLeases));
+        for _ in 0..1 + self.below(3, "readings", 0) {
+            let act = Act::NextTrip {
+                host: reader,
+                operation: OperationKind::View,
+                fault: TripFault::RequestLost,
+            };
+            self.put(at, act);
+        }
+        for nth in 0..16 {
+            let after = self.lease + self.lease * nth / 20;
+            let to = To::User(self.one_of(&USERS, "absent", nth.into()).to_owned());
+            self.push_linking(at + after, reader, to, &format!("v{nth}"));
+        }
+    }
+
+    /// An instance comes, or all leases are claimed anew, and a terminal comes to it: then a failover loses that one's row,
+    /// and its instance goes on with the former primary for a while, so that nothing tells the others but their own doubt.
+    fn unnoticed(&mut self, at: Duration) {
+        let host = self.host("unnoticed", 0);
+        let reader = self.other_host(host, "unnoticed", 0);
+        let (short, long) = (Duration::from_millis(10), self.lease / 20);
+        let at = match self.below(2, "comes", 0) {
+            0 => {
+                let how = HowKilled::Reset;
+                self.put(at, Act::Kill { host, how });
+                let at = at + self.lease * 2;
+                let address = NewAddress::Same;
+                self.put(at, Act::Restart { host, address });
+                at
+            }
+            _ => {
+                self.put(at, Act::Redis(RedisAct::EvictLeases));
+                at
+            }
+        };
+        let comes = at + self.span(short, long, "comes", 1);
+        let connect = Act::Connect {
+            client: "u1".to_owned(),
+            at: Some(host),
+            user: USERS[3].to_owned(),
+            token: None,
+        };
+        self.put(comes, connect);
+        let after = self.span(short, long, "fails over", 0);
+        let fails_over = comes + after;
+        let failover = RedisAct::Failover {
+            lost: after + short / 2,
+            former: Some(self.lease / 2),
+        };
+        self.put(fails_over, Act::Redis(failover));
+        for nth in 0..12 {
+            let after = self.lease / 40 * nth;
+            let to = To::User(USERS[3].to_owned());
+            self.push_linking(fails_over + after, reader, to, &format!("u{nth}"));
+        }
+    }
+
+    /// What is for a terminal that does not read is under way until its deadline. The client is the first one, at the
+    /// first instance.
+    fn breaks(&mut self, at: Duration) {
+        let client = self.client_name(0);
+        self.put(at, Act::StopReading { client });
+        let (one, other) = (Host(0), Host(1));
+        let mut at = at;
+        for nth in 0..3 + self.below(6, "breaks", 0) {
+            let to = To::User(USERS[0].to_owned());
+            self.push_linking(at, other, to, &format!("b{nth}"));
+            let after = self.span(
+                Duration::from_millis(1),
+                Duration::from_secs(1),
+                "break",
+                nth,
+            );
+            at = self.later(at, after, "break", nth);
+            self.put(at, Act::Reset { one, other });
         }
     }
 

@@ -115,6 +115,7 @@ const ITEMS: &[(&str, &[&str])] = &[
             "stranger i1 misdirects i2",
             "stranger i1 replays i2",
             "stranger i1 skips-proof i2",
+            "stranger i1 poses-as i2",
         ],
     ),
     ("peer", &["peer i1 -> i2 LIE TIME"]),

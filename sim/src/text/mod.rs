@@ -288,6 +288,7 @@ switchboard-sim 1  seed 0x5eed  instances 3  lease 10.000s  reconnect 0.100s  ti
 7.000s  stranger i1 misdirects i2
 7.000s  stranger i1 replays i2
 7.000s  stranger i1 skips-proof i2
+7.000s  stranger i1 poses-as i2
 7.000s  links latency 0.100s
 7.500s  on lookup of m1 after 0.000050s client c1 moves i3 sudden
 7.500s  on register of c1 kill i1

@@ -215,6 +215,7 @@ fn stranger(at: Host, words: &[&str], instances: usize) -> Read<Act> {
         ["misdirects", of] => StrangerWords::Misdirected(host(of, instances)?),
         ["replays", of] => StrangerWords::Replayed(host(of, instances)?),
         ["skips-proof", of] => StrangerWords::Unproven(host(of, instances)?),
+        ["poses-as", of] => StrangerWords::Posing(host(of, instances)?),
         _ => return wrong("stranger"),
     };
     Ok(Act::Stranger { at, says })

@@ -128,6 +128,7 @@ pub(super) const FLAWS: Table<Flaw> = &[
 
 pub(super) const LIES: Table<PeerLie> = &[
     ("answers-twice", PeerLie::Says(Forgery::AnswersTwice)),
+    ("answers-for-others", PeerLie::AnswersForOthers),
     ("answers-unasked", PeerLie::Says(Forgery::AnswersUnasked)),
     (
         "answers-otherwise",

@@ -152,6 +152,7 @@ impl Display for Act {
                 StrangerWords::Misdirected(of) => write!(f, "stranger {at} misdirects {of}"),
                 StrangerWords::Replayed(of) => write!(f, "stranger {at} replays {of}"),
                 StrangerWords::Unproven(of) => write!(f, "stranger {at} skips-proof {of}"),
+                StrangerWords::Posing(of) => write!(f, "stranger {at} poses-as {of}"),
             },
             Self::Lie {
                 from,

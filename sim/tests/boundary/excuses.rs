@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use switchboard_core::config::Config;
+use switchboard_core::frame::CloseCode;
 use switchboard_core::message::{Counts, Outcome, Receipt, TerminalOutcome};
 use switchboard_sim::observed::{HandIn, Observed};
 use switchboard_sim::schedule::Schedule;
@@ -39,6 +40,7 @@ fn receipt(world: &World, degraded: bool, outcome: Outcome) -> Observed {
         Outcome::Overflow => &mut counts.overflow,
         Outcome::Gone => &mut counts.gone,
         Outcome::Queued => &mut counts.queued,
+        Outcome::TooLarge => &mut counts.too_large,
         _ => &mut counts.unreachable,
     } += 1;
     let receipt = Receipt {
@@ -142,6 +144,23 @@ fn what_a_peer_says_of_its_own_terminals_is_its_word_and_nobody_elses() {
 }
 
 #[test]
+fn whoever_misbehaves_may_call_a_terminal_its_own_of_which_nobody_else_was_asked() {
+    let said_while = |lies: &str, to: &str| {
+        let rest = format!(
+            "2.5s  peer {lies} answers-twice 5s
+             3s  push i1 everyone m1
+             3.1s  push i1 {to} m2"
+        );
+        let at = Duration::from_millis(3_500);
+        said(&rest, at, false, Outcome::TooLarge)
+    };
+    // The receipt names a terminal of bob.
+    assert_eq!(said_while("i3 -> i1", "alice"), None);
+    assert!(said_while("i3 -> i1", "bob").is_some());
+    assert!(said_while("i3 -> i2", "alice").is_some());
+}
+
+#[test]
 fn a_pause_explains_that_rows_were_not_read_once_more_for_a_terminal_that_is_gone_and_no_more() {
     let degraded = |pause: &str, after: u64, outcome| {
         let rest = format!(
@@ -188,6 +207,32 @@ fn a_batch_takes_room_while_its_terminal_reads_it_and_no_longer() {
     assert_eq!(full(10_500), None);
     let said = full(14_500).expect("a violation");
     assert!(said.contains("cannot have been full"), "{said}");
+}
+
+/// What `terminal-told` says if the first terminal, which does not read, is sent away.
+fn sent_away(rest: &str) -> Option<String> {
+    let rest = format!("30s  client c1 stops reading\n34s  drain i1 60s 1s\n{rest}\n90s  heal");
+    let mut world = world("terminal-told", &rest);
+    let then = secs(35);
+    assert!(world.run_until(then), "{:?}", world.report().violation);
+    world.pretend(Observed::Closing {
+        session: 0,
+        code: Some(CloseCode::ServiceRestart),
+    });
+    world.report().violation.map(|violation| violation.what)
+}
+
+#[test]
+fn what_waited_before_a_terminal_was_sent_away_is_written_before_that() {
+    let said = sent_away("32s  push i1 alice m1").expect("a violation");
+    assert!(said.contains("is written"), "{said}");
+    let elsewhere = sent_away("31.5s  pause i2 3s\n32s  push i1 alice m1");
+    assert!(elsewhere.is_some());
+    // Its end may have been decided before, its instance may not have looked it up in time, or not have been told.
+    assert_eq!(sent_away("33.5s  push i1 alice m1"), None);
+    assert_eq!(sent_away("32s  push i1 alice m1\n32.5s  pause i1 1s"), None);
+    assert_eq!(sent_away("32s  push i2 alice m1"), None);
+    assert_eq!(sent_away("32s  push i1 bob m1"), None);
 }
 
 /// What `convergence` says of a terminal that goes while its instance pings once in a hundred seconds, which

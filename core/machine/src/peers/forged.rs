@@ -21,7 +21,8 @@ use crate::vocabulary::service::Service;
 pub enum Forgery {
     /// Each answer to a delivery comes twice, in one batch.
     AnswersTwice,
-    /// Before each answer comes the same one to the next delivery, which was not asked for or is somebody else's.
+    /// Before each answer comes the same one to deliveries of about that time, which were not asked for or are somebody
+    /// else's.
     AnswersUnasked,
     /// Each answer is of another kind than its delivery.
     AnswersOtherwise,
@@ -138,11 +139,16 @@ impl Forgery {
             (Self::AnswersTwice, answer @ Message::Delivered(_))
             | (Self::DeliversTwice, answer @ Message::Deliver(_)) => vec![answer.clone(), answer],
             (Self::AnswersUnasked, Message::Delivered(answer)) => {
-                let unasked = Delivered {
-                    delivery: DeliveryId::new(answer.delivery.get().wrapping_add(1)),
-                    outcomes: answer.outcomes.clone(),
-                };
-                vec![Message::Delivered(unasked), Message::Delivered(answer)]
+                let near = NEAR.map(|by| answer.delivery.get().wrapping_add_signed(by));
+                let unasked = near.map(|delivery| {
+                    Message::Delivered(Delivered {
+                        delivery: DeliveryId::new(delivery),
+                        outcomes: answer.outcomes.clone(),
+                    })
+                });
+                let mut said = Vec::from(unasked);
+                said.push(Message::Delivered(answer));
+                said
             }
             (Self::AnswersOtherwise, Message::Delivered(answer)) => {
                 vec![Message::Delivered(Delivered {
@@ -206,6 +212,9 @@ impl Forgery {
     }
 }
 
+/// How far the numbers of deliveries are from that of one which is answered: of one push, most of them.
+const NEAR: [i64; 4] = [-2, -1, 1, 2];
+
 /// Bytes of the payload of a large delivery.
 const LARGE: usize = 1 << 20;
 
@@ -225,6 +234,55 @@ fn repeated(message: &Message, times: usize) -> Bytes {
     let mut batch = Batch::new();
     (0..times).for_each(|_| batch.push(message));
     batch.take()
+}
+
+/// The deliveries in a batch of an open link, by their numbers.
+pub fn deliveries(batch: &Bytes) -> Vec<DeliveryId> {
+    let messages = decode_batch(batch).unwrap_or_default();
+    let deliveries = messages.into_iter().filter_map(|message| match message {
+        Message::Deliver(delivery) => Some(delivery.id),
+        Message::Delivered(_)
+        | Message::Proof(_)
+        | Message::Heartbeat { .. }
+        | Message::Missed(_)
+        | Message::Goodbye => None,
+    });
+    deliveries.collect()
+}
+
+/// The connections that the deliveries in a batch of an open link are for, by their names.
+pub fn named(batch: &Bytes) -> Vec<ConnectionId> {
+    let mut named = Vec::new();
+    for message in decode_batch(batch).unwrap_or_default() {
+        if let Message::Deliver(delivery) = message
+            && let Addressees::Keys(keys) = delivery.to
+        {
+            named.extend(
+                keys.iter()
+                    .flat_map(|addressee| addressee.named.iter().copied()),
+            );
+        }
+    }
+    named
+}
+
+/// What a peer says in place of a batch that answers also for these connections, as if they were its own: that what is
+/// for them was too large. `None` if it answers nothing.
+pub fn for_others(batch: &Bytes, others: &[ConnectionId]) -> Option<Bytes> {
+    let mut forged = Batch::new();
+    let mut differs = false;
+    for mut message in occasion(batch)? {
+        if let Message::Delivered(answer) = &mut message
+            && let Outcomes::Keys(outcomes) = &mut answer.outcomes
+        {
+            for other in others {
+                outcomes.push((0, *other, Outcome::TooLarge));
+                differs = true;
+            }
+        }
+        forged.push(&message);
+    }
+    differs.then(|| forged.take())
 }
 
 /// What is said on an open link.
