@@ -18,6 +18,7 @@ mod fencing;
 mod figures;
 mod followed;
 mod ghost_debt;
+mod given_up;
 mod head_checks;
 mod hello_means_reachable;
 mod hygiene;
@@ -25,6 +26,7 @@ mod joins_end;
 mod knowledge;
 mod lateness;
 mod lease_times;
+mod left_unwritten;
 mod limits;
 mod link_times;
 mod lists_true;
@@ -72,6 +74,7 @@ pub use explained_errors::ExplainedErrors;
 pub use fencing::Fencing;
 pub use figures::Figures;
 pub use ghost_debt::GhostDebt;
+pub use given_up::GivenUp;
 pub use hello_means_reachable::MeansReachable;
 pub use hygiene::Hygiene;
 pub use joins_end::JoinsEnd;
@@ -150,6 +153,7 @@ pub fn cheap() -> Vec<Box<dyn Checker>> {
         Box::new(Strangers::default()),
         Box::new(LeaseTimes::default()),
         Box::new(PushTimes::default()),
+        Box::new(GivenUp::default()),
         Box::new(DrainPace::default()),
         Box::new(SuspicionEnds::default()),
         Box::new(Doubt::default()),

@@ -10,6 +10,7 @@ use switchboard_core::message::{Action, Audience};
 use switchboard_core::time::Instant;
 
 use super::counters::Counters;
+use super::left_unwritten::left_unwritten;
 use crate::checker::{Checker, Watch};
 use crate::ledger::{FaultKind, Scope};
 use crate::observed::{Account, Life, Observed, Quiescence, Topic};
@@ -19,7 +20,8 @@ use crate::terminals::Pace;
 /// The hello comes first and has the connection's name; a push has its id and the key by which its terminals
 /// are found; an answer counts exactly the messages that came before it. The application is told of
 /// each terminal that was greeted once when it is there and once when it has gone, and why; so are
-/// counters and log. No connection is ended for a reason that it does not have.
+/// counters and log. No connection is ended for a reason that it does not have; and what waits for a terminal that is told
+/// to go elsewhere, or that its token has expired, is written before that.
 #[derive(Clone, Debug, Default)]
 pub struct TerminalTold {
     /// What is known of each session, by its number.
@@ -97,6 +99,12 @@ impl Checker for TerminalTold {
                     judge(watch, causes, || {
                         format!(
                             "session {session} is closed with {code:?}, and has no cause for that"
+                        )
+                    });
+                    let left = left_unwritten(watch, *session, *code);
+                    judge(watch, left.is_none(), || {
+                        format!(
+                            "session {session} is closed with {code:?} before push {left:?} is written"
                         )
                     });
                 }

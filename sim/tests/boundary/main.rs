@@ -6,6 +6,7 @@ mod drain;
 mod ends;
 mod excuses;
 mod figures;
+mod given_up;
 mod recorder;
 mod strangers;
 mod times;
