@@ -157,7 +157,7 @@ fn differs_by(
 }
 
 /// When an instance started.
-fn started(watch: &Watch<'_>, life: Life) -> Option<Instant> {
+pub(super) fn started(watch: &Watch<'_>, life: Life) -> Option<Instant> {
     let entries = watch.scene().ledger().entries().iter();
     let mut starts = entries.filter(|entry| {
         entry.kind == FaultKind::Start && entry.scope == Scope::Instance(life.host)

@@ -10,6 +10,7 @@ use switchboard_core::id::{Epoch, InstanceId, LinkKey, OpId};
 use switchboard_core::message::{ChannelLog, InLog};
 use switchboard_core::time::Instant;
 
+use super::allowance::started;
 use super::lateness::{SLACK, running};
 use super::own_lease::{OwnLease, StepOutcome};
 use crate::boundary::{Intake, LeaseStep, Output, Service, TripOutline};
@@ -499,11 +500,20 @@ fn stays(watch: &Watch<'_>, instance: InstanceId) -> bool {
     host.is_some_and(|host| host.runs() && !may_have_gone(watch, host.number()))
 }
 
-/// Whether the instance of a host may have said to others that it goes, or somebody in its place.
+/// Whether the instance of a host may have said to others that it goes, or somebody in its place: an earlier life of the
+/// process says nothing of this one, and who has been told so reads the lease again.
 fn may_have_gone(watch: &Watch<'_>, host: usize) -> bool {
+    let lately = watch.now().before(watch.scene().config().lease * 2);
+    let life = watch.scene().host(host).map(|host| host.life());
+    let begun = life.and_then(|life| started(watch, life));
+    let since = begun.map_or(lately, |begun| begun.min(lately));
     let goes = |excuse: &Excuse| match excuse.scope {
-        Scope::Instance(this) => excuse.kind == FaultKind::Drain && this == host,
-        Scope::Between(from, _) => excuse.kind == FaultKind::PeerLied && from == host,
+        Scope::Instance(this) => {
+            excuse.kind == FaultKind::Drain && this == host && excuse.until >= since
+        }
+        Scope::Between(from, _) => {
+            excuse.kind == FaultKind::PeerLied && from == host && excuse.until >= lately
+        }
         Scope::All | Scope::Session(_) => false,
     };
     watch.excuse(Instant::START, watch.now(), goes).is_some()

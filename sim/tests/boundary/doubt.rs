@@ -7,8 +7,9 @@ use switchboard_core::command::{Log, TripKind};
 use switchboard_core::id::{Epoch, OpId};
 use switchboard_core::message::{Counts, Receipt};
 use switchboard_sim::boundary::{Intake, LeaseStep, Output, Service, TripOutline};
-use switchboard_sim::checkers;
 use switchboard_sim::observed::{HandIn, Life, Observed};
+use switchboard_sim::schedule::Schedule;
+use switchboard_sim::{World, checkers};
 
 use crate::recorder::{PRESENT, gave, link, logged, other, took, trips, world};
 
@@ -18,12 +19,22 @@ const PUSH: HandIn = HandIn { push: 1, time: 0 };
 /// What is said if these events happen and a push is taken so long after them, whose receipt says nothing of a
 /// doubt.
 fn said(events: &[Observed], after: Duration) -> Option<String> {
-    let mut world = world(checkers::named("doubt").expect("a checker"));
-    world.run_until(PRESENT);
+    let world = world(checkers::named("doubt").expect("a checker"));
+    said_in(world, PRESENT, events, after)
+}
+
+/// The same in another world, at another moment.
+fn said_in(
+    mut world: World,
+    present: Duration,
+    events: &[Observed],
+    after: Duration,
+) -> Option<String> {
+    assert!(world.run_until(present), "{:?}", world.report().violation);
     for event in events {
         world.pretend(event.clone());
     }
-    world.run_until(PRESENT + after);
+    world.run_until(present + after);
     world.pretend(Observed::HandedIn(PUSH));
     let receipt = Receipt {
         push: world.scene().pushes()[1].id(),
@@ -143,6 +154,35 @@ fn another_is_doubted_while_it_says_that_rows_are_missing() {
     assert!(what.contains("to be asked"), "{what}");
     events.push(hears(Service::Full));
     assert_eq!(said(&events, Duration::ZERO), None);
+}
+
+#[test]
+fn a_goodbye_ends_the_doubt_of_whoever_has_said_it_and_of_no_later_life() {
+    let vanished_after = |drains: &str| {
+        let text = format!(
+            "switchboard-sim 1  seed 7  instances 2
+             1s  client c1 connects i1 as alice
+             2s  push i2 alice m1
+             3s  push i1 alice m2
+             {drains}
+             90s  heal"
+        );
+        let schedule = Schedule::parse(&text).expect("a schedule");
+        let world = World::watched(schedule, vec![checkers::named("doubt").expect("a checker")]);
+        let events = viewed(true);
+        said_in(world, Duration::from_secs(50), &events, Duration::ZERO)
+    };
+    assert_eq!(vanished_after("48s  drain i2 30s 1s"), None);
+    assert_eq!(vanished_after("10s  drain i2 120s 1s"), None);
+    let drains = [
+        "48s  drain i1 30s 1s",
+        "5s  drain i2 0s 0s\n15s  restart i2",
+        "5s  peer i2 -> i1 says-goodbye 5s\n6s  push i2 alice m3",
+    ];
+    for drains in drains {
+        let what = vanished_after(drains).expect(drains);
+        assert!(what.contains("vanished"), "{drains}: {what}");
+    }
 }
 
 #[test]
