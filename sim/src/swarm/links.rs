@@ -5,8 +5,9 @@ use std::time::Duration;
 use switchboard_core::forged::Forgery;
 
 use super::faults::{FaultPlace, ms};
+use super::topics::TOPICS;
 use super::{FAULTS, HEAL, ScheduleMaker};
-use crate::schedule::{Act, Host, PeerLie, StrangerWords, To};
+use crate::schedule::{Act, Host, PeerLie, StrangerWords, To, TopicAct};
 use crate::settings::LINK_LATENCY;
 
 impl ScheduleMaker {
@@ -89,8 +90,9 @@ impl ScheduleMaker {
         self.push_linking(at, from, audience, &format!("z{nth}"));
     }
 
-    /// Instances misbehave towards others, with pushes between the two of them.
-    pub(super) fn lies(&mut self) {
+    /// Instances misbehave towards others, with pushes between the two of them. `topics`: and somebody asks who is a
+    /// member of one.
+    pub(super) fn lies(&mut self, topics: bool) {
         for nth in 0..self.count(6, "lies", 0) {
             let from = self.host("lies", nth);
             let to = self.other_host(from, "lied to", nth);
@@ -110,6 +112,14 @@ impl ScheduleMaker {
                     span,
                 },
             );
+            for wish in 0..self.below(3, "watches among lies", nth) * u64::from(topics) {
+                let nth = nth * 10 + wish;
+                let after = self.span(ms(1), span, "watches among lies", nth);
+                let topic = self.one_of(&TOPICS, "watches among lies", nth).to_owned();
+                let (_, client) = self.client("watches among lies", nth);
+                let does = TopicAct::Watch(topic);
+                self.put(at + after, Act::OfTopic { client, does });
+            }
             for push in 0..self.count(6, "among lies", nth) {
                 let nth = nth * 10 + push;
                 let (publisher, holder) = match self.below(2, "lied to or of", nth) {

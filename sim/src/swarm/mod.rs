@@ -194,7 +194,8 @@ fn made(seed: u64, focus: Focus) -> Schedule {
         maker.strangers();
     }
     if seed % 10 > LONE && focus != Focus::Logs && maker.below(4, "lies", 0) == 0 {
-        maker.lies();
+        let topics = maker.has_topics(focus);
+        maker.lies(topics);
     }
     maker.late_logins();
     if seed % 10 > LONE {
