@@ -67,6 +67,7 @@ mod looping;
 mod members;
 mod permits;
 mod queue;
+mod read_buffer;
 mod redis;
 mod request;
 pub mod runtime;

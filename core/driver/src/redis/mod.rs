@@ -20,13 +20,12 @@ use switchboard_core::directory::redis::{Request, Script, Value};
 pub(crate) use address::{Address, Credentials};
 
 use crate::hex;
+use crate::read_buffer;
 use crate::runtime::Runtime;
 use crate::task::Portion;
 use resp::{Decoder, NotRedis};
 use tls::Socket;
 
-/// What is read at once.
-const READ: usize = 16 << 10;
 /// What is kept of the buffer for writing when all of it was written.
 const UNWRITTEN_KEPT: usize = 64 << 10;
 
@@ -53,8 +52,6 @@ pub(crate) struct Connection<S> {
     asked: Vec<u8>,
     written: usize,
     decoder: Decoder,
-    /// What is read goes through here.
-    buffer: Box<[u8]>,
     portion: Portion,
 }
 
@@ -83,7 +80,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             asked: Vec::new(),
             written: 0,
             decoder: Decoder::default(),
-            buffer: vec![0; READ].into(),
             portion: Portion::default(),
         }
     }
@@ -157,9 +153,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 return Poll::Ready(Ok(answer));
             }
             ready!(self.portion.poll_take(cx));
-            match Pin::new(&mut self.socket).poll_read(cx, &mut self.buffer) {
+            let (socket, decoder) = (&mut self.socket, &mut self.decoder);
+            let read = read_buffer::with(|buffer| {
+                let read = Pin::new(socket).poll_read(cx, buffer);
+                read.map_ok(|read| {
+                    decoder.extend(&buffer[..read]);
+                    read
+                })
+            });
+            match read {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(ended().into())),
-                Poll::Ready(Ok(read)) => self.decoder.extend(&self.buffer[..read]),
+                Poll::Ready(Ok(_)) => {}
                 Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
                     return Poll::Ready(Err(ended().into()));
                 }

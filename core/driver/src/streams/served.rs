@@ -1,6 +1,5 @@
 //! The stream of a connection as hyper reads and writes it.
 
-use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -8,14 +7,7 @@ use std::task::{Context, Poll, ready};
 use futures_io::{AsyncRead, AsyncWrite};
 use hyper::rt::{Read, ReadBufCursor, Write};
 
-/// What is read at once, at most. It is what `--header-bytes` is without a setting, and more than most requests have.
-const READ: usize = 16 << 10;
-
-thread_local! {
-    /// Streams are handed bytes that have values to read into, and hyper's buffers have none. To write some into them
-    /// before each reading costs more than to copy what has come.
-    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ]);
-}
+use crate::read_buffer;
 
 /// A stream for hyper.
 pub(crate) struct Served<S>(S);
@@ -37,8 +29,8 @@ impl<S: AsyncRead + Unpin> Read for Served<S> {
         cx: &mut Context<'_>,
         mut into: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        BUFFER.with_borrow_mut(|buffer| {
-            let most = into.remaining().min(READ);
+        read_buffer::with(|buffer| {
+            let most = into.remaining().min(buffer.len());
             let read = ready!(Pin::new(&mut self.0).poll_read(cx, &mut buffer[..most]))?;
             into.put_slice(&buffer[..read]);
             Poll::Ready(Ok(()))
@@ -72,6 +64,7 @@ mod tests {
     use hyper::rt::ReadBuf;
 
     use super::*;
+    use crate::read_buffer::READ;
 
     /// What is left of a body that is longer than the thread's buffer comes with the next reading; its end is nothing.
     #[test]

@@ -30,6 +30,7 @@ use switchboard_core::event::Closure;
 use switchboard_core::frame::{EncodedSize, FrameSize, Payload};
 use switchboard_protocol::{Farewell, Protocol};
 
+use crate::read_buffer;
 use crate::task::Portion;
 pub(crate) use boundary::Boundary;
 pub(crate) use carriage::{Carriage, Carried};
@@ -284,10 +285,13 @@ fn read_away<S: AsyncRead + Unpin>(
     room: &mut usize,
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<Away>> {
-    let mut bytes = [0; 1024];
+    /// A portion of these is little.
+    const CHUNK: usize = 1024;
     loop {
         ready!(portion.poll_take(cx));
-        let read = ready!(Pin::new(&mut *stream).poll_read(cx, &mut bytes))?;
+        let mut stream = Pin::new(&mut *stream);
+        let read = read_buffer::with(|bytes| stream.as_mut().poll_read(cx, &mut bytes[..CHUNK]));
+        let read = ready!(read)?;
         if read == 0 {
             return Poll::Ready(Ok(Away::Ended));
         }

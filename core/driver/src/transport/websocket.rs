@@ -25,6 +25,7 @@ use super::{
     Asked, Carried, Incoming, Kernel, LifeSign, Transport, TransportKind, Wire, read_all_away,
 };
 use crate::permits::Seat;
+use crate::read_buffer;
 use crate::request::subprotocol::selected_protocol;
 use crate::task::Portion;
 
@@ -52,7 +53,7 @@ struct Dialogue {
 /// The buffer of tungstenite: it holds a message or a pong as they usually are.
 const READ_BUFFER: usize = 128;
 
-/// How much is read from a socket at a time, onto the stack: nobody keeps it.
+/// How much is read from a socket at a time: what a terminal says is small, and others are to have their turn.
 const CHUNK: usize = 4096;
 
 /// What tungstenite may buffer of its own frames: pongs and the Close frame.
@@ -339,20 +340,22 @@ impl<S: AsyncRead + Unpin> Io<'_, '_, S> {
         if self.portion.poll_take(self.cx).is_pending() {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        let mut chunk = [0; CHUNK];
-        match Pin::new(&mut *self.stream).poll_read(self.cx, &mut chunk) {
-            Poll::Ready(read) => {
-                let read = &chunk[..read?];
-                self.signs.came();
-                let (taken, more) = read.split_at(read.len().min(buffer.len()));
-                buffer[..taken.len()].copy_from_slice(taken);
-                if !more.is_empty() {
-                    *self.unparsed = Bytes::copy_from_slice(more);
+        read_buffer::with(|chunk| {
+            let chunk = &mut chunk[..CHUNK];
+            match Pin::new(&mut *self.stream).poll_read(self.cx, chunk) {
+                Poll::Ready(read) => {
+                    let read = &chunk[..read?];
+                    self.signs.came();
+                    let (taken, more) = read.split_at(read.len().min(buffer.len()));
+                    buffer[..taken.len()].copy_from_slice(taken);
+                    if !more.is_empty() {
+                        *self.unparsed = Bytes::copy_from_slice(more);
+                    }
+                    Ok(taken.len())
                 }
-                Ok(taken.len())
+                Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
             }
-            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
-        }
+        })
     }
 }
 
