@@ -3,7 +3,6 @@
 
 use std::cell::Cell;
 use std::convert::Infallible;
-use std::fmt::Write as _;
 use std::future::pending;
 use std::pin::Pin;
 use std::task::Poll;
@@ -110,15 +109,18 @@ async fn handshake<R: Runtime, T>(
 fn written(head: &Response<()>) -> String {
     let status = head.status();
     let reason = status.canonical_reason().unwrap_or_default();
-    let mut text = format!("HTTP/1.1 {} {reason}\r\n", status.as_str());
+    /// What is said to a WebSocket needs a little less.
+    const CAPACITY: usize = 256;
+    let mut text = String::with_capacity(CAPACITY);
+    let mut say = |parts: [&str; 4]| text.extend(parts);
+    say(["HTTP/1.1 ", status.as_str(), " ", reason]);
     let date = httpdate::fmt_http_date(SystemTime::now());
     let named = head.headers().iter();
     let named = named.filter_map(|(name, value)| Some((name, value.to_str().ok()?)));
     for (name, value) in named.chain([(&DATE, &*date)]) {
-        // A text takes whatever is written to it.
-        let _ = write!(text, "{name}: {value}\r\n");
+        say(["\r\n", name.as_str(), ": ", value]);
     }
-    text.push_str("\r\n");
+    text.push_str("\r\n\r\n");
     text
 }
 

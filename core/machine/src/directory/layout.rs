@@ -34,12 +34,21 @@ pub(super) fn row_text(row: Row) -> Vec<u8> {
         epoch,
         connected,
     } = kept(row);
-    format!(
-        "{instance} {} {:012x}",
-        epoch_text(epoch),
-        connected.as_millis()
-    )
-    .into_bytes()
+    let mut text = Vec::with_capacity(ROW_BYTES);
+    text.extend_from_slice(&hex_digits::<16>(instance.get()));
+    text.push(b' ');
+    text.extend_from_slice(&hex_digits::<16>(epoch.get()));
+    text.push(b' ');
+    text.extend_from_slice(&hex_digits::<12>(connected.as_millis()));
+    text
+}
+
+/// The last so many lower-case digits of a number. `format!` takes ten times as long, and a row is written for each
+/// terminal that connects.
+fn hex_digits<const N: usize>(number: u64) -> [u8; N] {
+    std::array::from_fn(|place| {
+        b"0123456789abcdef"[(number >> (4 * (N - 1 - place)) & 0xf) as usize]
+    })
 }
 
 pub(super) fn parse_row(text: &[u8]) -> Option<Row> {
