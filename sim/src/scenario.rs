@@ -315,6 +315,7 @@ impl Scenario {
             reconnect: None,
             tight: None,
             remembers: None,
+            broadcast_rate: None,
             log: LogSettings::DEFAULT,
             flaw: None,
             expects: None,

@@ -38,6 +38,8 @@ pub struct Schedule {
     /// How many pushes at terminals an instance remembers, so that it knows a repeat. `None`: more than come in any
     /// schedule.
     pub remembers: Option<u32>,
+    /// How many terminals an instance serves in a second of pushes to everyone. `None`: so many that each is served at once.
+    pub broadcast_rate: Option<u32>,
     /// How long logs of durable pushes are, and how often they are checked.
     pub log: LogSettings,
     /// A bug that all instances and the directory have.

@@ -61,6 +61,7 @@ pub(crate) fn of_schedule(schedule: &Schedule) -> Config {
         directory_timeout: defaults.directory_timeout.min(lease / 2),
         settle_rate: SETTLE_RATE,
         repeat_entries: (schedule.remembers).map_or(defaults.repeat_entries, |most| most as usize),
+        broadcast_rate: schedule.broadcast_rate.unwrap_or(defaults.broadcast_rate),
         log_check: schedule.log.check.unwrap_or(defaults.log_check),
         ..defaults
     }

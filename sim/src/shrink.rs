@@ -229,6 +229,10 @@ impl<F: FnMut(&Schedule) -> bool, T: FnMut(ShrinkProgress)> Search<F, T> {
             remembers: None,
             ..self.best.clone()
         });
+        self.attempt(Schedule {
+            broadcast_rate: None,
+            ..self.best.clone()
+        });
     }
 
     fn act(&self, text: &str) -> Option<Act> {

@@ -388,6 +388,7 @@ fn healed(seed: u64, instances: usize, mut items: Vec<Item>) -> Schedule {
         reconnect: None,
         tight: None,
         remembers: None,
+        broadcast_rate: None,
         log: LogSettings::DEFAULT,
         flaw: None,
         expects: None,

@@ -249,6 +249,11 @@ impl Fencing {
         if *instance != own {
             return Some("changed the lease of another");
         }
+        if let Operation::Claim { lease, .. } = &executed.operation
+            && (lease.state != LeaseState::Settling || lease.floor >= lease.epoch)
+        {
+            return Some("claimed a lease that does not say that rows may be missing");
+        }
         let (before, after) = (before?, after?);
         let changed = before.lease != after.lease || before.remaining != after.remaining;
         let ended = after.remaining.is_none() && after.lease.state == LeaseState::Released;

@@ -103,6 +103,10 @@ impl Checker for Limits {
                 let wishes = self.wishes.get(session).map_or(&[][..], Vec::as_slice);
                 not_joined(watch, (*session, wishes), topic, *why);
             }
+            Observed::Given {
+                session,
+                outgoing: Outgoing::Joined { topic, .. },
+            } => joined(watch, *session, topic),
             Observed::SeenClose { session, code } if *code == CloseCode::PingTimeout => {
                 given_up(watch, *session);
             }
@@ -366,6 +370,39 @@ fn not_joined(
             "session {session} is refused {topic:?} ({why:?}), and {there} of {limit} are there"
         )
     });
+}
+
+/// A terminal is a member of so many topics at most, and a topic has so many members at an instance.
+fn joined(watch: &mut Watch<'_>, session: usize, topic: &TopicId) {
+    let scene = watch.scene();
+    let config = scene.config();
+    let this = &scene.sessions()[session];
+    let others = this
+        .topics()
+        .filter(|(other, standing)| *other != topic && standing.told().is_some());
+    let of = others.count() + 1;
+    let members = scene
+        .sessions()
+        .iter()
+        .enumerate()
+        .filter(|(number, other)| {
+            *number != session
+                && other.life() == this.life()
+                && other.is_open()
+                && other.standing(topic).told().is_some()
+        });
+    let members = members.count() + 1;
+    judge(
+        watch,
+        of <= config.connection_topics && members <= config.topic_members,
+        || {
+            format!(
+                "session {session} is a member of {of} topics, of {}, and {topic:?} has {members} members at its \
+                 instance, of {}",
+                config.connection_topics, config.topic_members
+            )
+        },
+    );
 }
 
 /// A push is refused only if so many wait.

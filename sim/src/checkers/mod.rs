@@ -4,6 +4,7 @@ mod ack_true;
 mod addressee;
 mod all_terminals;
 mod allowance;
+mod append_times;
 mod connect_ends;
 mod convergence;
 mod counters;
@@ -23,6 +24,7 @@ mod head_checks;
 mod hello_means_reachable;
 mod hygiene;
 mod joins_end;
+mod kept_true;
 mod knowledge;
 mod lateness;
 mod lease_times;
@@ -62,6 +64,7 @@ mod topic_rows;
 pub use ack_true::AckTrue;
 pub use addressee::Addressee;
 pub use all_terminals::AllTerminals;
+pub use append_times::AppendTimes;
 pub use connect_ends::ConnectEnds;
 pub use convergence::Convergence;
 pub use dead_rows::DeadRows;
@@ -78,6 +81,7 @@ pub use given_up::GivenUp;
 pub use hello_means_reachable::MeansReachable;
 pub use hygiene::Hygiene;
 pub use joins_end::JoinsEnd;
+pub use kept_true::KeptTrue;
 pub use lease_times::LeaseTimes;
 pub use limits::Limits;
 pub use link_times::LinkTimes;
@@ -152,6 +156,7 @@ pub fn cheap() -> Vec<Box<dyn Checker>> {
         Box::new(LinkTimes::default()),
         Box::new(Strangers::default()),
         Box::new(LeaseTimes::default()),
+        Box::new(AppendTimes::default()),
         Box::new(PushTimes::default()),
         Box::new(GivenUp::default()),
         Box::new(DrainPace::default()),
@@ -167,6 +172,7 @@ pub fn cheap() -> Vec<Box<dyn Checker>> {
         Box::new(AckTrue::default()),
         Box::new(LogReadTrue::default()),
         Box::new(ReplicatedTrue::default()),
+        Box::new(KeptTrue::default()),
         Box::new(TopicMembers::default()),
         Box::new(JoinsEnd::default()),
         Box::<TopicRows>::default(),

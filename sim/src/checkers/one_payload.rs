@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use switchboard_core::channel::Channel;
-use switchboard_core::directory::log::{LogOperation, LogReply, Logged};
+use switchboard_core::directory::log::{Content, LogOperation, LogReply, Logged};
 use switchboard_core::directory::{Operation, Reply};
 use switchboard_core::time::Instant;
 
@@ -13,7 +13,7 @@ use crate::observed::{Executed, Observed, Topic};
 
 /// In one history of a log a push stands once, as long as it is remembered: for as many pushes as the log remembers, and
 /// for some time after the last, also if the log was deleted meanwhile. A repeat of one that is kept is
-/// answered with its place.
+/// answered with its place. What is appended is what was handed in, and is to be kept as that says.
 #[derive(Clone, Debug, Default)]
 pub struct OnePayload {
     /// When something was last added to each log.
@@ -41,6 +41,14 @@ impl Checker for OnePayload {
 
 impl OnePayload {
     fn executed(&mut self, executed: &Executed, watch: &mut Watch<'_>) {
+        if let Operation::Log {
+            channel,
+            operation: LogOperation::Append { .. },
+        } = &executed.operation
+            && let Some(what) = differs(watch, &executed.operation)
+        {
+            watch.violated(format!("what is appended to the log of {channel} {what}"));
+        }
         let (
             Operation::Log {
                 channel,
@@ -95,6 +103,38 @@ impl OnePayload {
             },
         }
     }
+}
+
+/// What of an append is not as the push was handed in.
+fn differs(watch: &Watch<'_>, operation: &Operation) -> Option<String> {
+    let Operation::Log {
+        operation:
+            LogOperation::Append {
+                push,
+                content,
+                retention,
+                ..
+            },
+        ..
+    } = operation
+    else {
+        return None;
+    };
+    let mut pushes = watch.scene().pushes().iter();
+    let Some(published) = pushes.find(|published| published.id() == *push) else {
+        return Some(format!("is push {push:?}, which never was"));
+    };
+    let Some(kept) = published.durable() else {
+        return Some(format!("is push {push:?}, which is in no log"));
+    };
+    if *retention != kept.retention {
+        return Some(format!(
+            "is to be kept as {retention:?}, not {:?}",
+            kept.retention
+        ));
+    }
+    let is_its = published.payload().map(Content::of).as_ref() == Some(content);
+    (!is_its).then(|| format!("is not what push {push:?} says"))
 }
 
 /// Whether all pushes of a log may be forgotten since one was added.

@@ -9,6 +9,7 @@ use switchboard_core::id::{TopicId, UserId};
 use switchboard_core::time::Instant;
 use switchboard_core::topic::TopicWish;
 
+use super::lateness::stood_still;
 use super::topic_members::may_be_told_to_leave;
 use crate::checker::{Checker, Scene, Watch};
 use crate::ledger::{Excuse, FaultKind, Part, Scope};
@@ -17,6 +18,8 @@ use crate::terminals::Session;
 
 /// A snapshot and the changes since are what is so, within some seconds of the last change and of the last fault; and
 /// nobody is said to have left who is there, or was until a grace ago.
+///
+/// What nobody watches is not read any more.
 ///
 /// A fault explains that somebody is said to have left only if it took his instance's standing in the directory, or
 /// what the directory knows: an instance that does not answer has all its members.
@@ -29,6 +32,8 @@ pub struct PresenceTrue {
     came: BTreeMap<(TopicId, UserId), Instant>,
     /// When something last changed in a topic.
     changed: BTreeMap<TopicId, Instant>,
+    /// Sessions that have wanted to watch a topic, and when that ended.
+    watching: BTreeMap<(usize, TopicId), Option<Instant>>,
 }
 
 /// Of a topic a watcher gets a snapshot first. Each change has the next sequence, a user that comes was not there, and
@@ -133,10 +138,11 @@ impl Checker for PresenceTrue {
     }
 
     fn topics(&self) -> &'static [Topic] {
-        &[Topic::Words, Topic::Sessions]
+        &[Topic::Words, Topic::Sessions, Topic::Time]
     }
 
     fn on_event(&mut self, event: &Observed, watch: &mut Watch<'_>) {
+        self.watches(event, watch.now());
         let _judged_elsewhere = self.told.take_in(event);
         match event {
             Observed::Given { session, outgoing } => match outgoing {
@@ -161,6 +167,7 @@ impl Checker for PresenceTrue {
                 wish:
                     TopicWish::Join(topic) | TopicWish::JoinAllowed(topic) | TopicWish::Watch(topic),
             } => self.begins(watch.scene(), *session, topic),
+            Observed::Tick => self.are_watched(watch),
             Observed::Ended { session } => {
                 let scene = watch.scene();
                 let topics = scene.sessions()[*session].topics();
@@ -207,6 +214,65 @@ impl Checker for PresenceTrue {
 }
 
 impl PresenceTrue {
+    /// Takes down who watches what.
+    fn watches(&mut self, event: &Observed, now: Instant) {
+        match event {
+            Observed::Wished {
+                session,
+                wish: TopicWish::Watch(topic) | TopicWish::WatchAsMember(topic),
+            } => {
+                self.watching.insert((*session, topic.clone()), None);
+            }
+            // That it is told of it may be the answer to an earlier wish.
+            Observed::Wished {
+                session,
+                wish: TopicWish::Leave(topic),
+            } => {
+                if let Some(until) = self.watching.get_mut(&(*session, topic.clone())) {
+                    until.get_or_insert(now);
+                }
+            }
+            Observed::Ended { session } => {
+                let its = self
+                    .watching
+                    .iter_mut()
+                    .filter(|((of, _), _)| of == session);
+                its.for_each(|(_, until)| _ = until.get_or_insert(now));
+            }
+            _ => {}
+        }
+    }
+
+    /// No instance reads topics that none of its terminals watches, but for one that has just ended that.
+    fn are_watched(&self, watch: &mut Watch<'_>) {
+        let scene = watch.scene();
+        let lately = watch.now().before(WITHIN);
+        for host in scene.hosts().filter(|host| host.runs()) {
+            let Some(tables) = host.tables() else {
+                continue;
+            };
+            if tables.watched_topics == 0 || stood_still(watch, host.number(), lately, watch.now())
+            {
+                continue;
+            }
+            let here = self.watching.iter().filter(|((session, _), until)| {
+                let is_its = scene.sessions()[*session].life() == Some(host.life());
+                is_its && until.is_none_or(|until| until >= lately)
+            });
+            let here: BTreeSet<_> = here.map(|((_, topic), _)| topic).collect();
+            if tables.watched_topics > here.len() {
+                watch.violated(format!(
+                    "i{} reads the members of {} topics, and {} are watched",
+                    host.number() + 1,
+                    tables.watched_topics,
+                    here.len()
+                ));
+            } else {
+                watch.held();
+            }
+        }
+    }
+
     /// A session is said to be no member of a topic. That it was none before says nothing new; and a visit that is shorter
     /// than the time between two readings may be seen by none.
     fn ends(&mut self, scene: Scene<'_>, session: usize, topic: &TopicId) {

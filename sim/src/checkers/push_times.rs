@@ -6,15 +6,17 @@ use std::time::Duration;
 
 use switchboard_core::config::Config;
 use switchboard_core::frame::{Outgoing, Pushed};
+use switchboard_core::id::PushId;
 use switchboard_core::message::{Action, Audience, Outcome, Receipt};
 use switchboard_core::time::Instant;
 
 use super::allowance::on_the_way;
-use super::lateness::SLACK;
+use super::lateness::{SLACK, stood_still};
 use crate::checker::{Checker, Scene, Watch};
 use crate::ledger::{Excuse, FaultKind, Part, Scope};
 use crate::observed::{HandIn, Observed, Topic};
 use crate::publishing::Published;
+use crate::terminals::Pace;
 
 /// A push waits for the directory for a third of its deadline and no longer; what waits at a terminal counts
 /// as queued when the publisher must know, not earlier; who has published in a log is answered when that has it; and
@@ -25,8 +27,16 @@ pub struct PushTimes {
     broadcast: BTreeMap<(usize, usize), usize>,
     /// Terminals of a process that were given pushes to everyone at one moment, the last that there was.
     step: BTreeMap<usize, (Instant, u32)>,
+    /// When each push to everyone was first given to a terminal of a process, and in which step it was last.
+    walks: BTreeMap<(PushId, usize), (Instant, Instant)>,
+    /// When each terminal was given something last.
+    given: BTreeMap<usize, Instant>,
+    /// When a push to a user came last that has a terminal at the process that took it.
+    comes: BTreeMap<usize, Instant>,
 }
 
+/// A terminal has taken what it was given so long ago.
+const IDLE: Duration = Duration::from_millis(50);
 /// The way over a link that is open.
 const WAYS: Duration = Duration::from_millis(300);
 
@@ -46,10 +56,18 @@ impl Checker for PushTimes {
                 push: Some(push),
                 ..
             } => self.written(watch, *session, *push),
-            Observed::Given {
-                session,
-                outgoing: Outgoing::Pushed(pushed),
-            } => self.given(watch, *session, pushed),
+            Observed::Given { session, outgoing } => {
+                let before = self.given.insert(*session, watch.now());
+                if let Outgoing::Pushed(pushed) = outgoing {
+                    self.given(watch, *session, pushed, before);
+                }
+            }
+            Observed::HandedIn(hand_in) => self.handed_in(watch, *hand_in),
+            Observed::PushRefused { hand_in, .. } => {
+                let published = &watch.scene().pushes()[hand_in.push];
+                self.comes
+                    .remove(&published.times()[hand_in.time].life.host);
+            }
             Observed::Answered { hand_in, receipt } => {
                 published(watch, *hand_in);
                 answered(watch, *hand_in, receipt);
@@ -61,7 +79,13 @@ impl Checker for PushTimes {
 
 impl PushTimes {
     /// All broadcasts of an instance together are given to so many terminals in a step.
-    fn given(&mut self, watch: &mut Watch<'_>, session: usize, pushed: &Pushed) {
+    fn given(
+        &mut self,
+        watch: &mut Watch<'_>,
+        session: usize,
+        pushed: &Pushed,
+        before: Option<Instant>,
+    ) {
         let scene = watch.scene();
         let most = scene.config().broadcast_pace().terminals;
         let holder = scene.sessions()[session].life();
@@ -78,6 +102,11 @@ impl PushTimes {
             return;
         }
         let now = watch.now();
+        // What waits at a terminal is given when that has taken what came before.
+        let is_idle = before.is_none_or(|before| before + IDLE <= now);
+        if !is_idle || scene.sessions()[session].pace() != Pace::AtOnce {
+            return;
+        }
         let step = self.step.entry(host.number()).or_insert((now, 0));
         let given = if step.0 == now { step.1 + 1 } else { 1 };
         *step = (now, given);
@@ -88,6 +117,53 @@ impl PushTimes {
             ));
         } else {
             watch.held();
+        }
+        self.steps(watch, host.number(), pushed.push());
+    }
+
+    /// A push to everyone is given to a terminal in the step in which it comes to it. The next step is later if a push to a
+    /// user has come while it was on its way.
+    fn steps(&mut self, watch: &mut Watch<'_>, host: usize, push: PushId) {
+        let now = watch.now();
+        let (first, last) = *self.walks.entry((push, host)).or_insert((now, now));
+        if last == now {
+            return;
+        }
+        self.walks.insert((push, host), (first, now));
+        let Some(came) = self.comes.get(&host).copied() else {
+            return;
+        };
+        let yields = first < came && came < last && last < came + Config::BROADCAST_YIELDS_FOR;
+        if !yields || stood_still(watch, host, first, now) {
+            return;
+        }
+        let step = watch.scene().config().broadcast_pace().step * Config::BROADCAST_YIELD;
+        if now + SLACK * 2 < last + step {
+            watch.violated(format!(
+                "i{} goes on with a broadcast {:?} after the step before, though a push to a user has come",
+                host + 1,
+                now.since(last)
+            ));
+        } else {
+            watch.held();
+        }
+    }
+
+    /// A push to users is served at once at the instance that takes it, if they have terminals there.
+    fn handed_in(&mut self, watch: &Watch<'_>, hand_in: HandIn) {
+        let scene = watch.scene();
+        let published = &scene.pushes()[hand_in.push];
+        let handed_in = &published.times()[hand_in.time];
+        let is_first = hand_in.time == 0 && published.durable().is_none();
+        if !is_first || published.users().is_empty() {
+            return;
+        }
+        let here = |session: &usize| {
+            let this = &scene.sessions()[*session];
+            this.life() == Some(handed_in.life) && this.is_open()
+        };
+        if handed_in.reachable.iter().any(here) {
+            self.comes.insert(handed_in.life.host, watch.now());
         }
     }
 

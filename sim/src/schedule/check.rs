@@ -63,6 +63,9 @@ impl Schedule {
         if self.remembers == Some(0) {
             return Err("`remembers` must be at least 1".to_owned());
         }
+        if self.broadcast_rate == Some(0) {
+            return Err("`broadcast-rate` must be at least 1".to_owned());
+        }
         time(self.reconnect.unwrap_or_default())?;
         let LogSettings {
             records,

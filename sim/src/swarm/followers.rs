@@ -1,11 +1,17 @@
 //! Clients that follow their logs, and durable pushes: in some schedules, on top of all else.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
+
+use switchboard_core::message::PushedBy;
 
 use super::faults::ms;
 use super::topics::TOPICS;
 use super::{FAULTS, Focus, HEAL, ScheduleMaker, USERS};
-use crate::schedule::{Act, Brings, ClockStep, Durability, LogOf, LogSettings, RedisAct, To};
+use crate::schedule::{
+    Act, Brings, ClockStep, Durability, ErrorReply, Item, LogOf, LogSettings, OperationKind,
+    RedisAct, To, TripFault,
+};
 
 /// Clients begin to follow before the first of them connects.
 const BEGIN: Duration = Duration::from_millis(500);
@@ -17,6 +23,8 @@ const DURABLE: u64 = 2;
 const CONFIRMED: u64 = 3;
 /// Of so many others one waits for a replica.
 const REPLICATED: u64 = 4;
+/// Requests about logs of which an instance asks the directory at a time.
+const AT_A_TIME: u64 = 16;
 /// A check that comes after all else: nothing of it is seen.
 pub(super) const NEVER: Duration = Duration::from_secs(3600);
 
@@ -42,11 +50,32 @@ impl ScheduleMaker {
             };
             self.put(BEGIN, act);
         }
+        self.crowds_follow();
         for time in 0..self.below(4, "forgets", 0) {
             let (_, client) = self.client("forgets", time);
             let positions = self.count(4, "forgets", time) as u32;
             let at = self.near(FAULTS.0, FAULTS.1, "forgets", time);
             self.put(at, Act::Forget { client, positions });
+        }
+    }
+
+    /// In half of the schedules with a user who has many terminals these follow as well: so many that not each reads by itself.
+    fn crowds_follow(&mut self) {
+        if self.below(2, "crowd follows", 0) == 0 {
+            return;
+        }
+        let of_crowd = |item: &Item| match &item.act {
+            Act::Connect { client, .. } if client.starts_with('x') => Some(client.clone()),
+            _ => None,
+        };
+        let crowd: BTreeSet<_> = self.items.iter().filter_map(of_crowd).collect();
+        for client in crowd {
+            let act = Act::Follow {
+                client,
+                history: 0,
+                brings: Brings::Positions(1),
+            };
+            self.put(BEGIN, act);
         }
     }
 
@@ -71,6 +100,94 @@ impl ScheduleMaker {
             let at = self.host("reads", time);
             let moment = self.near(FAULTS.0, HEAL, "reads", time);
             self.put(moment, Act::ReadLog { at, of });
+        }
+        if self.below(4, "reads many", 0) == 0 {
+            self.reads_at_once(topics);
+        }
+    }
+
+    /// More logs are read at once than the directory is asked for at a time.
+    fn reads_at_once(&mut self, topics: bool) {
+        let at = self.near(FAULTS.0, HEAL, "reads many", 0);
+        let host = self.host("reads many", 0);
+        for time in 0..AT_A_TIME + self.count(AT_A_TIME, "reads many", 0) {
+            let of = self.log_of(topics, "reads many", time);
+            self.put(at, Act::ReadLog { at: host, of });
+        }
+    }
+
+    /// An append is executed, and nobody learns that; asked for again, it is refused.
+    pub(super) fn doubtful_appends(&mut self) {
+        for time in 0..self.below(2, "doubtful", 0) {
+            let at = self.near(FAULTS.0, FAULTS.1, "doubtful", time);
+            let host = self.host("doubtful", time);
+            let error = self.one_of(
+                &[
+                    ErrorReply::OutOfMemory,
+                    ErrorReply::NoReplicas,
+                    ErrorReply::Misconfigured,
+                ],
+                "doubtful",
+                time,
+            );
+            let operation = OperationKind::Append;
+            for (after, fault) in [
+                (ms(0), TripFault::ReplyLost),
+                (ms(500), TripFault::Refused(error)),
+            ] {
+                let act = Act::NextTrip {
+                    host,
+                    operation,
+                    fault,
+                };
+                self.put(at + after, act);
+            }
+            let user = self.user(self.one_of(&USERS, "doubtful", time), "doubtful", time);
+            let push = Act::Push {
+                at: host,
+                to: To::User(user.to_owned()),
+                name: format!("da{time}"),
+                durable: Durability::Written,
+                by: PushedBy::Application,
+                within: None,
+            };
+            self.put(at + ms(1), push);
+        }
+    }
+
+    /// The directory says of replicas what it knows when nobody waits for it any more.
+    pub(super) fn late_replicas(&mut self) {
+        for time in 0..self.below(3, "late replica", 0) {
+            let at = self.near(FAULTS.0, FAULTS.1, "late replica", time);
+            let host = self.host("late replica", time);
+            let fault = self.one_of(
+                &[TripFault::Late, TripFault::ReplyLate, TripFault::ReplyLost],
+                "late replica",
+                time,
+            );
+            let operation = OperationKind::Confirm;
+            self.put(
+                at,
+                Act::NextTrip {
+                    host,
+                    operation,
+                    fault,
+                },
+            );
+            let own = self.one_of(&USERS, "late replica", time);
+            let user = self.user(own, "late replica", time).to_owned();
+            for (nth, within) in [(0, Some(ms(900))), (1, None)] {
+                let push = Act::Push {
+                    at: host,
+                    to: To::User(user.clone()),
+                    name: format!("lr{}", time * 2 + nth),
+                    durable: Durability::Replicated,
+                    by: PushedBy::Application,
+                    within,
+                };
+                let after = ms(1) + ms(1_500 * nth);
+                self.put(at + after, push);
+            }
         }
     }
 

@@ -60,6 +60,11 @@ const OLD_CLIENTS: u64 = 160;
 /// So many pushes at terminals an instance remembers at most, in half of the worlds with tight limits.
 const FEW_REMEMBERED: u64 = 64;
 
+/// In one world of so many a push to everyone takes several steps at an instance.
+const BROADCASTS_SLOWLY: u64 = 6;
+/// Terminals in a second there: one in a step of some milliseconds.
+const BROADCAST_RATES: [u32; 3] = [200, 400, 1000];
+
 /// What can happen to whom is too slow, where limits are tight.
 const POLICIES: [SlowConsumer; 3] = [
     SlowConsumer::Close,
@@ -186,6 +191,9 @@ fn made(seed: u64, focus: Focus) -> Schedule {
     let tight = tight.then(|| maker.one_of(&POLICIES, "policy", 0));
     if tight.is_some() {
         maker.limits();
+        if maker.has_topics(focus) {
+            maker.enrols_in_all();
+        }
     }
     if !old && maker.below(8, "quiet", 0) == 0 {
         maker.come_again();
@@ -215,6 +223,10 @@ fn made(seed: u64, focus: Focus) -> Schedule {
         maker.confirmations(topics);
         maker.deletions(topics);
         log = maker.durable_pushes();
+        if !seed.is_multiple_of(10) {
+            maker.late_replicas();
+            maker.doubtful_appends();
+        }
     }
     maker.made(seed, reconnect, tight, log)
 }
@@ -249,6 +261,11 @@ pub(crate) fn faults(
         Item { at, ..item }
     };
     maker.items.into_iter().map(moved).collect()
+}
+
+/// Whether it is one of the many terminals of an [old](ScheduleMaker::grow_old) world.
+fn is_of_many(item: &Item) -> bool {
+    matches!(&item.act, Act::Connect { client, .. } if client.starts_with('o'))
 }
 
 struct ScheduleMaker {
@@ -308,6 +325,18 @@ impl ScheduleMaker {
         tight: Option<SlowConsumer>,
         log: LogSettings,
     ) -> Schedule {
+        // Where there are very many terminals, pushes to everyone would take longer than their deadlines.
+        let is_slow = !seed.is_multiple_of(10)
+            && !self.items.iter().any(is_of_many)
+            && self.below(BROADCASTS_SLOWLY, "slow", 0) == 0;
+        let rates = || self.one_of(&BROADCAST_RATES, "slow rate", 0);
+        let broadcast_rate = is_slow.then(rates);
+        if is_slow {
+            self.pushes_meanwhile();
+        }
+        if !seed.is_multiple_of(10) && self.below(4, "deadlines", 0) == 0 {
+            self.deadlines();
+        }
         self.items.sort_by_key(|item| item.at);
         let forgets = tight.is_some() && self.below(2, "forgets", 0) == 0;
         let remembers = forgets.then(|| self.below(FEW_REMEMBERED, "remembers", 0) as u32 + 1);
@@ -318,6 +347,7 @@ impl ScheduleMaker {
             reconnect,
             tight,
             remembers,
+            broadcast_rate,
             log,
             flaw: None,
             expects: None,

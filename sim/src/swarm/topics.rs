@@ -7,8 +7,8 @@ use super::faults::ms;
 use super::lone::{QUIET, SHOWN};
 use super::{CONVERGED, FAULTS, Focus, HEAL, ScheduleMaker};
 use crate::schedule::{
-    Act, Durability, Enrolment, ErrorReply, Host, Item, Moment, OperationKind, RedisAct, To,
-    TopicAct, TripFault,
+    Act, Durability, Enrolment, ErrorReply, Host, HowClosed, Item, Moment, OperationKind, RedisAct,
+    To, TopicAct, TripFault,
 };
 
 /// Tokens say this of topics before the first client connects.
@@ -64,6 +64,9 @@ impl ScheduleMaker {
             self.push_when_joined(nth);
         }
         self.wishes_at_kicks();
+        for nth in 0..self.below(3, "away", 0) {
+            self.comes_back(nth);
+        }
         for (index, topic) in TOPICS.into_iter().enumerate() {
             for host in (0..self.instances).map(Host) {
                 let at = CONVERGED + ms(200);
@@ -155,6 +158,9 @@ impl ScheduleMaker {
             let at = self.near(FAULTS.0, FAULTS.1, "topic evicted", 0);
             self.put(at, Act::Redis(RedisAct::EvictTopic(topic)));
         }
+        for nth in 0..self.below(3, "ungreeted", 0) {
+            self.enrols_before_greeting(nth);
+        }
         for nth in 0..self.below(4, "topic trips", 0) {
             let at = self.near(FAULTS.0, FAULTS.1, "topic trip", nth);
             self.trip_of_topics(at, nth);
@@ -233,6 +239,80 @@ impl ScheduleMaker {
                 "crosses after",
                 crossing,
             );
+        }
+    }
+
+    /// Somebody leaves a topic that another one watches, is back before he is taken for away, and leaves again; and then he
+    /// who watches leaves.
+    fn comes_back(&mut self, nth: u64) {
+        let topic = self.one_of(&TOPICS, "away from", nth).to_owned();
+        let (watcher, watches) = self.client("watches who is away", nth);
+        let (_, goes) = self.client("is away", nth);
+        let at = self.near(FAULTS.0, FAULTS.1, "away", nth);
+        self.of_topic(at, watches.clone(), TopicAct::Watch(topic.clone()));
+        self.of_topic(at, goes.clone(), TopicAct::Join(topic.clone()));
+        let mut at = at;
+        for time in 0..2 {
+            at += self.span(ms(1_500), ms(8_000), "is there", nth * 10 + time);
+            self.of_topic(at, goes.clone(), TopicAct::Leave(topic.clone()));
+            at += self.span(ms(1_100), ms(3_500), "is away", nth * 10 + time);
+            self.of_topic(at, goes.clone(), TopicAct::Join(topic.clone()));
+        }
+        // Others of the topic stay, perhaps.
+        if self.below(2, "watches no more", nth) == 0 {
+            let leaves = TopicAct::Leave(topic);
+            self.of_topic(at + ms(500), self.client_name(watcher), leaves);
+        }
+    }
+
+    /// An application enrols a user whose terminal has a row and was not greeted, because its instance does not learn of the
+    /// row; and that one goes before it is.
+    fn enrols_before_greeting(&mut self, nth: u64) {
+        let (number, client) = self.client("ungreeted", nth);
+        let at = self.near(FAULTS.0, FAULTS.1, "ungreeted", nth);
+        let host = self.host("ungreeted", nth);
+        let act = Act::NextTrip {
+            host,
+            operation: OperationKind::Register,
+            fault: TripFault::ReplyLate,
+        };
+        self.put(at, act);
+        let how = HowClosed::Sudden;
+        let close = Act::Close {
+            client: client.clone(),
+            how,
+        };
+        self.put(at + Duration::from_micros(100), close);
+        self.connect(at + ms(1), number, Some(host), None);
+        let enrol = Act::Enrol {
+            at: self.host("enrols ungreeted", nth),
+            user: self.user_of(number).to_owned(),
+            topic: self.one_of(&TOPICS, "ungreeted", nth).to_owned(),
+            name: format!("eu{nth}"),
+            how: Enrolment::Join,
+            durable: false,
+        };
+        self.put(at + ms(30), enrol);
+        let goes = self.span(ms(20), ms(1_500), "ungreeted", nth);
+        self.put(at + ms(30) + goes, Act::Close { client, how });
+    }
+
+    /// An application enrols a user in more topics than a terminal may be in, where limits are tight.
+    pub(super) fn enrols_in_all(&mut self) {
+        let (client, _) = self.client("enrolled in all", 0);
+        let user = self.user_of(client).to_owned();
+        let mut at = self.near(FAULTS.0, FAULTS.1, "enrols in all", 0);
+        for (nth, topic) in (0..).zip(TOPICS) {
+            let act = Act::Enrol {
+                at: self.host("enrols in all", nth),
+                user: user.clone(),
+                topic: topic.to_owned(),
+                name: format!("ea{nth}"),
+                how: Enrolment::Join,
+                durable: true,
+            };
+            self.put(at, act);
+            at += self.span(ms(1), ms(500), "enrols in all", nth);
         }
     }
 

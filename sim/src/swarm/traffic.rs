@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use switchboard_core::config::Config;
+
 use super::heal::healing;
 use super::{AT_REST, CONVERGED, FAULTS, HEAL, LEAVE, ScheduleMaker, USERS};
-use crate::schedule::{Act, Host, HowClosed, To};
+use crate::schedule::{Act, Host, HowClosed, Item, To};
 
 impl ScheduleMaker {
     pub(super) fn pushes(&mut self) {
@@ -29,6 +31,48 @@ impl ScheduleMaker {
                 },
             };
             self.put(at, act);
+        }
+    }
+
+    /// Half of the pushes are to be answered sooner than usual.
+    pub(super) fn deadlines(&mut self) {
+        let mut items = std::mem::take(&mut self.items);
+        for (nth, item) in (0..).zip(&mut items) {
+            if let Act::Push { within, .. } = &mut item.act
+                && within.is_none()
+                && self.below(2, "within", nth) == 0
+            {
+                let soon = Duration::from_millis(1_500);
+                *within = Some(self.span(soon, Config::DEADLINE_DEFAULT, "within", nth));
+            }
+        }
+        self.items = items;
+    }
+
+    /// Pushes to users come while others are on their way to everyone.
+    pub(super) fn pushes_meanwhile(&mut self) {
+        let to_everyone = |item: &Item| match &item.act {
+            Act::Push {
+                at,
+                to: To::Everyone,
+                ..
+            } => Some((item.at, *at)),
+            _ => None,
+        };
+        let broadcasts: Vec<_> = self.items.iter().filter_map(to_everyone).collect();
+        for (nth, (at, host)) in (0..).zip(broadcasts) {
+            for time in 0..self.below(3, "meanwhile", nth) {
+                let push = nth * 10 + time;
+                let after = self.span(
+                    Duration::from_micros(100),
+                    Duration::from_millis(60),
+                    "meanwhile",
+                    push,
+                );
+                let user = self.user(self.one_of(&USERS, "meanwhile", push), "meanwhile", push);
+                let to = To::User(user.to_owned());
+                self.push_at(at + after, host, to, format!("mw{push}"));
+            }
         }
     }
 

@@ -13,6 +13,7 @@ pub(super) const SETTINGS: &[&str] = &[
     "reconnect TIME",
     "tight POLICY",
     "remembers N",
+    "broadcast-rate N",
     "log-records N",
     "log-age TIME",
     "log-check TIME",

@@ -46,6 +46,7 @@ fn parse(text: &str) -> Result<Schedule, ScheduleError> {
         reconnect: None,
         tight: None,
         remembers: None,
+        broadcast_rate: None,
         log: LogSettings::DEFAULT,
         flaw: None,
         expects: None,
@@ -91,6 +92,7 @@ fn print(schedule: &Schedule, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         reconnect,
         tight,
         remembers,
+        broadcast_rate,
         log: LogSettings {
             records,
             age,
@@ -113,6 +115,9 @@ fn print(schedule: &Schedule, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     }
     if let Some(remembers) = remembers {
         write!(f, "  remembers {remembers}")?;
+    }
+    if let Some(rate) = broadcast_rate {
+        write!(f, "  broadcast-rate {rate}")?;
     }
     if let Some(records) = records {
         write!(f, "  log-records {records}")?;
@@ -154,6 +159,7 @@ fn head(schedule: &mut Schedule, words: &[&str]) -> Read<()> {
             "reconnect" => schedule.reconnect = Some(span(value)?),
             "tight" => schedule.tight = Some(from_table(POLICIES, value)?),
             "remembers" => schedule.remembers = Some(number32(value)?),
+            "broadcast-rate" => schedule.broadcast_rate = Some(number32(value)?),
             "log-records" => schedule.log.records = Some(number32(value)?),
             "log-age" => schedule.log.age = Some(span(value)?),
             "log-check" => schedule.log.check = Some(span(value)?),
@@ -184,7 +190,7 @@ mod tests {
     use super::*;
 
     const EVERY_ITEM: &str = "\
-switchboard-sim 1  seed 0x5eed  instances 3  lease 10.000s  reconnect 0.100s  tight drop-oldest  remembers 40  log-records 4  log-age 20.000s  log-check 5.000s
+switchboard-sim 1  seed 0x5eed  instances 3  lease 10.000s  reconnect 0.100s  tight drop-oldest  remembers 40  broadcast-rate 300  log-records 4  log-age 20.000s  log-check 5.000s
 0.500s  client c1 connects i1 as alice
 0.500250s  client c2 connects anywhere as bob
 0.600s  client c3 connects i2 as bob for 20.000s

@@ -10,7 +10,7 @@ use switchboard_core::directory::{Operation, OperationError, OperationResult, Re
 use switchboard_core::event::{Answer, Event, Life as Sign, LinkFailure, Notice};
 use switchboard_core::frame::{CloseCode, Outgoing};
 use switchboard_core::id::{
-    CallId, ConnectionId, ConnectionKey, Epoch, InstanceId, LinkKey, OpId, TopicId,
+    CallId, ConnectionId, ConnectionKey, Epoch, InstanceId, LinkKey, OpId, PushId, TopicId,
 };
 use switchboard_core::time::{Instant, Now, WallTime};
 use switchboard_core::topic::TopicWish;
@@ -251,6 +251,8 @@ pub struct TripOutline {
     pub topics: Vec<TopicStep>,
     /// Heads of these logs are read.
     pub heads: Vec<Channel>,
+    /// These pushes are appended to these logs.
+    pub appends: Vec<(Channel, PushId)>,
 }
 
 /// What happens to the row of a topic.
@@ -561,6 +563,7 @@ impl TripOutline {
             looks_up: false,
             topics: Vec::new(),
             heads: Vec::new(),
+            appends: Vec::new(),
         }
     }
 
@@ -605,6 +608,10 @@ impl TripOutline {
                     channel,
                     operation: LogOperation::Head,
                 } => outline.heads.push(channel.clone()),
+                Operation::Log {
+                    channel,
+                    operation: LogOperation::Append { push, .. },
+                } => outline.appends.push((channel.clone(), *push)),
                 Operation::RemoveRow { .. }
                 | Operation::KeepTopic { .. }
                 | Operation::ReadLease { .. }

@@ -7,7 +7,7 @@ use switchboard_core::channel::Channel;
 use switchboard_core::command::{Log, TripKind};
 use switchboard_core::config::Config;
 use switchboard_core::event::LinkFailure;
-use switchboard_core::frame::CloseCode;
+use switchboard_core::frame::{CloseCode, Outgoing, Payload, Pushed};
 use switchboard_core::id::{Epoch, LinkKey, UserId};
 use switchboard_core::message::{Counts, Outcome, Receipt, TerminalOutcome};
 use switchboard_core::time::Instant;
@@ -625,4 +625,43 @@ fn a_frame_is_written_soon_and_counts_as_queued_late() {
     });
     let said = world.run().violation.expect("a violation").what;
     assert!(said.contains("counts as queued"), "{said}");
+}
+
+/// What is said if a push to everyone goes on so long after a step, before which a push to a user has come.
+fn goes_on(after: Duration) -> Option<String> {
+    let (step, next) = (millis(10_020), millis(10_020) + after);
+    // What is asked at these moments is asked so that they are there.
+    let schedule = format!(
+        "switchboard-sim 1  seed 7  instances 1  broadcast-rate 200
+         1s       client c1 connects i1 as alice
+         1s       client c2 connects i1 as bob
+         1s       client c3 connects i1 as carol
+         5s       push i1 everyone m1
+         10.010s  push i1 bob m2
+         {}ms     instances i1
+         {}ms     instances i1",
+        step.as_millis(),
+        next.as_millis()
+    );
+    let schedule = Schedule::parse(&schedule).expect("a schedule");
+    let checker = checkers::named("push-times").expect("a checker");
+    let mut world = World::watched(schedule, vec![checker]);
+    let mut given = |at: Duration, session: usize| {
+        world.run_until(at);
+        let payload = Payload::text("m1".into()).expect("text");
+        let push = world.scene().pushes()[0].id();
+        let outgoing = Outgoing::Pushed(Pushed::new(push, None, payload));
+        world.pretend(Observed::Given { session, outgoing });
+    };
+    given(step, 0);
+    given(next, 2);
+    world.report().violation.map(|violation| violation.what)
+}
+
+#[test]
+fn a_push_to_everyone_leaves_room_for_a_push_to_a_user() {
+    let step = millis(5);
+    assert_eq!(goes_on(step * Config::BROADCAST_YIELD), None);
+    let said = goes_on(step).expect("a push has come");
+    assert!(said.contains("goes on with a broadcast"), "{said}");
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use switchboard_core::frame::{NotJoined, Outgoing, Payload, Pushed};
 use switchboard_core::id::TopicId;
+use switchboard_core::topic::TopicWish;
 use switchboard_sim::observed::Observed;
 use switchboard_sim::schedule::Schedule;
 use switchboard_sim::{World, checkers};
@@ -89,4 +90,52 @@ fn a_topic_is_refused_for_a_limit_that_is_reached() {
     }
     let refused = |_: &World| Outgoing::NotJoined(news(), NotJoined::NotAllowed);
     assert_eq!(told("limits", 3, refused), None);
+}
+
+/// Two of three topics are joined, and no more may be.
+const TIGHT: &str = "switchboard-sim 1  seed 7  instances 1  tight close
+    0.5s  client c1 claims news,sport,*
+    1s    client c1 connects i1 as alice
+    2s    client c1 watches news
+    20s   client c2 connects i1 as bob";
+
+fn tight(checker: &str) -> World {
+    let schedule = Schedule::parse(TIGHT).expect("a schedule");
+    let checker = checkers::named(checker).expect("a checker");
+    let mut world = World::watched(schedule, vec![checker]);
+    world.run_until(Duration::from_secs(5));
+    world
+}
+
+#[test]
+fn a_terminal_is_a_member_of_as_many_topics_as_it_may_be() {
+    let joined = |topic: &str| {
+        let mut world = tight("limits");
+        world.pretend(Observed::Given {
+            session: 0,
+            outgoing: Outgoing::Joined {
+                topic: TopicId::new(topic).expect("a topic"),
+                degraded: false,
+                log: None,
+            },
+        });
+        world.report().violation.map(|violation| violation.what)
+    };
+    assert_eq!(joined("sport"), None);
+    let said = joined("room-1").expect("a third one");
+    assert!(said.contains("is a member of 3 topics"), "{said}");
+}
+
+#[test]
+fn what_nobody_watches_is_not_read_any_more() {
+    let mut world = tight("presence-true");
+    world.run_until(Duration::from_secs(15));
+    assert_eq!(world.report().violation, None);
+    world.pretend(Observed::Wished {
+        session: 0,
+        wish: TopicWish::Leave(news()),
+    });
+    world.run_until(Duration::from_secs(25));
+    let said = world.report().violation.expect("it is read").what;
+    assert!(said.contains("and 0 are watched"), "{said}");
 }
