@@ -10,6 +10,7 @@ use switchboard_core::id::{TopicId, UserId};
 use switchboard_core::message::{Action, Audience, Outcome, PushRefused, Receipt};
 use switchboard_core::time::Instant;
 
+use super::allowance::may_be_closing;
 use super::topic_members::may_be_member;
 use crate::checker::{Checker, Scene, Watch};
 use crate::ledger::{Excuse, FaultKind, Part, Scope};
@@ -372,7 +373,8 @@ fn not_joined(
     });
 }
 
-/// A terminal is a member of so many topics at most, and a topic has so many members at an instance.
+/// A terminal is a member of so many topics at most, and a topic has so many members at an instance. One that is sent away is
+/// none any more, although it may not have been told.
 fn joined(watch: &mut Watch<'_>, session: usize, topic: &TopicId) {
     let scene = watch.scene();
     let config = scene.config();
@@ -390,6 +392,7 @@ fn joined(watch: &mut Watch<'_>, session: usize, topic: &TopicId) {
                 && other.life() == this.life()
                 && other.is_open()
                 && other.standing(topic).told().is_some()
+                && !may_be_closing(watch, *number)
         });
     let members = members.count() + 1;
     judge(

@@ -1,6 +1,7 @@
 //! What is said of a push to a topic that reaches who was no member, or was not told so before, and of a topic that is
 //! refused for a limit that is not reached.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use switchboard_core::frame::{NotJoined, Outgoing, Payload, Pushed};
@@ -124,6 +125,46 @@ fn a_terminal_is_a_member_of_as_many_topics_as_it_may_be() {
     assert_eq!(joined("sport"), None);
     let said = joined("room-1").expect("a third one");
     assert!(said.contains("is a member of 3 topics"), "{said}");
+}
+
+/// Three members of a topic, as many as there may be, and one more terminal.
+const FULL: &str = "switchboard-sim 1  seed 7  instances 1  tight close
+    0.1s  client c1 claims *
+    0.1s  client c2 claims *
+    0.1s  client c3 claims *
+    1s    client c1 connects i1 as alice
+    1s    client c2 connects i1 as bob
+    1s    client c3 connects i1 as carol
+    1s    client c4 connects i1 as dave
+    2s    client c1 joins sport
+    2s    client c2 joins sport
+    2s    client c3 joins sport";
+
+#[test]
+fn a_topic_has_as_many_members_as_it_may_have_and_those_that_are_sent_away_are_none() {
+    // Somebody reads slowly, and has no room for the last of what comes.
+    let joined = |slow: (&str, &str)| {
+        let mut schedule = format!("{FULL}\n4s  client {} reads every 2s", slow.0);
+        for push in 0..6 {
+            let _ = write!(schedule, "\n4.9{push}s  push i1 {} f{push}", slow.1);
+        }
+        let schedule = Schedule::parse(&schedule).expect("a schedule");
+        let checker = checkers::named("limits").expect("a checker");
+        let mut world = World::watched(schedule, vec![checker]);
+        world.run_until(Duration::from_secs(5));
+        world.pretend(Observed::Given {
+            session: 3,
+            outgoing: Outgoing::Joined {
+                topic: TopicId::new("sport").expect("a topic"),
+                degraded: false,
+                log: None,
+            },
+        });
+        world.report().violation.map(|violation| violation.what)
+    };
+    assert_eq!(joined(("c2", "bob")), None);
+    let said = joined(("c4", "dave")).expect("a fourth one, none of the three");
+    assert!(said.contains("has 4 members"), "{said}");
 }
 
 #[test]
