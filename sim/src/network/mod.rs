@@ -143,13 +143,14 @@ impl Network {
             return cx.tell(life, WRITE, Event::LinkWritten { link });
         };
         let by_dialler = self.pipes[pipe].is_dialled_by(life, link);
-        let to = self.pipes[pipe].end(!by_dialler).life.host;
+        let other = self.pipes[pipe].end(!by_dialler).life;
+        let to = other.host;
         if by_dialler {
             let said = &mut self.pipes[pipe].said;
             *said = said.saturating_add(1);
             self.strangers.listen((life.host, to), *said, &batch);
         } else if self.pipes[pipe].handshake == Handshake::Begun {
-            self.strangers.listen_to_answer((life.host, to), &batch);
+            self.strangers.listen_to_answer((life.host, other), &batch);
         }
         let clogged = self.clogs.contains(&(life.host, to));
         if clogged {
@@ -314,7 +315,7 @@ impl Network {
                     });
                     Some(LinkFailure::NotMe)
                 }
-                Some(_) if self.strangers.poses(index, (pipe.dialler.life.host, host)) => {
+                Some(_) if self.strangers.poses(index, (pipe.dialler.life, host)) => {
                     let scope = Scope::Between(self.pipes[index].dialler.life.host, host);
                     let until = cx.now + cx.config.link_timeout;
                     cx.fault(FaultKind::DialsRefused, scope, until);

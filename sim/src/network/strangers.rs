@@ -27,7 +27,7 @@ pub(super) struct Outsiders {
     /// What was said on the last link from one process to another.
     heard: BTreeMap<(usize, usize), Listened>,
     /// What was said first by the process that took the last link, to the one that dialled.
-    answers: BTreeMap<(usize, usize), Bytes>,
+    answers: BTreeMap<(usize, Life), Bytes>,
     /// When the first dials the second, somebody else answers.
     posing: BTreeSet<(usize, usize)>,
 }
@@ -83,14 +83,14 @@ impl Outsiders {
     }
 
     /// The process that was dialled says its first batch.
-    pub(super) fn listen_to_answer(&mut self, way: (usize, usize), batch: &Bytes) {
+    pub(super) fn listen_to_answer(&mut self, way: (usize, Life), batch: &Bytes) {
         self.answers.insert(way, batch.clone());
     }
 
     /// An instance is gone: what it has answered, or was answered, shows that it is another one.
     pub(super) fn forget(&mut self, host: usize) {
         self.answers
-            .retain(|(acceptor, dialler), _| ![*acceptor, *dialler].contains(&host));
+            .retain(|(acceptor, dialler), _| ![*acceptor, dialler.host].contains(&host));
     }
 
     /// Whether somebody speaks on this link at this end.
@@ -99,11 +99,10 @@ impl Outsiders {
     }
 
     /// Somebody answers in the place of a process that another one dials, if that was to happen. It is once.
-    pub(super) fn poses(&mut self, pipe: usize, way: (usize, usize)) -> bool {
-        if !self.posing.remove(&way) {
+    pub(super) fn poses(&mut self, pipe: usize, (dialler, acceptor): (Life, usize)) -> bool {
+        if !self.posing.remove(&(dialler.host, acceptor)) {
             return false;
         }
-        let (dialler, acceptor) = way;
         let Some(answer) = self.answers.get(&(acceptor, dialler)).cloned() else {
             return false;
         };
