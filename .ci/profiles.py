@@ -50,16 +50,18 @@ def build(adapter):
     profile = counts / "profile.profdata"
     subprocess.run([tool, "merge", "-o", profile, *written], check=True)
     print("profiled: a build for what was counted", flush=True)
+    # Cargo does not know that the profile is another one.
+    shutil.rmtree(WORK / "servers", ignore_errors=True)
     return cargo(adapter, "servers", f"-Cprofile-use={profile}")
 
 
 def cargo(adapter, name, flag):
     """Builds the server of an adapter with a flag more. A target that is named keeps it from what only the build
     executes."""
-    flags = f"{os.environ.get('RUSTFLAGS', '')} {flag}".strip()
+    flags = "\x1f".join([*os.environ.get("RUSTFLAGS", "").split(), flag])
     target = WORK / name
     command = ["cargo", "build", "--release", "--locked", "--target", host(), "--target-dir", target, *BUILDS[adapter]]
-    subprocess.run(command, cwd=TREE, env=dict(os.environ, RUSTFLAGS=flags), check=True)
+    subprocess.run(command, cwd=TREE, env=dict(os.environ, CARGO_ENCODED_RUSTFLAGS=flags), check=True)
     return target / host() / "release"
 
 

@@ -1,24 +1,25 @@
 //! A bounded queue from which one task takes.
 //!
 //! To wait at a channel of several takers makes a listener for each wait and takes it out again at each wake, which
-//! costs more than all else that is done with an item. Here the one who takes leaves a waker. Those who wait for room do so at the
-//! channel, in the order in which they came.
+//! costs more than all else that is done with an item. Here the one who takes leaves a waker. Those who wait for room do
+//! so at the channel, in the order in which they came.
 
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use async_channel::{Receiver, Sender, TryRecvError, TrySendError};
+use async_channel::{Receiver, Sender, TryRecvError, TrySendError, WeakSender};
 use futures_util::task::AtomicWaker;
 
 /// Where items are put in.
 pub(crate) struct Giver<T> {
     // Before the bell: its end closes the queue, and that is to be heard.
     items: Sender<T>,
-    bell: Bell,
+    bell: Bell<T>,
 }
 
-/// Where items are taken out. Clones are for one who takes after another: only the last one that has waited is woken.
+/// Where items are taken out, by one task at a time: of two that wait the first would not be woken. Clones are for a task
+/// that follows one that has ended.
 pub(crate) struct Taker<T> {
     items: Receiver<T>,
     waker: Arc<AtomicWaker>,
@@ -28,17 +29,23 @@ pub(crate) struct Taker<T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct QueueClosed;
 
-/// Wakes the one who takes, the last time when it is dropped.
-#[derive(Clone)]
-struct Bell(Arc<AtomicWaker>);
+/// Wakes the one who takes, the last time when nobody gives any more.
+struct Bell<T> {
+    waker: Arc<AtomicWaker>,
+    items: WeakSender<T>,
+}
 
 /// A queue that holds so many items at most.
 pub(crate) fn queue<T>(size: usize) -> (Giver<T>, Taker<T>) {
     let (sender, receiver) = async_channel::bounded(size);
     let waker = Arc::new(AtomicWaker::new());
+    let bell = Bell {
+        waker: Arc::clone(&waker),
+        items: sender.downgrade(),
+    };
     let giver = Giver {
         items: sender,
-        bell: Bell(Arc::clone(&waker)),
+        bell,
     };
     let items = receiver;
     (giver, Taker { items, waker })
@@ -108,6 +115,8 @@ impl<T> Taker<T> {
     pub(crate) fn end(&self) {
         self.items.close();
         while self.try_take().is_some() {}
+        // Those who give may live on, and would keep the task.
+        drop(self.waker.take());
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -124,7 +133,10 @@ impl<T> Clone for Giver<T> {
     fn clone(&self) -> Self {
         Self {
             items: self.items.clone(),
-            bell: self.bell.clone(),
+            bell: Bell {
+                waker: Arc::clone(&self.bell.waker),
+                items: self.bell.items.clone(),
+            },
         }
     }
 }
@@ -138,21 +150,25 @@ impl<T> Clone for Taker<T> {
     }
 }
 
-impl Bell {
+impl<T> Bell<T> {
     fn ring(&self) {
-        self.0.wake();
+        self.waker.wake();
     }
 }
 
-impl Drop for Bell {
+impl<T> Drop for Bell<T> {
     fn drop(&mut self) {
-        self.ring();
+        if self.items.upgrade().is_none() {
+            self.ring();
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::pin::pin;
+    use std::task::{Wake, Waker};
+    use std::thread::{self, Thread};
 
     use futures_util::FutureExt as _;
 
@@ -201,10 +217,85 @@ mod tests {
         let cx = Context::from_waker(&waker);
         assert!(taker.poll_take(&cx).is_pending());
         drop(giver);
+        assert_eq!(woken.times(), 0);
         assert!(taker.poll_take(&cx).is_pending());
-        let before = woken.times();
         drop(another);
-        assert!(woken.times() > before);
+        assert_eq!(woken.times(), 1);
         assert_eq!(taker.poll_take(&cx), Poll::Ready(None));
+    }
+
+    #[test]
+    fn whoever_waits_for_room_is_told_that_nobody_takes_any_more() {
+        for end in [Taker::end, |_: &Taker<u8>| {}] {
+            let (giver, taker) = queue(1);
+            let (woken, waker) = WakeCount::new();
+            assert!(taker.poll_take(&Context::from_waker(&waker)).is_pending());
+            assert!(giver.try_give(1).is_ok());
+            let mut late = pin!(giver.give(2));
+            assert_eq!((&mut late).now_or_never(), None);
+            end(&taker);
+            drop(taker);
+            assert_eq!((&mut late).now_or_never(), Some(Err(QueueClosed)));
+            assert!(giver.is_closed() && giver.try_give(3).is_err());
+            drop(waker);
+            let kept = Arc::strong_count(&woken);
+            assert_eq!(kept, 1, "the waker of a task that takes no more is kept");
+        }
+    }
+
+    #[test]
+    fn whoever_follows_one_that_has_ended_is_woken_in_its_place() {
+        let (giver, taker) = queue(1);
+        let [(first, waker), (second, next)] = [(); 2].map(|()| WakeCount::new());
+        let follower = taker.clone();
+        assert!(taker.poll_take(&Context::from_waker(&waker)).is_pending());
+        drop(taker);
+        assert!(follower.poll_take(&Context::from_waker(&next)).is_pending());
+        assert!(giver.try_give(1).is_ok());
+        assert_eq!([first, second].map(|woken| woken.times()), [0, 1]);
+    }
+
+    #[test]
+    fn nothing_that_other_threads_give_is_lost() {
+        const EACH: u64 = 10_000;
+        let (giver, taker) = queue(3);
+        let givers = [0, 1].map(|first| {
+            let giver = giver.clone();
+            thread::spawn(move || {
+                let all = (0..EACH).map(|number| first + 2 * number);
+                all.map(|number| block_on(giver.give(number)))
+                    .all(|given| given.is_ok())
+            })
+        });
+        drop(giver);
+        let mut last = [None; 2];
+        while let Some(number) = block_on(taker.take()) {
+            let last = &mut last[(number % 2) as usize];
+            assert!(last.is_none_or(|last| last + 2 == number));
+            *last = Some(number);
+        }
+        assert_eq!(last, [Some(2 * EACH - 2), Some(2 * EACH - 1)]);
+        for giver in givers {
+            assert!(giver.join().expect("it ends"));
+        }
+    }
+
+    struct Parked(Thread);
+
+    impl Wake for Parked {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+
+    fn block_on<T>(future: impl Future<Output = T>) -> T {
+        let waker = Waker::from(Arc::new(Parked(thread::current())));
+        let mut future = pin!(future);
+        loop {
+            match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+                Poll::Ready(output) => return output,
+                Poll::Pending => thread::park(),
+            }
+        }
     }
 }

@@ -205,14 +205,17 @@ impl Appends {
         let is_open = |(channel, push): &&Append| {
             let mut pushes = scene.pushes().iter();
             let published = pushes.find(|published| published.id() == *push);
+            // Of one that was handed in again each time has an append of its own, and which of them was answered cannot be
+            // seen.
             let is_taken = published.is_some_and(|published| {
-                let mut times = published.times().iter();
-                times.any(|time| {
-                    Some(time.life) == life
-                        && time.progress == HandInProgress::Taken
+                let times = published.times().iter();
+                let mut here = times.filter(|time| Some(time.life) == life);
+                let (once, again) = (here.next(), here.next());
+                once.is_some_and(|time| {
+                    time.progress == HandInProgress::Taken
                         && time.at <= *asked
                         && time.at + published.deadline() > watch.now()
-                })
+                }) && again.is_none()
             });
             // The same push may have been handed in again, and be appended by then.
             let mut others = self.trips.iter().filter(|(other, _)| **other != op);

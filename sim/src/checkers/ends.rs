@@ -283,7 +283,12 @@ impl Begun {
                 }
                 Self { .. } => Ok(()),
             },
-            Output::Log | Output::Hear | Output::DirectoryReset => Ok(()),
+            // What waits for a replica is given up with the link, and the next one may ask.
+            Output::DirectoryReset => {
+                self.trips.retain(|_, (_, kind)| *kind == TripKind::Ordered);
+                Ok(())
+            }
+            Output::Log | Output::Hear => Ok(()),
         }
     }
 

@@ -6,13 +6,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use futures_channel::oneshot;
 use futures_util::future::poll_fn;
 use switchboard_core::Instance;
-use switchboard_core::command::{Command, Outbox};
+use switchboard_core::command::Outbox;
 use switchboard_core::event::Event;
 use switchboard_core::id::{CallId, SessionName};
 use switchboard_core::time::{Instant, Now};
@@ -46,11 +45,6 @@ const BATCH: usize = 256;
 
 /// Chunks of work between two batches of events, at most, so that neither starves the other.
 const CHUNKS: usize = 64;
-
-/// After a wake for timers alone that could have waited there is none for so long. With many pushes and terminals each
-/// millisecond has a deadline, and most are of what has ended meanwhile: to sleep until each, and to wake up for it,
-/// took a tenth of the time of a push where pushes come one by one.
-const TIMERS_REST: Duration = Duration::from_millis(16);
 
 /// What the loop of an instance finds around it.
 pub(crate) struct Surroundings {
@@ -163,18 +157,17 @@ impl Worker {
     async fn serve<R: Runtime>(&mut self, inbox: &Taker<Posted>) {
         let mut out = Outbox::new();
         let mut alarm = Alarm::<R>::default();
-        let mut timers_from = Instant::START;
         loop {
-            let mut first = None;
-            let mut is_for_timers = false;
-            if self.outcomes.is_empty() && !self.is_due(clock::mono()) {
-                let due = (self.instance.next_timeout()).map(|(due, _)| due.max(timers_from));
+            let first = if self.outcomes.is_empty() && !self.is_due(clock::mono()) {
+                let due = self.instance.next_timeout().map(|(due, _)| due);
                 match wait(&mut alarm, due, inbox).await {
-                    WokenBy::Input(posted) => first = Some(posted),
-                    WokenBy::Timer => is_for_timers = true,
+                    WokenBy::Input(posted) => Some(posted),
+                    WokenBy::Timer => None,
                     WokenBy::Closed => return,
                 }
-            }
+            } else {
+                None
+            };
             let now = clock::now();
             for event in std::mem::take(&mut self.outcomes) {
                 self.instance.handle(now, event, &mut out);
@@ -188,9 +181,6 @@ impl Worker {
                     break;
                 }
                 self.instance.handle_timeout(now, &mut out);
-            }
-            if is_for_timers && could_wait(&out) {
-                timers_from = now.mono + TIMERS_REST;
             }
             self.execute_all::<R>(&mut out);
             self.me
@@ -407,12 +397,6 @@ fn logins<R: Runtime>(shared: &Shared, me: &Arc<Member>) -> Logins {
     }
 }
 
-/// Whether all that timers had done could have been done some milliseconds later.
-fn could_wait(out: &Outbox) -> bool {
-    let is_patient = |command: &Command| matches!(command, Command::Ping { .. });
-    out.commands().iter().all(is_patient)
-}
-
 enum WokenBy {
     Input(Posted),
     Timer,
@@ -441,6 +425,7 @@ async fn wait<R: Runtime>(
 mod tests {
     use bytes::Bytes;
     use switchboard_core::Seed;
+    use switchboard_core::command::Command;
     use switchboard_core::config::Identity;
     use switchboard_core::event::LinkFailure;
     use switchboard_core::frame::Payload;

@@ -45,6 +45,8 @@ pub(crate) struct Batch<B, F, T> {
     lines: Lines,
     pushes: Pushes,
     written: BytesMut,
+    /// A line of it is written here first.
+    text: Vec<u8>,
     sleep: F,
     /// Until something has to move.
     timer: Option<Pin<Box<T>>>,
@@ -113,6 +115,7 @@ pub(super) fn answer<B: Body<Data = Bytes>, F, T>(
             bytes: 0,
         },
         written: BytesMut::new(),
+        text: Vec::new(),
         sleep,
         timer: None,
     });
@@ -287,12 +290,12 @@ where
 
     /// Writes an object, with the number of its line before its fields.
     fn write(&mut self, line: u64, object: &impl Json) {
-        let mut text = Vec::new();
-        object.write_to(&mut text);
+        self.text.clear();
+        object.write_to(&mut self.text);
+        let fields = self.text.strip_prefix(b"{").unwrap_or(&self.text);
         let numbered = format!("{{\"line\":{line},");
         self.written.extend_from_slice(numbered.as_bytes());
-        self.written
-            .extend_from_slice(text.strip_prefix(b"{").unwrap_or(&text));
+        self.written.extend_from_slice(fields);
         self.written.extend_from_slice(b"\n");
     }
 }

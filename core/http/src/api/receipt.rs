@@ -239,11 +239,9 @@ mod tests {
             replicated,
         };
         let mut receipt = empty();
-        receipt.kept = Some(true);
         receipt.counts.add(Outcome::Kept);
         receipt.counts.add(Outcome::Acked);
-        let rest =
-            r#""kept":true,"written":0,"queued":0,"kept":1,"acked":1,"failed":0,"terminals":[]}"#;
+        let rest = r#""written":0,"queued":0,"kept":1,"acked":1,"failed":0,"terminals":[]}"#;
         for (logged, said) in [
             (InLog::At(at), format!(r#""{at}""#)),
             (InLog::Expired, r#""expired""#.to_owned()),
@@ -257,15 +255,25 @@ mod tests {
             assert!(written.ends_with(&expected), "{written}");
         }
         receipt.logged = vec![
-            log("a\"da", InLog::At(at), None),
-            log("bob", InLog::Unknown, Some(true)),
+            log("a\"d\\\u{2028}\u{e4}", InLog::At(at), None),
+            log("bob", InLog::Unlogged, Some(true)),
         ];
         let written = text(&ByTerminal(&receipt));
-        let logs = format!(r#""logged":{{"a\"da":"{at}","bob":"unknown"}}"#);
-        assert!(
-            written.contains(&format!(r#"{logs},"replicated":{{"bob":true}},{rest}"#)),
-            "{written}"
-        );
+        let ada = format!(r#""a\"d\\{}""#, "\u{2028}\u{e4}");
+        let logs = format!(r#""logged":{{{ada}:"{at}","bob":null}}"#);
+        let expected = format!(r#"{logs},"replicated":{{"bob":true}},{rest}"#);
+        assert!(written.ends_with(&expected), "{written}");
+    }
+
+    /// What was joined is kept with the user, and has no frames that could be kept.
+    #[test]
+    fn a_receipt_says_whether_a_membership_is_kept() {
+        let mut receipt = empty();
+        receipt.kept = Some(true);
+        let written = text(&ByTerminal(&receipt));
+        let rest =
+            r#""degraded":false,"kept":true,"written":0,"queued":0,"failed":0,"terminals":[]}"#;
+        assert!(written.ends_with(rest), "{written}");
     }
 
     #[test]
