@@ -17,6 +17,7 @@ use crate::boundary::{CallKind, Intake, LeaseStep, Output, TripOutline};
 use crate::checker::{Checker, Watch};
 use crate::ledger::{Excuse, FaultKind, Part, Scope};
 use crate::observed::{Life, Observed, Quiescence, Topic};
+use crate::terminals::Session;
 
 /// After a claim an instance writes its rows again at its share of the cluster's pace, and is done when it has
 /// written them; until those are written that may be missing its lease says so; and it sweeps all its rows once
@@ -610,16 +611,25 @@ impl Writer {
             return;
         };
         let scene = watch.scene();
+        let is_back = |row: &WrittenRow| {
+            Some(row.epoch) == self.epoch && row.outcome == RowOutcome::Acknowledged
+        };
         let (mut back, mut young) = (settling.since, 0);
         for (name, row) in &self.rows {
             if let RowName::Connection(connection) = name {
                 let session = scene.session_of(*connection);
-                let is_open = session.is_some_and(|session| scene.sessions()[session].is_open());
-                if !is_open || row.since < since {
+                let session = session.map(|session| &scene.sessions()[session]);
+                if row.since < since {
+                    continue;
+                }
+                if !session.is_some_and(Session::is_open) {
+                    // It was missing until its terminal ended.
+                    let ended = session.and_then(Session::ended);
+                    back = back.max(ended.filter(|_| !is_back(row)).unwrap_or(back));
                     continue;
                 }
             }
-            if Some(row.epoch) != self.epoch || row.outcome != RowOutcome::Acknowledged {
+            if !is_back(row) {
                 return;
             }
             back = back.max(row.answered);
