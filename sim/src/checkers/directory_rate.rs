@@ -623,9 +623,13 @@ impl Writer {
                     continue;
                 }
                 if !session.is_some_and(Session::is_open) {
-                    // It was missing until its terminal ended.
+                    // It was missing until it came back, or until its terminal ended.
                     let ended = session.and_then(Session::ended);
-                    back = back.max(ended.filter(|_| !is_back(row)).unwrap_or(back));
+                    let until = match is_back(row) {
+                        true => Some(row.answered),
+                        false => ended,
+                    };
+                    back = back.max(until.unwrap_or(back));
                     continue;
                 }
             }
