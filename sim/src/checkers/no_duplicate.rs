@@ -12,6 +12,7 @@ use super::topic_members::joins_since;
 use crate::checker::{Checker, Scene, Watch};
 use crate::observed::{Life, Observed, Topic};
 use crate::publishing::Published;
+use crate::terminals::Session;
 
 /// However often and wherever a push is repeated: no connection gets it twice. Of a record counts the position,
 /// until the terminal is told of a gap or goes back; what a log may repeat is for `one-payload` to say.
@@ -89,7 +90,7 @@ impl NoDuplicate {
     }
 
     /// Whether an instance may have forgotten a push that one of its terminals has got: its time is over; its memory was full
-    /// since, and it is repeated, or is to members of one topic; or, as a member of several of its topics, so many others
+    /// since, and it is repeated, or the terminal is a member of one of its topics; or, as a member of several of its topics, so many others
     /// were to be remembered.
     fn may_be_forgotten(&self, scene: Scene<'_>, session: usize, push: usize) -> bool {
         let (this, published) = (&scene.sessions()[session], &scene.pushes()[push]);
@@ -98,9 +99,10 @@ impl NoDuplicate {
             return false;
         };
         let full = self.full.get(&life).is_some_and(|full| *full >= first);
+        let is_of_several = are_several(this, published);
         first + config.repeat_memory <= scene.now()
-            || full && (published.topics().len() < 2 || published.times().len() > 1)
-            || published.topics().len() > 1 && others_take_its_place(scene, life, published)
+            || full && (!is_of_several || published.times().len() > 1)
+            || is_of_several && others_take_its_place(scene, life, published)
     }
 }
 
@@ -123,13 +125,14 @@ fn others_take_its_place(scene: Scene<'_>, life: Life, push: &Published) -> bool
 /// How many terminals of an instance may have been members of several topics of a push.
 fn members_of_several(scene: Scene<'_>, life: Life, push: &Published) -> usize {
     let here = (scene.sessions().iter()).filter(|session| session.life() == Some(life));
-    let several = here.filter(|session| {
-        let of = session
-            .topics()
-            .filter(|(topic, _)| push.topics().contains(topic));
-        of.count() > 1
-    });
-    several.count()
+    here.filter(|session| are_several(session, push)).count()
+}
+
+/// Whether a terminal may have been a member of several topics of a push.
+fn are_several(session: &Session, push: &Published) -> bool {
+    let topics = session.topics();
+    let of = topics.filter(|(topic, _)| push.topics().contains(topic));
+    of.count() > 1
 }
 
 /// Whether a terminal may get a push to the logs of several topics again: as a member of topics whose logs it does not follow,
