@@ -349,7 +349,10 @@ impl Terms {
                 self.connections.remove(connection);
             }
             // The link is as good as gone.
-            Output::DirectoryReset => self.linked = None,
+            Output::DirectoryReset => {
+                self.linked = None;
+                self.ended = Some(watch.now());
+            }
             Output::Drained => match self.left_behind(watch, life.host) {
                 None => watch.held(),
                 Some(what) => watch.violated(format!("i{} {what}", life.host + 1)),
