@@ -340,7 +340,18 @@ fn answered(watch: &mut Watch<'_>, hand_in: HandIn, receipt: &Receipt) {
             let one_of_them = [holder.host, handed_in.life.host].map(Scope::Instance);
             excuse.kind == FaultKind::Drain && one_of_them.contains(&excuse.scope)
         });
-        match ends {
+        // A handshake that took long is what is known of the way until heartbeats know better.
+        let measured = handed_in.at.before(scene.config().link_heartbeat * 3);
+        let far = || {
+            let excuse = watch.excuse(measured, now, |excuse| {
+                matches!(
+                    excuse.kind,
+                    FaultKind::LinkLate | FaultKind::LinkSlow | FaultKind::Clog
+                )
+            });
+            excuse.filter(|_| holder != handed_in.life)
+        };
+        match ends.or_else(far) {
             Some(excuse) => watch.excused(excuse),
             None => watch.violated(format!(
                 "push {} counts as queued for session {session} {:?} after it was handed in",
