@@ -202,7 +202,7 @@ pub(super) fn on_the_way(
                 Scope::Between(one, other) => {
                     let between =
                         [(one, other), (other, one)].contains(&(publisher.host, holder.host));
-                    between && loses_deliveries(watch, handed_in.at, excuse)
+                    between && loses_deliveries(watch, handed_in, excuse)
                 }
                 Scope::Instance(_) | Scope::Session(_) => false,
             },
@@ -230,7 +230,7 @@ pub(super) fn lied(watch: &Watch<'_>, handed_in: &HandedIn, liar: Option<usize>)
 /// Whether deliveries of a push can be lost by what happened between two instances. A link that breaks loses
 /// none that there is time to send again: only the next one that breaks under it does. Nor does one that is
 /// lost without both knowing, if another one has replaced it in time.
-fn loses_deliveries(watch: &Watch<'_>, handed_in: Instant, excuse: &Excuse) -> bool {
+fn loses_deliveries(watch: &Watch<'_>, handed_in: &HandedIn, excuse: &Excuse) -> bool {
     let breaks = |entry: &Excuse| matches!(entry.kind, FaultKind::LinkReset | FaultKind::HalfOpen);
     let config = watch.scene().config();
     let unnoticed = config.link_heartbeat * Config::SILENT_HEARTBEATS;
@@ -247,9 +247,17 @@ fn loses_deliveries(watch: &Watch<'_>, handed_in: Instant, excuse: &Excuse) -> b
             }
             _ => false,
         };
-        breaks(entry) && same && entry.until >= handed_in.before(redial)
+        breaks(entry) && same && entry.until >= handed_in.at.before(redial)
     });
-    all.count() > 1 || excuse.until + redial >= handed_in + Config::DEADLINE_DEFAULT
+    all.count() > 1 || excuse.until + redial >= handed_in.at + deadline(watch, handed_in)
+}
+
+/// How long a push may take that was handed in then.
+fn deadline(watch: &Watch<'_>, handed_in: &HandedIn) -> Duration {
+    let is_it = |time: &HandedIn| time.sequence == handed_in.sequence;
+    let mut pushes = watch.scene().pushes().iter();
+    let push = pushes.find(|push| push.times().iter().any(is_it));
+    push.map_or(Config::DEADLINE_DEFAULT, Published::deadline)
 }
 
 /// A link between two instances that carries nothing, and one of them stood still when it should have
