@@ -249,7 +249,21 @@ fn loses_deliveries(watch: &Watch<'_>, handed_in: &HandedIn, excuse: &Excuse) ->
         };
         breaks(entry) && same && entry.until >= handed_in.at.before(redial)
     });
-    all.count() > 1 || excuse.until + redial >= handed_in.at + deadline(watch, handed_in)
+    all.count() > 1
+        || excuse.until + redial >= handed_in.at + deadline(watch, handed_in)
+        || too_many_wait(watch, handed_in, excuse)
+}
+
+/// Whether so many pushes came to a publisher while its link carried nothing that not all may wait for the next one.
+fn too_many_wait(watch: &Watch<'_>, handed_in: &HandedIn, excuse: &Excuse) -> bool {
+    /// What one that waits counts as at most, beside its payload.
+    const COUNTS_AS: usize = 512;
+    let pushes = watch.scene().pushes().iter();
+    let came = pushes.flat_map(|push| push.times()).filter(|time| {
+        let meanwhile = time.at >= excuse.from && time.at <= excuse.until;
+        time.life == handed_in.life && meanwhile
+    });
+    came.count() * COUNTS_AS >= watch.scene().config().link_queue_bytes
 }
 
 /// How long a push may take that was handed in then.
