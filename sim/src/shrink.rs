@@ -245,13 +245,15 @@ impl<F: FnMut(&Schedule) -> bool, T: FnMut(ShrinkProgress)> Search<F, T> {
     }
 }
 
-/// Shorter and rounder spans, the best first.
+/// Shorter and rounder spans, the best first: of whole microseconds, as schedules are written.
 fn simpler(span: Duration) -> impl Iterator<Item = Duration> {
     let micros = span.as_micros() as u64;
     let digit = 10_u64.pow(micros.checked_ilog10().unwrap_or_default());
-    let round = Duration::from_micros(micros / digit * digit);
-    [SHORTEST, round, round / 2, span / 2]
+    let round = micros / digit * digit;
+    let spans = [round, round / 2, micros / 2].map(Duration::from_micros);
+    [SHORTEST]
         .into_iter()
+        .chain(spans)
         .filter(move |shorter| *shorter < span && *shorter >= SHORTEST)
 }
 
@@ -374,6 +376,15 @@ mod tests {
              0.001s  push i1 alice m1\n\
              0.002s  pause i1 0.001s\n"
         );
+    }
+
+    #[test]
+    fn a_span_is_never_shorter_than_it_can_be_written() {
+        for micros in [1_001, 3_335, 12_345, 999_999] {
+            for shorter in simpler(Duration::from_micros(micros)) {
+                assert_eq!(shorter.subsec_nanos() % 1000, 0, "{shorter:?}");
+            }
+        }
     }
 
     #[test]

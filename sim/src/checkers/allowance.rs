@@ -328,11 +328,20 @@ fn evicted_in(watch: &Watch<'_>, kind: FaultKind, scope: Scope, since: Instant) 
         });
         tail.is_some()
     };
+    // What ends an eviction may have been asked for in an earlier life of the link, under an epoch that counts no more.
+    let came_late = |from: Instant, until: Instant| {
+        let late = watch.excuse(from, until, |excuse| {
+            excuse.kind == FaultKind::RedisTrip && excuse.scope == scope
+        });
+        late.is_some()
+    };
     watch.excuse(Instant::START, watch.now(), |excuse| {
         excuse.kind == kind
             && excuse.scope == scope
             && since <= excuse.from + swept
-            && (since <= excuse.until || lost_again(excuse.until))
+            && (since <= excuse.until
+                || lost_again(excuse.until)
+                || came_late(excuse.from, excuse.until))
     })
 }
 
